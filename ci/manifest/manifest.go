@@ -1,0 +1,157 @@
+// Package manifest is release-manifest.json: the one contract between the two
+// phases of a release. Phase 1 writes it next to the archives; phase 2 needs
+// nothing but it and the assets it names.
+//
+// The package is pure: it reads and writes bytes and never touches the
+// network, the file system or a container. It keeps one invariant: a manifest
+// that [Parse] returns is complete and consistent with itself, so that a
+// reader never has to check it again.
+package manifest
+
+// FileName is the name of the manifest among the assets of a release.
+const FileName = "release-manifest.json"
+
+// SumsName is the name of the checksum file among the assets of a release.
+const SumsName = "SHA256SUMS"
+
+// ChangelogName is the name of the changelog among the assets of a release.
+const ChangelogName = "CHANGELOG.md"
+
+// SchemaVersion is the version of the contract this package writes,
+// MAJOR.MINOR. A reader accepts every minor version of a major version that it
+// knows, and nothing else.
+const SchemaVersion = "1.0"
+
+// Manifest describes one release of one component, completely.
+type Manifest struct {
+	// SchemaVersion of the document, MAJOR.MINOR.
+	SchemaVersion string `json:"schemaVersion"`
+	// Component is the name of what is released: a package, or the workspace.
+	Component string `json:"component"`
+	// Tag is the git tag of the release, as it was pushed.
+	Tag string `json:"tag"`
+	// Version is the tag's SemVer version, without prefix or leading v.
+	Version string `json:"version"`
+	// Channel is "stable", or the name of the prerelease channel ("rc", "beta").
+	Channel string `json:"channel"`
+	// Commit is the full SHA-1 (or SHA-256) of the released commit.
+	Commit string `json:"commit"`
+	// CommitDate is the committer date, RFC 3339 in UTC, to the second.
+	CommitDate string `json:"commitDate"`
+	// PreviousTag is the tag the changelog starts from; empty for the first.
+	PreviousTag string `json:"previousTag,omitempty"`
+	// Repository is the project's home, as an https URL; empty when unknown.
+	Repository string `json:"repository,omitempty"`
+	// Description, License and Homepage come from the package.
+	Description string `json:"description,omitempty"`
+	License     string `json:"license,omitempty"`
+	Homepage    string `json:"homepage,omitempty"`
+	// Toolchain says what compiled the binaries.
+	Toolchain Toolchain `json:"toolchain"`
+	// Assets of the release, sorted by name: every one but the manifest itself
+	// and SHA256SUMS, which names the manifest.
+	Assets []Asset `json:"assets"`
+	// Image is what phase 2 assembles; absent when the project has none.
+	Image *Image `json:"image,omitempty"`
+}
+
+// Toolchain says what compiled the binaries.
+type Toolchain struct {
+	// Image is the reference with digest of the toolchain image; empty for a
+	// container of the caller's own.
+	Image string `json:"image,omitempty"`
+	// Rustc is the first line of `rustc --version`.
+	Rustc string `json:"rustc"`
+	// Cargo is the first line of `cargo --version`.
+	Cargo string `json:"cargo"`
+}
+
+// Kind says what an asset is.
+type Kind string
+
+// The kinds of assets.
+const (
+	KindArchive   Kind = "archive"
+	KindSBOM      Kind = "sbom"
+	KindChangelog Kind = "changelog"
+	KindFile      Kind = "file"
+)
+
+// Asset is one file of the release.
+type Asset struct {
+	// Name of the file, which GitHub must not rewrite.
+	Name string `json:"name"`
+	Kind Kind   `json:"kind"`
+	// Target is the Rust target triple of an archive or of an SBOM.
+	Target string `json:"target,omitempty"`
+	// SHA256 of the file, 64 lower-case hexadecimal digits.
+	SHA256 string `json:"sha256"`
+	// Size in bytes.
+	Size int64 `json:"size"`
+	// Binaries inside an archive, sorted by path.
+	Binaries []Binary `json:"binaries,omitempty"`
+	// Files inside an archive that are not binaries, sorted by path.
+	Files []File `json:"files,omitempty"`
+}
+
+// Binary is one executable inside an archive.
+type Binary struct {
+	// Name of the binary, without an executable suffix.
+	Name string `json:"name"`
+	// Package of the workspace that builds it.
+	Package string `json:"package"`
+	// Path inside the archive, slash-separated.
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+	// Format is "elf", "pe" or "macho".
+	Format string `json:"format"`
+	// Arch is the architecture the file says it is for, in the first part of
+	// the target triple's terms (x86_64, aarch64, armv7, …).
+	Arch string `json:"arch"`
+	// Linkage is "static" or "dynamic".
+	Linkage string `json:"linkage"`
+	// Interpreter is the dynamic loader a dynamic ELF file asks for.
+	Interpreter string `json:"interpreter,omitempty"`
+	// Libc is the highest glibc symbol version needed, "2.34"; empty when none.
+	GlibcFloor string `json:"glibcFloor,omitempty"`
+	// Needed are the shared libraries it loads, in the file's order.
+	Needed []string `json:"needed,omitempty"`
+}
+
+// File is one other file inside an archive.
+type File struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+	// Mode is the permission bits, "0644" or "0755".
+	Mode string `json:"mode"`
+}
+
+// Image is the specification of the container image of a release.
+type Image struct {
+	// Repositories to publish to by default, "ghcr.io/owner/name".
+	Repositories []string `json:"repositories,omitempty"`
+	// Base image reference for all platforms; empty chooses by linkage.
+	Base string `json:"base,omitempty"`
+	// Entrypoint; empty is the component's only binary, or the one that has
+	// the component's name.
+	Entrypoint []string `json:"entrypoint,omitempty"`
+	// Cmd holds default arguments.
+	Cmd []string `json:"cmd,omitempty"`
+	// User, "uid[:gid]" or a name of the base; empty is 65532:65532.
+	User string `json:"user,omitempty"`
+	// Workdir; empty is /.
+	Workdir string `json:"workdir,omitempty"`
+	// Expose lists ports, "8080/tcp".
+	Expose []string `json:"expose,omitempty"`
+	// Labels are added to those Gantry sets.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Env is added to the base's.
+	Env map[string]string `json:"env,omitempty"`
+	// Include maps paths inside the archives (files or folders) to absolute
+	// paths in the image.
+	Include map[string]string `json:"include,omitempty"`
+	// Platforms, "linux/amd64"; empty is every Linux target of the release.
+	Platforms []string `json:"platforms,omitempty"`
+}
