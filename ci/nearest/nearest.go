@@ -1,0 +1,29 @@
+// Package nearest finds what somebody probably meant. It is pure.
+package nearest
+
+import (
+	"fmt"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// Of returns the candidate with the fewest edits from s, the first among
+// equals; it is empty when there is no candidate or when none shares enough
+// with s to be a plausible slip.
+func Of(s string, candidates []string) string {
+	best, least := "", len(s)/2+2
+	for _, c := range candidates {
+		if d := levenshtein.ComputeDistance(s, c); d < least {
+			best, least = c, d
+		}
+	}
+	return best
+}
+
+// Hint is "; did you mean …?" with the nearest candidate, or empty.
+func Hint(s string, candidates []string) string {
+	if n := Of(s, candidates); n != "" {
+		return fmt.Sprintf("; did you mean %q?", n)
+	}
+	return ""
+}
