@@ -1,0 +1,390 @@
+package archive
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+)
+
+// What [Walk] and [Read] refuse, for errors.Is; [ErrUnsafePath] as well.
+var (
+	// ErrFormat says that the bytes are no archive of the format, or a damaged
+	// one.
+	ErrFormat = errors.New("not a valid archive")
+	// ErrNotRegular says that an entry is neither a regular file nor, when
+	// reading, a folder.
+	ErrNotRegular = errors.New("not a regular file")
+	// ErrDuplicate says that two entries claim one path.
+	ErrDuplicate = errors.New("duplicate path")
+	// ErrLimit says that the archive is larger than the [Limits].
+	ErrLimit = errors.New("archive over its limit")
+	// ErrTrailing says that there are bytes before, after or between what
+	// belongs to the archive.
+	ErrTrailing = errors.New("bytes that do not belong to the archive")
+)
+
+// Limits bound what [Walk] unpacks. A zero field takes the value it has in
+// [DefaultLimits].
+type Limits struct {
+	// Entries is the number of files and folders.
+	Entries int
+	// FileSize is the size of one file, in bytes.
+	FileSize int64
+	// TotalSize is the size of everything unpacked, in bytes.
+	TotalSize int64
+	// Ratio is how many times larger than the archive the content may be.
+	// Content of up to 16 MiB may have any ratio.
+	Ratio int64
+}
+
+// DefaultLimits suit release archives: some large binaries and a few texts.
+var DefaultLimits = Limits{
+	Entries:   10_000,
+	FileSize:  2 << 30, // what GitHub takes for an asset
+	TotalSize: 4 << 30,
+	Ratio:     200,
+}
+
+// anyRatio is the size up to which the ratio says nothing: a small file of
+// zeros is no bomb.
+const anyRatio = 16 << 20
+
+// File is a regular file of an archive.
+type File struct {
+	// Path inside the archive, as [CleanPath] returns it, with the root folder.
+	Path string
+	// Mode is 0755 when the file is executable, else 0644.
+	Mode fs.FileMode
+	// Size in bytes.
+	Size int64
+	// Data is the content; set by [Read] only.
+	Data []byte
+}
+
+// Walk reads an archive of the given size in bytes and calls fn for each
+// regular file, in the archive's order, with a reader of its content. What fn
+// leaves unread is read for it, so that checksums are always verified. An
+// error of fn ends the walk and is returned as it is.
+//
+// Nothing is to be trusted before Walk has returned nil: what spoils an
+// archive may come last.
+func Walk(r io.ReaderAt, size int64, format Format, limits Limits, fn func(File, io.Reader) error) error {
+	w := &walker{limits: limits.withDefaults(), seen: map[string]bool{}, fn: fn}
+	w.budget = min(w.limits.TotalSize, max(anyRatio, mulCap(size, w.limits.Ratio)))
+	var err error
+	switch format {
+	case TarGz:
+		err = w.tarGz(r, size)
+	case Zip:
+		err = w.zip(r, size)
+	default:
+		err = fmt.Errorf("unknown format %q: use %q or %q", format, TarGz, Zip)
+	}
+	var stop *stopError
+	switch {
+	case errors.As(err, &stop):
+		return stop.err
+	case err != nil:
+		return fmt.Errorf("read %s archive: %w", format, err)
+	}
+	return nil
+}
+
+// Read reads all regular files of an archive into memory, as [Walk] does.
+func Read(data []byte, format Format, limits Limits) ([]File, error) {
+	var files []File
+	err := Walk(bytes.NewReader(data), int64(len(data)), format, limits, func(f File, r io.Reader) error {
+		// The size is only a claim, so memory is taken as content comes.
+		content, err := io.ReadAll(r)
+		f.Data = content
+		files = append(files, f)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return files, nil
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Entries == 0 {
+		l.Entries = DefaultLimits.Entries
+	}
+	if l.FileSize == 0 {
+		l.FileSize = DefaultLimits.FileSize
+	}
+	if l.TotalSize == 0 {
+		l.TotalSize = DefaultLimits.TotalSize
+	}
+	if l.Ratio == 0 {
+		l.Ratio = DefaultLimits.Ratio
+	}
+	return l
+}
+
+func mulCap(a, b int64) int64 {
+	const most = 1 << 62
+	if a > 0 && b > most/a {
+		return most
+	}
+	return a * b
+}
+
+// stopError carries an error of the caller's function through the walk.
+type stopError struct{ err error }
+
+func (e *stopError) Error() string { return e.err.Error() }
+
+type walker struct {
+	limits  Limits
+	budget  int64 // bytes of content left
+	entries int
+	seen    map[string]bool // true for files, false for folders
+	fn      func(File, io.Reader) error
+}
+
+// admit checks the name and the kind of an entry before it is read.
+func (w *walker) admit(name string, dir bool) (string, error) {
+	if w.entries++; w.entries > w.limits.Entries {
+		return "", fmt.Errorf("%w: more than %d entries", ErrLimit, w.limits.Entries)
+	}
+	clean, err := CleanPath(name)
+	if err != nil {
+		return "", err
+	}
+	if other := strings.TrimSuffix(name, "/"); clean != other || name != other && !dir {
+		return "", fmt.Errorf("%w %q: it isn't in its shortest form, %q", ErrUnsafePath, name, clean)
+	}
+	if _, found := w.seen[clean]; found {
+		return "", fmt.Errorf("%w %q", ErrDuplicate, clean)
+	}
+	for _, parent := range parents(clean) {
+		if w.seen[parent] {
+			return "", fmt.Errorf("%w %q: %q is a file", ErrDuplicate, clean, parent)
+		}
+	}
+	w.seen[clean] = !dir
+	return clean, nil
+}
+
+// file passes a file on to the caller and makes sure that it has the size that
+// the archive gives.
+func (w *walker) file(f File, r io.Reader) error {
+	if f.Size < 0 || f.Size > w.limits.FileSize {
+		return fmt.Errorf("%w: file %q has %d bytes, more than %d", ErrLimit, f.Path, f.Size, w.limits.FileSize)
+	}
+	if w.budget -= f.Size; w.budget < 0 {
+		return fmt.Errorf("%w: it unpacks to more than %d bytes or than %d times its size", ErrLimit, w.limits.TotalSize, w.limits.Ratio)
+	}
+	counted := &countReader{r: io.LimitReader(r, f.Size+1)}
+	if err := w.fn(f, counted); err != nil {
+		// A damaged archive usually shows while fn reads.
+		if counted.err != nil {
+			return fmt.Errorf("file %q: %w: %w", f.Path, ErrFormat, counted.err)
+		}
+		return &stopError{err}
+	}
+	if _, err := io.Copy(io.Discard, counted); err != nil {
+		return fmt.Errorf("file %q: %w: %w", f.Path, ErrFormat, err)
+	}
+	if counted.n != f.Size {
+		return fmt.Errorf("file %q: %w: it does not have the %d bytes it claims", f.Path, ErrFormat, f.Size)
+	}
+	return nil
+}
+
+// countReader counts what is read and keeps the error that ended it.
+type countReader struct {
+	r   io.Reader
+	n   int64
+	err error
+}
+
+func (c *countReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return n, err
+}
+
+func (w *walker) tarGz(r io.ReaderAt, size int64) error {
+	compressed := bufio.NewReader(io.NewSectionReader(r, 0, size))
+	z, err := gzip.NewReader(compressed)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	z.Multistream(false)
+	// Headers count as well, or a bomb could be made of them. An entry has at
+	// most a header, a few blocks of attributes and padding.
+	unpacked := &limitReader{r: z, left: w.budget + int64(w.limits.Entries)*4096 + 1<<20}
+	t := tar.NewReader(unpacked)
+	for {
+		header, err := t.Next()
+		if err == io.EOF {
+			break
+		}
+		if errors.Is(err, ErrLimit) {
+			return err
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrFormat, err)
+		}
+		dir := header.Typeflag == tar.TypeDir
+		if !dir && header.Typeflag != tar.TypeReg {
+			return fmt.Errorf("entry %q of type %q: %w", header.Name, header.Typeflag, ErrNotRegular)
+		}
+		clean, err := w.admit(header.Name, dir)
+		if err != nil {
+			return err
+		}
+		if dir {
+			continue
+		}
+		mode := normal(fs.FileMode(header.Mode) & fs.ModePerm)
+		if err := w.file(File{Path: clean, Mode: mode, Size: header.Size}, t); err != nil {
+			return err
+		}
+	}
+	if err := onlyZeros(unpacked); err != nil {
+		return err
+	}
+	if _, err := compressed.ReadByte(); err != io.EOF {
+		return fmt.Errorf("%w: after the gzip stream", ErrTrailing)
+	}
+	return nil
+}
+
+// onlyZeros reads what follows the end of a tar archive: tar pads it to its
+// record size.
+func onlyZeros(r io.Reader) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		for _, b := range buf[:n] {
+			if b != 0 {
+				return fmt.Errorf("%w: after the end of the tar archive", ErrTrailing)
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case errors.Is(err, ErrLimit):
+			return err
+		case err != nil:
+			return fmt.Errorf("%w: %w", ErrFormat, err)
+		}
+	}
+}
+
+// limitReader fails, other than io.LimitReader, when there is more.
+type limitReader struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limitReader) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, fmt.Errorf("%w: it goes on after all that was to be unpacked", ErrLimit)
+	}
+	n, err := l.r.Read(p[:min(int64(len(p)), l.left)])
+	l.left -= int64(n)
+	return n, err
+}
+
+const (
+	zipLocalHeader  = "PK\x03\x04"
+	zipEnd          = "PK\x05\x06"
+	zipEndSize      = 22 // without a comment
+	zipEncrypted    = 0x1
+	zipCreatorUnix  = 3
+	zipCreatorMacOS = 19
+)
+
+func (w *walker) zip(r io.ReaderAt, size int64) error {
+	// Readers of zip files search for both ends of the archive and forgive
+	// what lies outside; different readers then see different archives.
+	if err := zipBounds(r, size); err != nil {
+		return err
+	}
+	z, err := zip.NewReader(r, size)
+	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // names are checked below
+		return fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	for _, f := range z.File {
+		if f.Flags&zipEncrypted != 0 {
+			return fmt.Errorf("%w: entry %q is encrypted", ErrFormat, f.Name)
+		}
+		if f.Method != zip.Store && f.Method != zip.Deflate {
+			return fmt.Errorf("%w: entry %q has compression method %d", ErrFormat, f.Name, f.Method)
+		}
+		dir := strings.HasSuffix(f.Name, "/")
+		mode := f.Mode()
+		if creator := f.CreatorVersion >> 8; creator != zipCreatorUnix && creator != zipCreatorMacOS {
+			mode = mode&fs.ModeDir | 0o644
+		}
+		if mode.IsDir() != dir || mode.Type()&^fs.ModeDir != 0 {
+			return fmt.Errorf("entry %q with mode %v: %w", f.Name, mode, ErrNotRegular)
+		}
+		clean, err := w.admit(f.Name, dir)
+		if err != nil {
+			return err
+		}
+		if dir {
+			if f.UncompressedSize64 != 0 {
+				return fmt.Errorf("%w: folder %q has content", ErrFormat, f.Name)
+			}
+			continue
+		}
+		if f.UncompressedSize64 > uint64(w.limits.FileSize) {
+			return fmt.Errorf("%w: file %q has %d bytes, more than %d", ErrLimit, f.Name, f.UncompressedSize64, w.limits.FileSize)
+		}
+		if err := w.zipFile(f, File{Path: clean, Mode: normal(mode), Size: int64(f.UncompressedSize64)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walker) zipFile(f *zip.File, file File) error {
+	content, err := f.Open()
+	if err != nil {
+		return fmt.Errorf("file %q: %w: %w", file.Path, ErrFormat, err)
+	}
+	defer content.Close() // it has nothing to report that reading to the end has not
+	return w.file(file, content)
+}
+
+// zipBounds makes sure that the archive starts with its first entry and ends
+// with its directory's end.
+func zipBounds(r io.ReaderAt, size int64) error {
+	if size < zipEndSize {
+		return fmt.Errorf("%w: %d bytes are too few", ErrFormat, size)
+	}
+	head := make([]byte, len(zipLocalHeader))
+	if _, err := r.ReadAt(head, 0); err != nil {
+		return fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	end := make([]byte, zipEndSize)
+	if n, err := r.ReadAt(end, size-zipEndSize); n != len(end) {
+		return fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	if !bytes.HasPrefix(end, []byte(zipEnd)) || end[20] != 0 || end[21] != 0 {
+		if bytes.HasPrefix(head, []byte(zipLocalHeader)) {
+			return fmt.Errorf("%w: it doesn't end with its directory, without a comment", ErrTrailing)
+		}
+		return fmt.Errorf("%w: no directory at its end", ErrFormat)
+	}
+	if size != zipEndSize && !bytes.HasPrefix(head, []byte(zipLocalHeader)) {
+		return fmt.Errorf("%w: before the first entry", ErrTrailing)
+	}
+	return nil
+}
