@@ -19,7 +19,8 @@ const ChangelogName = "CHANGELOG.md"
 
 // SchemaVersion is the version of the contract this package writes,
 // MAJOR.MINOR. A reader accepts every minor version of a major version that it
-// knows, and nothing else.
+// knows, and nothing else: a newer minor version may add fields, which an older
+// reader passes over, and changes the meaning of none.
 const SchemaVersion = "1.0"
 
 // Manifest describes one release of one component, completely.
@@ -27,12 +28,15 @@ type Manifest struct {
 	// SchemaVersion of the document, MAJOR.MINOR.
 	SchemaVersion string `json:"schemaVersion"`
 	// Component is the name of what is released: a package, or the workspace.
+	// Letters, digits, "-", "_" and ".".
 	Component string `json:"component"`
-	// Tag is the git tag of the release, as it was pushed.
+	// Tag is the git tag of the release, as it was pushed; it ends in Version.
 	Tag string `json:"tag"`
-	// Version is the tag's SemVer version, without prefix or leading v.
+	// Version is the tag's SemVer version, without prefix, leading v or build
+	// metadata: neither an asset nor an image tag may have a "+" in its name.
 	Version string `json:"version"`
-	// Channel is "stable", or the name of the prerelease channel ("rc", "beta").
+	// Channel is "stable", or the name of the prerelease channel ("rc",
+	// "beta"), as ci/version derives it from Version.
 	Channel string `json:"channel"`
 	// Commit is the full SHA-1 (or SHA-256) of the released commit.
 	Commit string `json:"commit"`
@@ -42,10 +46,12 @@ type Manifest struct {
 	PreviousTag string `json:"previousTag,omitempty"`
 	// Repository is the project's home, as an https URL; empty when unknown.
 	Repository string `json:"repository,omitempty"`
-	// Description, License and Homepage come from the package.
+	// Description is the package's, in one or more lines.
 	Description string `json:"description,omitempty"`
-	License     string `json:"license,omitempty"`
-	Homepage    string `json:"homepage,omitempty"`
+	// License is an SPDX expression, "MIT OR Apache-2.0".
+	License string `json:"license,omitempty"`
+	// Homepage is a URL.
+	Homepage string `json:"homepage,omitempty"`
 	// Toolchain says what compiled the binaries.
 	Toolchain Toolchain `json:"toolchain"`
 	// Assets of the release, sorted by name: every one but the manifest itself
@@ -69,7 +75,7 @@ type Toolchain struct {
 // Kind says what an asset is.
 type Kind string
 
-// The kinds of assets.
+// The kinds of assets. A file is anything that has no kind of its own.
 const (
 	KindArchive   Kind = "archive"
 	KindSBOM      Kind = "sbom"
@@ -79,16 +85,20 @@ const (
 
 // Asset is one file of the release.
 type Asset struct {
-	// Name of the file, which GitHub must not rewrite.
+	// Name of the file, in characters that GitHub does not rewrite: letters,
+	// digits, ".", "_" and "-", and no period at either end. Unique in the
+	// release, also when case is ignored.
 	Name string `json:"name"`
-	Kind Kind   `json:"kind"`
-	// Target is the Rust target triple of an archive or of an SBOM.
+	// Kind says what the file is.
+	Kind Kind `json:"kind"`
+	// Target is the Rust target triple of an archive, one archive for each, or
+	// of an SBOM.
 	Target string `json:"target,omitempty"`
 	// SHA256 of the file, 64 lower-case hexadecimal digits.
 	SHA256 string `json:"sha256"`
 	// Size in bytes.
 	Size int64 `json:"size"`
-	// Binaries inside an archive, sorted by path.
+	// Binaries inside an archive, at least one, sorted by path.
 	Binaries []Binary `json:"binaries,omitempty"`
 	// Files inside an archive that are not binaries, sorted by path.
 	Files []File `json:"files,omitempty"`
@@ -100,20 +110,24 @@ type Binary struct {
 	Name string `json:"name"`
 	// Package of the workspace that builds it.
 	Package string `json:"package"`
-	// Path inside the archive, slash-separated.
-	Path   string `json:"path"`
+	// Path inside the archive with its root folder, slash-separated.
+	Path string `json:"path"`
+	// SHA256 of the file, 64 lower-case hexadecimal digits.
 	SHA256 string `json:"sha256"`
-	Size   int64  `json:"size"`
+	// Size in bytes.
+	Size int64 `json:"size"`
 	// Format is "elf", "pe" or "macho".
 	Format string `json:"format"`
 	// Arch is the architecture the file says it is for, in the first part of
-	// the target triple's terms (x86_64, aarch64, armv7, …).
+	// the target triple's terms (x86_64, aarch64, armv7, …); "universal2" for
+	// a Mach-O file of both of Apple's.
 	Arch string `json:"arch"`
 	// Linkage is "static" or "dynamic".
 	Linkage string `json:"linkage"`
 	// Interpreter is the dynamic loader a dynamic ELF file asks for.
 	Interpreter string `json:"interpreter,omitempty"`
-	// Libc is the highest glibc symbol version needed, "2.34"; empty when none.
+	// GlibcFloor is the highest glibc symbol version needed, "2.34"; empty when
+	// none is.
 	GlibcFloor string `json:"glibcFloor,omitempty"`
 	// Needed are the shared libraries it loads, in the file's order.
 	Needed []string `json:"needed,omitempty"`
@@ -121,9 +135,12 @@ type Binary struct {
 
 // File is one other file inside an archive.
 type File struct {
-	Path   string `json:"path"`
+	// Path inside the archive with its root folder, slash-separated.
+	Path string `json:"path"`
+	// SHA256 of the file, 64 lower-case hexadecimal digits.
 	SHA256 string `json:"sha256"`
-	Size   int64  `json:"size"`
+	// Size in bytes.
+	Size int64 `json:"size"`
 	// Mode is the permission bits, "0644" or "0755".
 	Mode string `json:"mode"`
 }
@@ -149,8 +166,8 @@ type Image struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Env is added to the base's.
 	Env map[string]string `json:"env,omitempty"`
-	// Include maps paths inside the archives (files or folders) to absolute
-	// paths in the image.
+	// Include maps paths inside the archives below their root folder (files
+	// or folders) to absolute paths in the image.
 	Include map[string]string `json:"include,omitempty"`
 	// Platforms, "linux/amd64"; empty is every Linux target of the release.
 	Platforms []string `json:"platforms,omitempty"`

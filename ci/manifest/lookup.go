@@ -1,0 +1,33 @@
+package manifest
+
+// AssetByName returns the asset called name.
+func (m *Manifest) AssetByName(name string) (Asset, bool) {
+	for _, a := range m.Assets {
+		if a.Name == name {
+			return a, true
+		}
+	}
+	return Asset{}, false
+}
+
+// Archives returns the assets that are archives, in the manifest's order.
+func (m *Manifest) Archives() []Asset {
+	var archives []Asset
+	for _, a := range m.Assets {
+		if a.Kind == KindArchive {
+			archives = append(archives, a)
+		}
+	}
+	return archives
+}
+
+// ArchiveFor returns the archive of a Rust target triple; there is at most
+// one.
+func (m *Manifest) ArchiveFor(target string) (Asset, bool) {
+	for _, a := range m.Assets {
+		if a.Kind == KindArchive && a.Target == target {
+			return a, true
+		}
+	}
+	return Asset{}, false
+}
