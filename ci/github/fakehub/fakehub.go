@@ -1,0 +1,604 @@
+// Package fakehub is a stand-in for GitHub: repositories, tags, releases,
+// release assets, dispatches and rate limits, held in memory.
+//
+// It exists so that the release client can be tested against everything that
+// GitHub is documented, or known, to do to its callers: drafts that no tag
+// finds, assets left half-made, lists that lag behind, limits, lost answers. A
+// fault can be armed for any call; the state can be dumped in a canonical form;
+// and a log says what was written, in which order, and whether a release was
+// ever visible before it was complete.
+//
+// It never talks to the real GitHub, keeps nothing on disk, and its tokens
+// protect nothing: it is for tests, rehearsals and demonstrations only.
+package fakehub
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says how the stand-in behaves. The zero value is a GitHub that is
+// always right, always consistent, and has no limits.
+type Config struct {
+	// Now is the clock. By default, time.Now.
+	Now func() time.Time
+	// Tokens are the tokens that are accepted. By default, every request is
+	// let through as a user with push access.
+	Tokens map[string]Access
+	// Latency is how long each call takes to be answered. By default, none.
+	Latency time.Duration
+	// ListDelay is for how long a change to a release stays out of the lists
+	// of releases and out of the look-up by tag. By default, not at all.
+	ListDelay time.Duration
+	// Limits switches GitHub's limits on. By default, there are none.
+	Limits Limits
+	// NoDigests leaves the digest of every asset null, as for assets uploaded
+	// before GitHub recorded digests.
+	NoDigests bool
+}
+
+// Access is what a token may do.
+type Access struct {
+	// User is the login that the token belongs to.
+	User string
+	// Push says that the token may write to repositories.
+	Push bool
+	// Scopes is sent as X-OAuth-Scopes, as for classic tokens, when not empty.
+	Scopes string
+	// Installation marks the token of a GitHub App, such as the one that a
+	// workflow gets: it has no user, and reports no push permission even when
+	// it has it.
+	Installation bool
+}
+
+// Limits are the documented limits of the API. A zero limits nothing.
+type Limits struct {
+	ContentPerMinute int // requests that create content, 80 on GitHub
+	ContentPerHour   int // likewise, 500 on GitHub
+	PointsPerMinute  int // a read costs 1, a write 5; 900 on GitHub
+	Concurrent       int // requests under way at once, 100 on GitHub
+	RequestsPerHour  int // the primary limit, 5,000 for a person
+}
+
+// Documented are the limits that GitHub documents for a person's token.
+var Documented = Limits{
+	ContentPerMinute: 80,
+	ContentPerHour:   500,
+	PointsPerMinute:  900,
+	Concurrent:       100,
+	RequestsPerHour:  5000,
+}
+
+// Server is the stand-in. It is an http.Handler: it answers the API under
+// api.<host> or /api/v3, uploads under uploads.<host> or /api/uploads, and
+// downloads under any other host.
+type Server struct {
+	cfg Config
+
+	mu        sync.Mutex
+	repos     map[string]*Repo
+	lastID    int64
+	calls     []*Call
+	events    []Event
+	faults    []*Fault
+	active    int
+	hits      LimitHits
+	spent     map[string]*spending
+	commitAge int
+
+	closed    chan struct{}
+	closeOnce sync.Once
+}
+
+// New returns an empty stand-in.
+func New(cfg Config) *Server {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Server{
+		cfg:    cfg,
+		repos:  map[string]*Repo{},
+		lastID: 1000,
+		spent:  map[string]*spending{},
+		closed: make(chan struct{}),
+	}
+}
+
+// Close lets go of every call that a fault is holding.
+func (s *Server) Close() { s.closeOnce.Do(func() { close(s.closed) }) }
+
+// Repo is a repository of the stand-in.
+type Repo struct {
+	s *Server
+
+	id          int64
+	owner, name string
+	private     bool
+	archived    bool
+	immutable   bool
+
+	commits    map[string]commit
+	tags       map[string]string // tag name to the id of a commit or of a tag object
+	tagObjects map[string]tagObject
+	burned     map[string]bool // tags of deleted immutable releases
+	releases   []*release
+	latest     int64 // the release marked as latest, 0 if none is
+	dispatches []Dispatch
+}
+
+type commit struct {
+	sha  string
+	date time.Time
+}
+
+type tagObject struct {
+	sha, tag, target string
+	targetType       string
+	date             time.Time
+}
+
+type release struct {
+	id         int64
+	tag        string
+	commitish  string
+	name       string
+	body       string
+	draft      bool
+	prerelease bool
+	immutable  bool
+	declined   bool // make_latest was "false"
+	createdAt  time.Time
+	published  time.Time
+	updatedAt  time.Time
+	assets     []*asset
+
+	deleted  bool
+	versions []releaseVersion // for lists that lag
+}
+
+// releaseVersion is what a release looked like from some time on.
+type releaseVersion struct {
+	from    time.Time
+	deleted bool
+	view    release
+}
+
+type asset struct {
+	id          int64
+	name        string
+	label       string
+	state       string // uploaded or starter
+	contentType string
+	data        []byte
+	size        int64
+	digest      string
+	downloads   int
+	createdAt   time.Time
+	updatedAt   time.Time
+	rel         *release
+}
+
+// Dispatch is a repository_dispatch event that was accepted.
+type Dispatch struct {
+	EventType string          `json:"event_type"`
+	Payload   json.RawMessage `json:"client_payload,omitempty"`
+}
+
+// Call is one request, as the stand-in saw it.
+type Call struct {
+	// N counts from 1.
+	N int
+	// Method and Path are those of the request; the path is without the base
+	// of the API, as /repos/o/r/releases.
+	Method, Path string
+	// Op names the operation: "create release", "upload asset".
+	Op string
+	// Host is api, uploads or web.
+	Host string
+	// Write says that the call would change something.
+	Write bool
+	// Token says that the call carried a token.
+	Token bool
+	// Sent counts the bytes of the body that arrived.
+	Sent int64
+	// Status is the answer's; 0 if there was none.
+	Status int
+	// Fault names the fault that the call met.
+	Fault FaultKind
+}
+
+func (c Call) String() string { return fmt.Sprintf("%d %s %s", c.N, c.Method, c.Path) }
+
+// Event is one change of the state, in the order of their happening.
+type Event struct {
+	// Kind is create, edit, publish, delete, upload, starter, delete-asset,
+	// latest or dispatch.
+	Kind string
+	// Release is the release's id, Tag its tag.
+	Release int64
+	Tag     string
+	// Asset is the asset's name, when the event is about one.
+	Asset string
+	// Draft says that the release was a draft when it happened.
+	Draft bool
+	// Assets is what the release had right after, by name: the state for an
+	// unfinished asset, else the digest.
+	Assets map[string]string
+}
+
+// AddRepo creates an empty repository with one commit, and returns it.
+func (s *Server) AddRepo(owner, name string) *Repo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &Repo{
+		s: s, id: s.nextID(), owner: owner, name: name,
+		commits:    map[string]commit{},
+		tags:       map[string]string{},
+		tagObjects: map[string]tagObject{},
+		burned:     map[string]bool{},
+	}
+	s.repos[strings.ToLower(owner+"/"+name)] = r
+	return r
+}
+
+// Private hides the repository from everyone without a token.
+func (r *Repo) Private() *Repo { r.s.mu.Lock(); defer r.s.mu.Unlock(); r.private = true; return r }
+
+// Archived makes the repository read-only.
+func (r *Repo) Archived() *Repo { r.s.mu.Lock(); defer r.s.mu.Unlock(); r.archived = true; return r }
+
+// Immutable makes every release that is published from now on immutable.
+func (r *Repo) Immutable() *Repo { r.s.mu.Lock(); defer r.s.mu.Unlock(); r.immutable = true; return r }
+
+// Commit adds a commit named by a text and returns its id. Commits are a day
+// apart, in the order of their adding.
+func (r *Repo) Commit(seed string) string {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	sum := sha1.Sum([]byte("commit " + seed))
+	sha := hex.EncodeToString(sum[:])
+	r.s.commitAge++
+	r.commits[sha] = commit{sha: sha, date: time.Date(2024, 1, 1, 12, 0, 0, 0, time.UTC).AddDate(0, 0, r.s.commitAge)}
+	return sha
+}
+
+// AddCommit adds the commit of an existing repository.
+func (r *Repo) AddCommit(sha string, date time.Time) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.commits[sha] = commit{sha: sha, date: date.UTC()}
+}
+
+// Tag makes a lightweight tag.
+func (r *Repo) Tag(name, sha string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.tags[name] = sha
+}
+
+// AnnotatedTag makes a tag object that points to a commit or to another tag
+// object, and returns the object's id.
+func (r *Repo) AnnotatedTag(name, target string) string {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	sum := sha1.Sum([]byte("tag " + name + target))
+	o := tagObject{sha: hex.EncodeToString(sum[:]), tag: name, target: target, targetType: "commit", date: r.s.cfg.Now().UTC()}
+	if _, ok := r.tagObjects[target]; ok {
+		o.targetType = "tag"
+	}
+	r.tagObjects[o.sha] = o
+	r.tags[name] = o.sha
+	return o.sha
+}
+
+// File is an asset to put into a release by hand.
+type File struct {
+	Name string
+	Data []byte
+	// Starter leaves the asset as a failed upload does.
+	Starter bool
+	// Age makes the asset look older.
+	Age time.Duration
+}
+
+// Seed describes a release to put into a repository by hand.
+type Seed struct {
+	Tag, Commit, Title, Body string
+	Draft, Prerelease        bool
+	// Latest marks the release as the latest, as its publisher would.
+	Latest bool
+	Files  []File
+}
+
+// Seed puts a release into the repository and returns its id.
+func (r *Repo) Seed(x Seed) int64 {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	now := r.s.cfg.Now().UTC()
+	rel := &release{
+		id: r.s.nextID(), tag: x.Tag, commitish: x.Commit, name: x.Title, body: x.Body,
+		draft: x.Draft, prerelease: x.Prerelease, createdAt: now, updatedAt: now,
+	}
+	if c, ok := r.commits[x.Commit]; ok {
+		rel.createdAt = c.date
+	}
+	if !x.Draft {
+		rel.published = now
+		rel.immutable = r.immutable
+		if _, ok := r.tags[x.Tag]; !ok && x.Commit != "" {
+			r.tags[x.Tag] = x.Commit
+		}
+		if x.Latest {
+			r.latest = rel.id
+		} else {
+			rel.declined = true
+		}
+	}
+	for _, f := range x.Files {
+		a := r.s.newAsset(rel, f.Name, "", "application/octet-stream")
+		a.createdAt = a.createdAt.Add(-f.Age)
+		if !f.Starter {
+			r.s.fill(a, f.Data)
+		}
+	}
+	r.releases = append(r.releases, rel)
+	rel.versions = append(rel.versions, releaseVersion{view: *rel}) // seen in lists from the beginning
+	return rel.id
+}
+
+// Edit changes the text of a release by hand, as a person does on the site.
+func (r *Repo) Edit(id int64, title, body string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if rel := r.byID(id); rel != nil {
+		rel.name, rel.body = title, body
+		r.s.touch(rel)
+	}
+}
+
+// Dispatches lists the repository_dispatch events that were accepted.
+func (r *Repo) Dispatches() []Dispatch {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return slices.Clone(r.dispatches)
+}
+
+// Latest is the tag of the release that /releases/latest gives, "" if none.
+func (r *Repo) Latest() string {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if rel := r.latestRelease(); rel != nil {
+		return rel.tag
+	}
+	return ""
+}
+
+// Asset returns the content of an asset of the published release of a tag.
+func (r *Repo) Asset(tag, name string) ([]byte, bool) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	rel := r.publishedByTag(tag)
+	if rel == nil {
+		return nil, false
+	}
+	for _, a := range rel.assets {
+		if a.name == name && a.state == "uploaded" {
+			return a.data, true
+		}
+	}
+	return nil, false
+}
+
+// Calls lists every request so far.
+func (s *Server) Calls() []Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Call, len(s.calls))
+	for i, c := range s.calls {
+		out[i] = *c
+	}
+	return out
+}
+
+// Events lists every change of the state so far.
+func (s *Server) Events() []Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.events)
+}
+
+// LimitHits counts the calls that were refused because of a limit.
+type LimitHits struct{ Content, Points, Concurrent, Primary int }
+
+// LimitHits counts the calls refused so far; armed faults don't count.
+func (s *Server) LimitHits() LimitHits {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hits
+}
+
+// Forget drops the log of calls and events, not the state.
+func (s *Server) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls, s.events, s.faults, s.hits = nil, nil, nil, LimitHits{}
+}
+
+// Dump is the whole state in a canonical form: without ids, times and
+// counters, and in an order that does not depend on how it came about.
+func (s *Server) Dump() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b bytes.Buffer
+	for _, key := range sortedKeys(s.repos) {
+		r := s.repos[key]
+		fmt.Fprintf(&b, "repository %s/%s\n", r.owner, r.name)
+		for _, t := range sortedKeys(r.tags) {
+			fmt.Fprintf(&b, "  tag %s %s\n", t, r.tags[t])
+		}
+		rels := slices.Clone(r.releases)
+		sort.SliceStable(rels, func(i, j int) bool { return rels[i].tag < rels[j].tag })
+		for _, rel := range rels {
+			fmt.Fprintf(&b, "  release %s draft=%t prerelease=%t immutable=%t at %s\n    title %q\n    body %q\n",
+				rel.tag, rel.draft, rel.prerelease, rel.immutable, rel.commitish, rel.name, rel.body)
+			assets := slices.Clone(rel.assets)
+			sort.SliceStable(assets, func(i, j int) bool { return assets[i].name < assets[j].name })
+			for _, a := range assets {
+				sum := sha256.Sum256(a.data)
+				fmt.Fprintf(&b, "    asset %s %s %d %s %s\n", a.name, a.state, a.size, a.contentType, hex.EncodeToString(sum[:]))
+			}
+		}
+		if rel := r.latestRelease(); rel != nil {
+			fmt.Fprintf(&b, "  latest %s\n", rel.tag)
+		}
+		events := map[string]bool{}
+		for _, d := range r.dispatches {
+			events[d.EventType+" "+string(d.Payload)] = true
+		}
+		for _, e := range sortedKeys(events) {
+			fmt.Fprintf(&b, "  dispatched %s\n", e)
+		}
+	}
+	return b.String()
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// The rest runs with the lock held.
+
+func (s *Server) nextID() int64 { s.lastID++; return s.lastID }
+
+func (s *Server) newAsset(rel *release, name, label, contentType string) *asset {
+	now := s.cfg.Now().UTC()
+	a := &asset{
+		id: s.nextID(), name: name, label: label, state: "starter", contentType: contentType,
+		createdAt: now, updatedAt: now, rel: rel,
+	}
+	rel.assets = append(rel.assets, a)
+	return a
+}
+
+func (s *Server) fill(a *asset, data []byte) {
+	sum := sha256.Sum256(data)
+	a.data, a.size, a.state = data, int64(len(data)), "uploaded"
+	a.updatedAt = s.cfg.Now().UTC()
+	if !s.cfg.NoDigests {
+		a.digest = "sha256:" + hex.EncodeToString(sum[:])
+	}
+}
+
+// touch records that a release changed, for the lists that lag.
+func (s *Server) touch(rel *release) {
+	now := s.cfg.Now().UTC()
+	rel.updatedAt = now
+	if s.cfg.ListDelay > 0 {
+		view := *rel
+		view.versions = nil
+		rel.versions = append(rel.versions, releaseVersion{from: now, deleted: rel.deleted, view: view})
+	}
+}
+
+// listed is the release as lists show it now, nil while they don't.
+func (s *Server) listed(rel *release) *release {
+	if s.cfg.ListDelay == 0 {
+		if rel.deleted {
+			return nil
+		}
+		return rel
+	}
+	then := s.cfg.Now().UTC().Add(-s.cfg.ListDelay)
+	for i := len(rel.versions) - 1; i >= 0; i-- {
+		v := rel.versions[i]
+		if v.from.After(then) {
+			continue
+		}
+		if v.deleted {
+			return nil
+		}
+		return &v.view
+	}
+	return nil
+}
+
+func (s *Server) event(kind string, rel *release, assetName string) {
+	e := Event{Kind: kind, Asset: assetName}
+	if rel != nil {
+		e.Release, e.Tag, e.Draft = rel.id, rel.tag, rel.draft
+		e.Assets = map[string]string{}
+		for _, a := range rel.assets {
+			sum := sha256.Sum256(a.data)
+			e.Assets[a.name] = "sha256:" + hex.EncodeToString(sum[:])
+			if a.state != "uploaded" {
+				e.Assets[a.name] = a.state
+			}
+		}
+	}
+	s.events = append(s.events, e)
+}
+
+func (r *Repo) byID(id int64) *release {
+	for _, rel := range r.releases {
+		if rel.id == id {
+			return rel
+		}
+	}
+	return nil
+}
+
+func (r *Repo) publishedByTag(tag string) *release {
+	for _, rel := range r.releases {
+		if rel.tag == tag && !rel.draft {
+			return rel
+		}
+	}
+	return nil
+}
+
+// latestRelease is what /releases/latest gives: the release that was marked,
+// else the one with the newest commit, whether it declined or not.
+func (r *Repo) latestRelease() *release {
+	var newest *release
+	for _, rel := range r.releases {
+		if rel.draft || rel.prerelease {
+			continue
+		}
+		if rel.id == r.latest {
+			return rel
+		}
+		if newest == nil || rel.createdAt.After(newest.createdAt) {
+			newest = rel
+		}
+	}
+	return newest
+}
+
+// peel follows tag objects to the commit.
+func (r *Repo) peel(sha string) string {
+	for range 10 {
+		o, ok := r.tagObjects[sha]
+		if !ok {
+			return sha
+		}
+		sha = o.target
+	}
+	return sha
+}
+
+var _ http.Handler = (*Server)(nil)
