@@ -136,7 +136,7 @@ func checkFields(data []byte, tolerant bool) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	c := fieldChecker{decoder, tolerant}
-	return c.value(reflect.TypeFor[Manifest](), "")
+	return c.value(reflect.TypeFor[Manifest](), "", false)
 }
 
 type fieldChecker struct {
@@ -145,7 +145,9 @@ type fieldChecker struct {
 	tolerant bool
 }
 
-func (c *fieldChecker) value(t reflect.Type, at string) error {
+// value reads the next value, which must be of the type. An optional string
+// must not be empty: to leave it out is the one way to say nothing.
+func (c *fieldChecker) value(t reflect.Type, at string, optional bool) error {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -167,21 +169,25 @@ func (c *fieldChecker) value(t reflect.Type, at string) error {
 		if token != json.Delim('{') {
 			return fmt.Errorf("field %q: it must be an object", what)
 		}
-		return c.members(at, func(key string) error { return c.value(t.Elem(), join(at, key)) })
+		return c.members(at, func(key string) error { return c.value(t.Elem(), join(at, key), false) })
 	case reflect.Slice:
 		if token != json.Delim('[') {
 			return fmt.Errorf("field %q: it must be an array", what)
 		}
 		for i := 0; c.More(); i++ {
-			if err := c.value(t.Elem(), at+"["+strconv.Itoa(i)+"]"); err != nil {
+			if err := c.value(t.Elem(), at+"["+strconv.Itoa(i)+"]", false); err != nil {
 				return err
 			}
 		}
 		_, err := c.Token()
 		return err
 	case reflect.String:
-		if _, ok := token.(string); !ok {
+		text, ok := token.(string)
+		if !ok {
 			return fmt.Errorf("field %q: it must be a string", what)
+		}
+		if optional && text == "" {
+			return fmt.Errorf("field %q: it is empty: leave it out", what)
 		}
 	case reflect.Int64:
 		n, ok := token.(json.Number)
@@ -227,8 +233,9 @@ func (c *fieldChecker) object(t reflect.Type, at string) error {
 	}
 	err := c.members(at, func(key string) error {
 		if field, known := types[key]; known {
+			optional := !required[key]
 			delete(required, key)
-			return c.value(field, join(at, key))
+			return c.value(field, join(at, key), optional)
 		}
 		for name := range types {
 			if strings.EqualFold(name, key) {
@@ -259,4 +266,3 @@ func join(at, key string) string {
 	}
 	return at + "." + key
 }
-
