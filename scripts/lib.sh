@@ -4,7 +4,7 @@
 #   source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 #   gantry_env        # a `dagger` that works, after scripts/up
 
-[[ -z ${GANTRY_SCRIPTS:-} ]] || return 0
+! declare -F gantry_env >/dev/null || return 0
 
 # A command that fails inside $(…) ends the script like any other.
 shopt -s inherit_errexit
