@@ -277,8 +277,12 @@ func (v *validator) path(field, p string) {
 
 // absolute checks a path in an image.
 func (v *validator) absolute(field, p string) {
-	if v.match(field, p, absolutePattern, "an absolute path with forward slashes") && path.Clean(p) != strings.TrimSuffix(p, "/") && p != "/" {
-		v.fail(field, "%q is not in its shortest form, %q", p, path.Clean(p))
+	if !v.match(field, p, absolutePattern, "an absolute path with forward slashes") {
+		return
+	}
+	// A slash at the end says that a folder is meant.
+	if clean := path.Clean(p); p != clean && (p != clean+"/" || clean == "/") {
+		v.fail(field, "%q is not in its shortest form, %q", p, clean)
 	}
 }
 
