@@ -37,20 +37,19 @@ type Target struct {
 	Debian string
 	// GNU is the prefix of the GNU tools of the target, "aarch64-linux-gnu".
 	GNU string
-	// Packages are the Debian packages that a foreign build needs: the linker
-	// and the C library.
+	// Packages are the Debian packages that a build on another architecture
+	// needs: the compiler, which is the linker, and the C library.
 	Packages []string
-	// NativePackages are needed even on a machine of the target's own
-	// architecture.
-	NativePackages []string
+	// AlwaysPackages are needed on every architecture.
+	AlwaysPackages []string
 	// External says why the default toolchain image cannot serve the target,
 	// as the end of "… needs"; empty when it can.
 	External string
 }
 
-// Native says whether the binaries of the target run on a Linux machine of the
-// Debian architecture given ("amd64").
-func (t Target) Native(debian string) bool { return t.OS == "linux" && t.Debian == debian }
+// Native says whether the binaries of the target run on a machine of the OCI
+// platform given, without emulation.
+func (t Target) Native(platform string) bool { return t.Platform != "" && t.Platform == platform }
 
 // EnvKey is the triple as Cargo writes it in environment variables,
 // "AARCH64_UNKNOWN_LINUX_GNU".
@@ -85,7 +84,7 @@ var table = func() map[string]Target {
 		{
 			Triple: "x86_64-pc-windows-gnu", Arch: "x86_64", OS: "windows", Format: "pe",
 			ExeSuffix: ".exe", Archive: ".zip", GNU: "x86_64-w64-mingw32",
-			NativePackages: []string{"gcc-mingw-w64-x86-64", "g++-mingw-w64-x86-64"},
+			AlwaysPackages: []string{"gcc-mingw-w64-x86-64", "g++-mingw-w64-x86-64"},
 		},
 		apple("x86_64-apple-darwin", "x86_64"),
 		apple("aarch64-apple-darwin", "aarch64"),
@@ -123,7 +122,7 @@ func musl(triple, arch, platform, debian, prefix string) Target {
 	t.Libc = "musl"
 	// gcc with the specs file of musl-dev is a musl C compiler for any
 	// architecture; musl-tools has the wrapper for the native one.
-	t.NativePackages = []string{"musl-dev:" + debian}
+	t.AlwaysPackages = []string{"musl-dev:" + debian}
 	return t
 }
 

@@ -1,0 +1,90 @@
+#!/bin/sh
+# Builds one target. The arguments are those of cargo, the subcommand first.
+#
+# /gantry-input  the source, read only
+# /gantry        a cache volume: src, a copy of the source, and target
+# /gantry-out    results: messages (those of Cargo that name an executable),
+#                exe/… (each executable, at its path), run/… (how each ran),
+#                crates (which were compiled and which were fresh)
+#
+# Cargo decides by modification times what to compile, and those of an upload
+# mean nothing: an older file may be the newer content. So the copy is brought
+# up to date by content, and whatever differs gets the time of now, which is
+# later than every build before. That makes a stale binary impossible while
+# everything unchanged stays compiled.
+set -eu
+. /gantry-bin/rustup.sh
+src=/gantry/src out=/gantry-out tmp=$(mktemp -d)
+mkdir -p "$src" "$out/exe" "$out/run"
+
+sums() { (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum) >"$2"; }
+paths() { cut -c 67- | LC_ALL=C sort; }
+programs() { (cd "$1" && find . -type f -perm -100 | LC_ALL=C sort) >"$2"; }
+sums /gantry-input "$tmp/new"
+sums "$src" "$tmp/old"
+paths <"$tmp/new" >"$tmp/new.paths"
+paths <"$tmp/old" >"$tmp/old.paths"
+LC_ALL=C sort -o "$tmp/new" "$tmp/new"
+LC_ALL=C sort -o "$tmp/old" "$tmp/old"
+LC_ALL=C comm -13 "$tmp/new.paths" "$tmp/old.paths" | tr '\n' '\0' | (cd "$src" && xargs -0 -r rm -f)
+(cd "$src" && find . -mindepth 1 -type d -empty -delete)
+LC_ALL=C comm -23 "$tmp/new" "$tmp/old" | paths >"$tmp/changed"
+if [ -s "$tmp/changed" ]; then
+	# A folder or link may stand where a file is to be.
+	while IFS= read -r f; do
+		if [ -L "$src/$f" ] || [ -d "$src/$f" ]; then rm -rf "${src:?}/$f"; fi
+	done <"$tmp/changed"
+	tar -C /gantry-input -cf - -T "$tmp/changed" | tar -C "$src" -m -xf -
+fi
+programs /gantry-input "$tmp/new.x"
+programs "$src" "$tmp/old.x"
+LC_ALL=C comm -23 "$tmp/new.x" "$tmp/old.x" | tr '\n' '\0' | (cd "$src" && xargs -0 -r chmod a+x)
+LC_ALL=C comm -13 "$tmp/new.x" "$tmp/old.x" | tr '\n' '\0' | (cd "$src" && xargs -0 -r chmod a-x)
+(cd "$src" && find . -type l) >"$tmp/old.links"
+while IFS= read -r l; do
+	[ -L "/gantry-input/$l" ] || rm -f "$src/$l"
+done <"$tmp/old.links"
+(cd /gantry-input && find . -type l) >"$tmp/links"
+while IFS= read -r l; do
+	if [ "$(readlink "$src/$l" || true)" != "$(readlink "/gantry-input/$l")" ]; then
+		mkdir -p "$(dirname "$src/$l")"
+		rm -rf "${src:?}/$l"
+		cp -P "/gantry-input/$l" "$src/$l"
+		# Cargo looks at the file behind the link, which may be an old one.
+		touch -c "$src/$l"
+	fi
+done <"$tmp/links"
+
+cd "$src"
+export CARGO_TARGET_DIR=/gantry/target CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
+# The wrapper maps paths for rustc; C compilers get theirs through the cc crate.
+export RUSTC_WRAPPER=/gantry-bin/rustc-wrapper.sh
+export CFLAGS="-ffile-prefix-map=/gantry/src=. ${CFLAGS-}" CXXFLAGS="-ffile-prefix-map=/gantry/src=. ${CXXFLAGS-}"
+if [ -n "${GANTRY_PRE_BUILD-}" ]; then
+	sh -euc "$GANTRY_PRE_BUILD"
+fi
+cargo "$@" --message-format=json-render-diagnostics >"$tmp/messages" || {
+	status=$?
+	# What rustc had to say went to standard error; the rest is here.
+	grep -v '^{' "$tmp/messages" >&2 || true
+	exit $status
+}
+sed -n 's/.*"reason":"compiler-artifact","package_id":"\([^"]*\)".*"fresh":\([a-z]*\).*/\2 \1/p' "$tmp/messages" |
+	sed 's/^true/fresh/; s/^false/compiled/' >"$out/crates"
+echo "gantry: compiled $(grep -c ^compiled "$out/crates" || true) crates, $(grep -c ^fresh "$out/crates" || true) were fresh" >&2
+sed -n 's/^compiled /gantry: compiled /p' "$out/crates" >&2
+
+grep '"executable":"' "$tmp/messages" >"$out/messages" || true
+sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$out/messages" | LC_ALL=C sort -u >"$tmp/exe"
+while IFS= read -r exe; do
+	mkdir -p "$out/exe$(dirname "$exe")" "$out/run$(dirname "$exe")"
+	cp "$exe" "$out/exe$exe"
+	if [ "${GANTRY_RUN-}" = true ]; then
+		# That it starts is what counts: with no such option it may fail, and a
+		# server may go on for ever.
+		status=0
+		(cd "$(mktemp -d)" && env -i PATH="$PATH" HOME=/nonexistent timeout 10 "$exe" --version) \
+			</dev/null >"$out/run$exe" 2>&1 || status=$?
+		echo "exit status $status" >>"$out/run$exe"
+	fi
+done <"$tmp/exe"

@@ -1,0 +1,457 @@
+// Package cargo makes the containers that inspect and compile a Cargo
+// workspace.
+//
+// It is a container graph: it decides nothing that ci/plan and ci/target can
+// decide, and what runs in a container is one of the scripts beside this file.
+// It keeps one invariant: an executable that it returns was named by Cargo in
+// the messages of the build that was asked for.
+package cargo
+
+import (
+	"bufio"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"dagger/gantry/ci/plan"
+	"dagger/gantry/ci/target"
+	"dagger/gantry/internal/dagger"
+)
+
+//go:embed *.sh
+var scripts embed.FS
+
+// Places in a toolchain container. They are the same on every machine, so that
+// no path of one gets into a binary.
+const (
+	binDir = "/gantry-bin"
+	srcDir = "/gantry/src"
+	input  = "/gantry-input"
+	output = "/gantry-out"
+)
+
+// Toolchain makes containers with Rust in them.
+type Toolchain struct {
+	Client *dagger.Client
+	// Custom container of the caller's; nil for the official image of Channel.
+	Custom *dagger.Container
+	// Channel is a release of Rust, "1.96".
+	Channel string
+	// Command is the Cargo subcommand that builds; empty leaves it to the
+	// configuration.
+	Command string
+}
+
+// Image is the reference of the official image, without digest.
+func (t Toolchain) Image() string { return "docker.io/library/rust:" + t.Channel + "-bookworm" }
+
+// Name of the toolchain in a plan.
+func (t Toolchain) Name() string {
+	if t.Custom != nil {
+		return "custom"
+	}
+	return t.Image()
+}
+
+// Base is the container before anything is added for a target.
+func (t Toolchain) Base() *dagger.Container {
+	ctr := t.Custom
+	if ctr == nil {
+		ctr = t.Client.Container().From(t.Image())
+	}
+	dir := t.Client.Directory()
+	entries, _ := scripts.ReadDir(".") // embedded: it can't fail
+	for _, e := range entries {
+		text, _ := scripts.ReadFile(e.Name())
+		dir = dir.WithNewFile(e.Name(), string(text), dagger.DirectoryWithNewFileOpts{Permissions: 0o755})
+	}
+	return ctr.WithDirectory(binDir, dir)
+}
+
+// Digest is the reference of the toolchain's image with its digest, or empty
+// for a container of the caller's.
+func (t Toolchain) Digest(ctx context.Context) (string, error) {
+	if t.Custom != nil {
+		return "", nil
+	}
+	ref, err := t.Client.Container().From(t.Image()).ImageRef(ctx)
+	if err != nil {
+		return "", fmt.Errorf("find the toolchain image %q: %w; pass --toolchain with a container that has Rust", t.Image(), err)
+	}
+	return ref, nil
+}
+
+// Facts of a workspace.
+type Facts struct {
+	Metadata []byte
+	Files    []string
+}
+
+// Inspect asks Cargo for the packages of a workspace, and lists its files.
+func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory) (*Facts, error) {
+	out := t.Base().
+		WithMountedDirectory(srcDir, source).
+		WithWorkdir(srcDir).
+		WithExec([]string{binDir + "/inspect.sh", output}).
+		Directory(output)
+	metadata, err := out.File("metadata.json").Contents(ctx)
+	if err != nil {
+		return nil, Explain("read the workspace", err)
+	}
+	list, err := out.File("files").Contents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	files := strings.Split(strings.TrimSuffix(list, "\n"), "\n")
+	sort.Strings(files)
+	for _, f := range files {
+		if strings.Contains(f, `\`) {
+			return nil, fmt.Errorf("file name %q has a backslash, which no archive can carry: rename it", f)
+		}
+	}
+	return &Facts{Metadata: []byte(metadata), Files: files}, nil
+}
+
+// Git reads the facts of the repository; container is what has git in it.
+func (t Toolchain) Git(ctx context.Context, source *dagger.Directory) (plan.Git, error) {
+	ctr := t.Base()
+	if t.Custom != nil {
+		if _, err := ctr.WithExec([]string{"git", "--version"}).Sync(ctx); err != nil {
+			official := t
+			official.Custom, official.Channel = nil, plan.DefaultChannel
+			ctr = official.Base()
+		}
+	}
+	facts, err := ctr.
+		WithMountedDirectory(srcDir, source).
+		WithWorkdir(srcDir).
+		WithExec([]string{binDir + "/git.sh"}).
+		Stdout(ctx)
+	if err != nil {
+		return plan.Git{}, Explain("read the git repository", err)
+	}
+	return plan.ReadGit(facts)
+}
+
+// Fetch downloads the dependencies, which also proves that Cargo.lock is up to
+// date with the manifests.
+func (t Toolchain) Fetch(ctx context.Context, source *dagger.Directory) error {
+	ctr, err := t.withRegistry(ctx, t.Base())
+	if err != nil {
+		return err
+	}
+	_, err = ctr.WithMountedDirectory(srcDir, source.WithoutDirectory(".git")).
+		WithWorkdir(srcDir).
+		WithExec([]string{"sh", "-euc", ". " + binDir + "/rustup.sh; cargo fetch --locked"}).
+		Sync(ctx)
+	if err != nil {
+		return Explain("fetch the dependencies that Cargo.lock names", err)
+	}
+	return nil
+}
+
+// Collect copies files of the source, with links resolved.
+func (t Toolchain) Collect(source *dagger.Directory, paths []string) *dagger.Directory {
+	return t.Base().
+		WithMountedDirectory(srcDir, source.WithoutDirectory(".git")).
+		WithWorkdir(srcDir).
+		WithExec(append([]string{binDir + "/collect.sh", output}, paths...)).
+		Directory(output)
+}
+
+// withRegistry mounts the caches of what Cargo downloads. Cargo guards them
+// with locks of its own, so they are shared.
+func (t Toolchain) withRegistry(ctx context.Context, ctr *dagger.Container) (*dagger.Container, error) {
+	home, err := cargoHome(ctx, ctr)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"registry", "git"} {
+		ctr = ctr.WithMountedCache(path.Join(home, name), t.Client.CacheVolume("gantry-cargo-"+name),
+			dagger.ContainerWithMountedCacheOpts{Sharing: dagger.CacheSharingModeShared})
+	}
+	return ctr, nil
+}
+
+func cargoHome(ctx context.Context, ctr *dagger.Container) (string, error) {
+	home, err := ctr.EnvVariable(ctx, "CARGO_HOME")
+	if err != nil || home != "" {
+		return home, err
+	}
+	if home, err = ctr.EnvVariable(ctx, "HOME"); err != nil || home != "" {
+		return path.Join(home, ".cargo"), err
+	}
+	return "/root/.cargo", nil
+}
+
+// For is the container that builds one target, with whatever the target and
+// its configuration need installed.
+func (t Toolchain) For(ctx context.Context, b plan.Build) (*dagger.Container, error) {
+	tgt := b.Target
+	if tgt.External != "" && t.Custom == nil {
+		return nil, fmt.Errorf("target %q needs %s", tgt.Triple, tgt.External)
+	}
+	base := t.Base()
+	platform, err := base.Platform(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find the toolchain image %q: %w; pass --toolchain with a container that has Rust", t.Name(), err)
+	}
+	need := requirements(tgt, tgt.Native(string(platform)))
+	if t.command(b) != plan.DefaultCargoCommand || tgt.External != "" {
+		// The subcommand or the caller's container brings its own linker.
+		need = tools{}
+	}
+	ctr := base
+	for _, e := range need.env(tgt) {
+		if t.Custom != nil {
+			if set, err := ctr.EnvVariable(ctx, e.name); err != nil {
+				return nil, err
+			} else if set != "" {
+				continue
+			}
+		}
+		ctr = ctr.WithEnvVariable(e.name, e.value)
+	}
+	return ctr.
+		WithEnvVariable("GANTRY_TRIPLE", tgt.Triple).
+		WithEnvVariable("GANTRY_LINKER", need.linker).
+		WithEnvVariable("GANTRY_INSTALL", strings.Join(need.packages, " ")).
+		WithEnvVariable("GANTRY_SPECS", need.specs).
+		WithEnvVariable("GANTRY_MUSL_CC", need.muslCC).
+		WithEnvVariable("GANTRY_PACKAGES", strings.Join(debianPackages(b.Config.Packages, tgt.Debian), " ")).
+		WithEnvVariable("GANTRY_DEBIAN", tgt.Debian).
+		WithExec([]string{binDir + "/prepare.sh"}), nil
+}
+
+func (t Toolchain) command(b plan.Build) string {
+	if t.Command != "" {
+		return t.Command
+	}
+	return b.Command
+}
+
+// tools that link a target.
+type tools struct {
+	linker, cc, cxx, ar string
+	specs, muslCC       string
+	packages            []string
+	pkgConfig           bool
+}
+
+// requirements of a target, on a machine where it is native or not.
+func requirements(t target.Target, native bool) tools {
+	need := tools{packages: slices.Clone(t.AlwaysPackages)}
+	if t.Libc == "musl" {
+		// Debian's own names: x86_64-linux-musl, aarch64-linux-musl.
+		triplet := strings.Replace(t.GNU, "-gnu", "-musl", 1)
+		need.specs = "/usr/lib/" + triplet + "/musl-gcc.specs"
+		need.muslCC = t.Arch + "-linux-musl-gcc"
+		need.cc = need.muslCC
+	}
+	if native && t.Libc == "gnu" {
+		return tools{}
+	}
+	need.linker, need.ar = t.GNU+"-gcc", t.GNU+"-ar"
+	if !native {
+		need.packages = append(need.packages, t.Packages...)
+	}
+	if need.cc == "" {
+		need.cc, need.cxx = t.GNU+"-gcc", t.GNU+"-g++"
+		need.pkgConfig = t.OS == "linux"
+	}
+	return need
+}
+
+type variable struct{ name, value string }
+
+// env makes Cargo, the cc crate and pkg-config use the tools.
+func (n tools) env(t target.Target) []variable {
+	var out []variable
+	set := func(name, value string) {
+		if value != "" {
+			out = append(out, variable{name, value})
+		}
+	}
+	set("CARGO_TARGET_"+t.EnvKey()+"_LINKER", n.linker)
+	set("CC_"+t.CCKey(), n.cc)
+	set("CXX_"+t.CCKey(), n.cxx)
+	set("AR_"+t.CCKey(), n.ar)
+	if n.pkgConfig {
+		set("PKG_CONFIG_ALLOW_CROSS_"+t.CCKey(), "1")
+		set("PKG_CONFIG_LIBDIR_"+t.CCKey(), "/usr/lib/"+t.GNU+"/pkgconfig:/usr/share/pkgconfig")
+	}
+	return out
+}
+
+// debianPackages adds the target's architecture to names without one.
+func debianPackages(names []string, debian string) []string {
+	var out []string
+	for _, n := range names {
+		if debian != "" && !strings.Contains(n, ":") {
+			n += ":" + debian
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// Options of a build that do not belong to its target.
+type Options struct {
+	// Epoch is SOURCE_DATE_EPOCH: the commit time in seconds.
+	Epoch int64
+	// Cache names the cache of compiled dependencies; builds of one name,
+	// target and toolchain share it.
+	Cache string
+}
+
+// Output of a build.
+type Output struct {
+	// Files of the binaries, in the order of the build's Bins.
+	Files []*dagger.File
+	// Run is how each binary ran; empty for targets that were not run.
+	Run []string
+}
+
+// Build compiles one target and returns its binaries.
+func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, b plan.Build, opts Options) (*Output, error) {
+	ctr, err := t.For(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	platform, err := ctr.Platform(ctx)
+	if err != nil {
+		return nil, Explain(fmt.Sprintf("prepare target %q", b.Target.Triple), err)
+	}
+	if ctr, err = t.withRegistry(ctx, ctr); err != nil {
+		return nil, err
+	}
+	if !b.GitDir {
+		source = source.WithoutDirectory(".git")
+	}
+	for _, name := range sortedKeys(b.Config.Env) {
+		ctr = ctr.WithEnvVariable(name, b.Config.Env[name])
+	}
+	volume := strings.Join([]string{"gantry", opts.Cache, b.Target.Triple, t.Name()}, "-")
+	out := ctr.
+		WithMountedCache("/gantry", t.Client.CacheVolume(volume),
+			dagger.ContainerWithMountedCacheOpts{Sharing: dagger.CacheSharingModeLocked}).
+		WithMountedDirectory(input, source).
+		WithWorkdir("/gantry").
+		WithEnvVariable("SOURCE_DATE_EPOCH", strconv.FormatInt(opts.Epoch, 10)).
+		WithEnvVariable("GANTRY_PRE_BUILD", b.Config.PreBuild).
+		WithEnvVariable("GANTRY_RUN", strconv.FormatBool(b.Target.Native(string(platform)))).
+		WithExec(append([]string{binDir + "/build.sh", t.command(b)}, b.Args()...)).
+		Directory(output)
+	messages, err := out.File("messages").Contents(ctx)
+	if err != nil {
+		return nil, Explain(fmt.Sprintf("build target %q", b.Target.Triple), err)
+	}
+	executables, err := readMessages(messages)
+	if err != nil {
+		return nil, err
+	}
+	result := &Output{}
+	for _, bin := range b.Bins {
+		exe := executables[executable{bin.ID, bin.Name}]
+		if exe == "" {
+			return nil, fmt.Errorf("target %q: cargo built no binary %q of package %q; it reported %s", b.Target.Triple, bin.Name, bin.Package, names(executables))
+		}
+		result.Files = append(result.Files, out.File("exe"+exe))
+		if b.Target.Native(string(platform)) {
+			run, err := out.File("run" + exe).Contents(ctx)
+			if err != nil {
+				return nil, err
+			}
+			result.Run = append(result.Run, run)
+		}
+	}
+	return result, nil
+}
+
+type executable struct{ pkg, name string }
+
+// readMessages finds the executables of binaries in Cargo's messages, see
+// https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages.
+func readMessages(messages string) (map[executable]string, error) {
+	found := map[executable]string{}
+	lines := bufio.NewScanner(strings.NewReader(messages))
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var m struct {
+			Reason    string `json:"reason"`
+			PackageID string `json:"package_id"`
+			Target    struct {
+				Kind []string `json:"kind"`
+				Name string   `json:"name"`
+			} `json:"target"`
+			Executable string `json:"executable"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			return nil, fmt.Errorf("read cargo's messages: %w", err)
+		}
+		if m.Reason == "compiler-artifact" && m.Executable != "" && slices.Contains(m.Target.Kind, "bin") {
+			found[executable{m.PackageID, m.Target.Name}] = m.Executable
+		}
+	}
+	return found, lines.Err()
+}
+
+func names(executables map[executable]string) string {
+	var all []string
+	for e := range executables {
+		all = append(all, fmt.Sprintf("%q of %s", e.name, e.pkg))
+	}
+	if len(all) == 0 {
+		return "none"
+	}
+	sort.Strings(all)
+	return strings.Join(all, ", ")
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// Versions are the first lines of what rustc and cargo say of themselves.
+func (t Toolchain) Versions(ctx context.Context) (rustc, cargo string, err error) {
+	out, err := t.Base().
+		WithExec([]string{"sh", "-euc", ". " + binDir + "/rustup.sh; rustc --version; cargo --version"}).
+		Stdout(ctx)
+	if err != nil {
+		return "", "", Explain("ask the toolchain for its version", err)
+	}
+	rustc, cargo, _ = strings.Cut(strings.TrimSpace(out), "\n")
+	return rustc, cargo, nil
+}
+
+// Explain turns the failure of a container into an error that says what the
+// container said: the line meant for people where a script wrote one, else the
+// end of its standard error.
+func Explain(doing string, err error) error {
+	var failed *dagger.ExecError
+	if !errors.As(err, &failed) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	lines := strings.Split(strings.TrimSpace(failed.Stderr), "\n")
+	for _, l := range lines {
+		if message, ok := strings.CutPrefix(l, "gantry: "); ok && !strings.HasPrefix(message, "compiled ") {
+			return fmt.Errorf("%s: %s", doing, message)
+		}
+	}
+	if len(lines) > 40 {
+		lines = lines[len(lines)-40:]
+	}
+	return fmt.Errorf("%s: exit status %d:\n%s", doing, failed.ExitCode, strings.Join(lines, "\n"))
+}

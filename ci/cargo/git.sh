@@ -1,0 +1,33 @@
+#!/bin/sh
+# Prints the facts of the repository in the working directory that a plan
+# needs, a keyword and its value on each line (read by ci/plan, ReadGit).
+set -eu
+# The source belongs to whoever uploaded it, and is only read.
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+export GIT_OPTIONAL_LOCKS=0 GIT_CONFIG_NOSYSTEM=1
+
+if [ -f .git ]; then
+	echo worktree
+	exit 0
+fi
+[ -d .git ] || exit 0
+echo present
+echo "shallow $(git rev-parse --is-shallow-repository)"
+if ! head=$(git rev-parse --verify --quiet 'HEAD^{commit}'); then
+	exit 0
+fi
+echo "head $head"
+echo "time $(git show --no-patch --format=%ct HEAD)"
+# Annotated tags are peeled; a tag of something other than a commit releases
+# nothing.
+tags() {
+	git for-each-ref "$@" --format='%(objecttype) %(objectname) %(*objecttype) %(*objectname) %(refname:strip=2)' refs/tags
+}
+tags | sed -n 's/^commit \([0-9a-f]*\)   /tag \1 /p; s/^tag [0-9a-f]* commit \([0-9a-f]*\) /tag \1 /p'
+tags --merged HEAD | sed -n 's/^commit \([0-9a-f]*\)   /reachable \1 /p; s/^tag [0-9a-f]* commit \([0-9a-f]*\) /reachable \1 /p'
+git -c core.fileMode=false -c core.quotePath=false status --porcelain=v1 --untracked-files=all | sed 's/^/dirty /'
+if git check-ignore --quiet Cargo.lock; then
+	echo "ignored Cargo.lock"
+fi
+# The URL of a CI's checkout may carry a token, which must not get any further.
+git config --get remote.origin.url | sed 's#://[^/@]*@#://#; s/^/origin /' || true

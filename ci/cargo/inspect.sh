@@ -1,0 +1,14 @@
+#!/bin/sh
+# Writes what Cargo knows of the workspace in the working directory, and the
+# paths of its files, into the folder $1.
+set -eu
+fail() {
+	echo "gantry: $*" >&2
+	exit 1
+}
+command -v cargo >/dev/null || fail "the toolchain container has no cargo on its PATH: pass --toolchain with one that has"
+. /gantry-bin/rustup.sh
+
+mkdir -p "$1"
+find . -path ./.git -prune -o \( -type f -o -type l \) -print | sed 's#^\./##' >"$1/files"
+cargo metadata --no-deps --format-version 1 >"$1/metadata.json"

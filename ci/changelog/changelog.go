@@ -1,0 +1,93 @@
+// Package changelog makes changelogs with git-cliff, in its container.
+//
+// It is a container graph; which tags and paths count is decided by ci/plan.
+// It keeps one invariant: the text depends on the commit, the tag and the
+// configuration alone, never on the day or on the network.
+package changelog
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"dagger/gantry/ci/plan"
+	"dagger/gantry/internal/dagger"
+)
+
+// Image of git-cliff.
+const Image = "docker.io/orhunp/git-cliff:2.14.2"
+
+//go:embed cliff.toml
+var defaultConfig string
+
+// Options say what part of the history is wanted.
+type Options struct {
+	// NotesOnly leaves all but the section of the tag itself out.
+	NotesOnly bool
+}
+
+// Make the changelog of a plan from the source's history.
+func Make(ctx context.Context, client *dagger.Client, source *dagger.Directory, p *plan.Plan, opts Options) (*dagger.File, error) {
+	if p.Commit == "" {
+		return nil, fmt.Errorf("make the changelog of %q: %w", p.Tag, p.Err())
+	}
+	config, err := configFile(ctx, client, source, p)
+	if err != nil {
+		return nil, err
+	}
+	// Without the tag, git-cliff would date the release with the time of now.
+	repository := client.Directory().
+		WithDirectory(".git", source.Directory(".git")).
+		WithNewFile(".git/refs/tags/"+p.Tag, p.Commit+"\n")
+	args := []string{
+		"git-cliff", "--config", "/gantry/cliff.toml", "--repository", "/gantry/repository", "--workdir", "/gantry/repository",
+		"--offline", "--tag", p.Tag, "--tag-pattern", p.TagPattern(), "--output", "/gantry/CHANGELOG.md",
+	}
+	if len(p.HiddenTags) > 0 {
+		args = append(args, "--ignore-tags", alternatives(p.HiddenTags))
+	}
+	for _, glob := range p.ChangelogPaths {
+		args = append(args, "--include-path", glob)
+	}
+	if opts.NotesOnly {
+		args = append(args, "--strip", "all")
+		if p.PreviousTag != "" {
+			args = append(args, p.PreviousTag+".."+p.Commit)
+		}
+	}
+	file := client.Container().From(Image).
+		WithFile("/gantry/cliff.toml", config).
+		WithDirectory("/gantry/repository", repository).
+		WithWorkdir("/gantry/repository").
+		WithEnvVariable("GANTRY_REPOSITORY", p.Repository).
+		WithEnvVariable("GANTRY_TAG_PREFIX", p.TagPrefix()).
+		WithExec(args).
+		File("/gantry/CHANGELOG.md")
+	return file, nil
+}
+
+// configFile is the project's own configuration, or the default one.
+func configFile(ctx context.Context, client *dagger.Client, source *dagger.Directory, p *plan.Plan) (*dagger.File, error) {
+	if path := p.ChangelogConfig(); path != "" {
+		return source.File(path), nil
+	}
+	own, err := source.Glob(ctx, "cliff.toml")
+	if err != nil {
+		return nil, fmt.Errorf("look for cliff.toml: %w", err)
+	}
+	if len(own) > 0 {
+		return source.File("cliff.toml"), nil
+	}
+	return client.Directory().WithNewFile("cliff.toml", defaultConfig).File("cliff.toml"), nil
+}
+
+// alternatives is a regular expression that matches just the names given.
+func alternatives(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = regexp.QuoteMeta(n)
+	}
+	return "^(" + strings.Join(quoted, "|") + ")$"
+}

@@ -1,0 +1,527 @@
+// Package plan decides what a release consists of, from the output of `cargo
+// metadata`, the configuration in Cargo.toml and the facts of the git
+// repository.
+//
+// It is pure: it reads no file and runs nothing. It keeps one invariant: a
+// plan without errors is one whose every name, version and path has been
+// checked, so that nothing that follows can fail for a reason that could have
+// been known here.
+package plan
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+	"github.com/bmatcuk/doublestar/v4"
+
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/target"
+	"dagger/gantry/ci/version"
+)
+
+// Policies for prerelease tags.
+const (
+	PolicyExact = "exact"
+	PolicyCore  = "core"
+)
+
+var (
+	glibcVersion = regexp.MustCompile(`^\d+\.\d+$`)
+	cargoCommand = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	placeholder  = regexp.MustCompile(`\{([^{}]*)\}`)
+	// GitHub renames assets with other characters, and those that start or end
+	// with a period ("Upload a release asset", REST API).
+	assetName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*[A-Za-z0-9_-]$`)
+)
+
+// Git is what a plan needs to know of the repository.
+type Git struct {
+	// Present is false where the source has no .git folder.
+	Present bool
+	// Worktree says that .git is a file that points somewhere else.
+	Worktree bool
+	// Shallow says that the history was cut.
+	Shallow bool
+	// Commit that is checked out, and its committer time.
+	Commit string
+	Time   time.Time
+	// Tags of the repository, peeled, and those that Commit descends from.
+	Tags, Reachable []version.GitTag
+	// Dirty lists changed, deleted and untracked files, as `git status
+	// --porcelain` does.
+	Dirty []string
+	// Ignored says of the files that matter which git ignores.
+	Ignored []string
+	// Origin is the URL of the remote of that name.
+	Origin string
+}
+
+// Plan is what a release of a tag consists of.
+type Plan struct {
+	Component   string `json:"component"`
+	Tag         string `json:"tag"`
+	Version     string `json:"version"`
+	Channel     string `json:"channel"`
+	Commit      string `json:"commit"`
+	CommitDate  string `json:"commitDate"`
+	PreviousTag string `json:"previousTag,omitempty"`
+	Repository  string `json:"repository,omitempty"`
+	// Toolchain is the image that builds, or "custom".
+	Toolchain string `json:"toolchain"`
+	// Latest says whether this is the highest stable version of its component.
+	Latest    bool               `json:"latest"`
+	Targets   []TargetPlan       `json:"targets"`
+	Assets    []string           `json:"assets"`
+	ImageTags []version.ImageTag `json:"imageTags"`
+	Problems  []Problem          `json:"problems"`
+
+	// HiddenTags are the tags the changelog must not end a section at.
+	HiddenTags []string `json:"-"`
+	// ChangelogPaths are the globs of the changelog; none means everything.
+	ChangelogPaths []string `json:"-"`
+	// Extra are the files that go into every archive besides the binaries.
+	Extra []Extra `json:"-"`
+
+	component *Component
+	tag       version.Tag
+}
+
+// TargetPlan is one target of a release.
+type TargetPlan struct {
+	Target   string   `json:"target"`
+	Platform string   `json:"platform,omitempty"`
+	Libc     string   `json:"libc,omitempty"`
+	Profile  string   `json:"profile"`
+	Features []string `json:"features,omitempty"`
+	Archive  string   `json:"archive"`
+	Binaries []Bin    `json:"binaries"`
+}
+
+// Extra is a file of the source that goes into archives.
+type Extra struct{ Source, Path string }
+
+// Problem is something that is wrong with a release, or may be.
+type Problem struct {
+	// Severity is "error", which stops a release, or "warning".
+	Severity string `json:"severity"`
+	// What is wrong, with the value, and what to do.
+	Message string `json:"message"`
+}
+
+// Severities of problems.
+const (
+	SeverityError   = "error"
+	SeverityWarning = "warning"
+)
+
+func (p *Plan) fail(format string, args ...any) {
+	p.Problems = append(p.Problems, Problem{SeverityError, fmt.Sprintf(format, args...)})
+}
+
+func (p *Plan) warn(format string, args ...any) {
+	p.Problems = append(p.Problems, Problem{SeverityWarning, fmt.Sprintf(format, args...)})
+}
+
+// Err joins the errors among the problems; nil when there are none.
+func (p *Plan) Err() error {
+	var lines []string
+	for _, problem := range p.Problems {
+		if problem.Severity == SeverityError {
+			lines = append(lines, problem.Message)
+		}
+	}
+	switch len(lines) {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("cannot release %q: %s", p.Tag, lines[0])
+	default:
+		return fmt.Errorf("cannot release %q, for %d reasons:\n- %s", p.Tag, len(lines), strings.Join(lines, "\n- "))
+	}
+}
+
+// Plan of the release of a tag. An error means that there is no plan at all,
+// since the tag names nothing that is known; everything else that is wrong is
+// among the plan's problems, so that all of it is seen at once. only narrows
+// the targets, none means all.
+func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
+	parsed, err := p.Scheme.Parse(tag)
+	if err != nil {
+		return nil, err
+	}
+	c, err := p.Component(parsed.Component)
+	if err != nil {
+		return nil, err
+	}
+	plan := &Plan{
+		Component: c.Name, Tag: tag, Version: parsed.Version.String(), Channel: version.Channel(parsed.Version),
+		Repository: c.repository(git), Problems: []Problem{}, ImageTags: []version.ImageTag{}, component: c, tag: parsed,
+	}
+	plan.checkVersion(parsed)
+	plan.checkGit(parsed, git, p.Scheme)
+	plan.checkFiles(p)
+	if err := plan.addTargets(c, parsed, only); err != nil {
+		return nil, err
+	}
+	return plan, nil
+}
+
+// Builds are what Cargo is to do, one for each target.
+func (p *Plan) Builds() ([]Build, error) {
+	var builds []Build
+	for _, t := range p.Targets {
+		b, err := p.component.Build(t.Target)
+		if err != nil {
+			return nil, err
+		}
+		builds = append(builds, b)
+	}
+	return builds, nil
+}
+
+// MaxGlibc is the highest glibc version allowed, or empty.
+func (p *Plan) MaxGlibc() string { return p.component.Config.MaxGlibc }
+
+// ChangelogConfig is the configured path of a git-cliff configuration.
+func (p *Plan) ChangelogConfig() string { return p.component.Config.Changelog.Config }
+
+// TagPrefix is what comes before the version in the tag, less a leading v.
+func (p *Plan) TagPrefix() string { return p.tag.Prefix }
+
+// TagPattern is a regular expression for the tags of the component.
+func (p *Plan) TagPattern() string {
+	var prefixes []string
+	for _, prefix := range p.component.Prefixes {
+		prefixes = append(prefixes, regexp.QuoteMeta(prefix))
+	}
+	return "^(" + strings.Join(prefixes, "|") + ")v?[0-9]+\\.[0-9]+\\.[0-9]+"
+}
+
+// Image specification of the component, or nil.
+func (p *Plan) Image() *manifest.Image { return p.component.Config.Image }
+
+// Describe fills the fields of a manifest that come from the package.
+func (p *Plan) Describe(m *manifest.Manifest) {
+	for _, pkg := range p.component.Packages {
+		first := func(field *string, value string) {
+			if *field == "" {
+				*field = value
+			}
+		}
+		first(&m.Description, strings.TrimSpace(pkg.Description))
+		first(&m.License, pkg.License)
+		first(&m.Homepage, pkg.Homepage)
+	}
+}
+
+func (c *Component) repository(git Git) string {
+	for _, pkg := range c.Packages {
+		if pkg.Repository != "" {
+			return strings.TrimSuffix(strings.TrimSuffix(pkg.Repository, "/"), ".git")
+		}
+	}
+	return webURL(git.Origin)
+}
+
+var scpLike = regexp.MustCompile(`^(?:ssh://)?(?:[^@/]+@)([^:/]+)[:/](.+)$`)
+
+// webURL turns the URL of a remote into that of its page; empty when unknown.
+func webURL(remote string) string {
+	remote = strings.TrimSuffix(strings.TrimSuffix(remote, "/"), ".git")
+	if rest, ok := strings.CutPrefix(remote, "https://"); ok {
+		// A token in the URL of a CI's checkout must not get any further.
+		if _, host, found := strings.Cut(rest, "@"); found {
+			rest = host
+		}
+		return "https://" + rest
+	}
+	if m := scpLike.FindStringSubmatch(remote); m != nil {
+		return "https://" + m[1] + "/" + m[2]
+	}
+	return ""
+}
+
+// checkVersion compares the tag's version with the manifests'.
+func (p *Plan) checkVersion(tag version.Tag) {
+	if tag.Version.Metadata() != "" {
+		p.fail("version %q has build metadata (+%s), which neither an image tag nor a release asset can carry; tag it without", tag.Version, tag.Version.Metadata())
+	}
+	if hint := version.OrderHint(tag.Version); hint != "" {
+		p.warn("prerelease %q: %s", tag.Version.Prerelease(), hint)
+	}
+	policy := p.component.Config.Prerelease
+	if policy == "" {
+		policy = PolicyExact
+	}
+	for _, pkg := range p.component.Packages {
+		manifestPath := path.Join(pkg.Dir, "Cargo.toml")
+		v, err := version.Parse(pkg.Version)
+		if err != nil {
+			p.fail("%s: %v", manifestPath, err)
+			continue
+		}
+		if v.Equal(tag.Version) && v.Metadata() == tag.Version.Metadata() {
+			continue
+		}
+		sameCore := version.Core(v) == version.Core(tag.Version)
+		if sameCore && policy == PolicyCore && tag.Version.Prerelease() != "" && v.Prerelease() == "" {
+			continue
+		}
+		fix := fmt.Sprintf("set version = %q there, or tag %s%s instead", tag.Version, tag.Prefix, v)
+		if sameCore && tag.Version.Prerelease() != "" && v.Prerelease() == "" {
+			fix += fmt.Sprintf("; to tag candidates of a manifest that already has the final version, set prerelease = %q in [workspace.metadata.gantry]", PolicyCore)
+		}
+		p.fail("tag %q says version %s, but %s (package %q) says %s: %s", tag.Name, tag.Version, manifestPath, pkg.Name, v, fix)
+	}
+}
+
+// checkGit finds what is wrong with the state of the repository.
+func (p *Plan) checkGit(tag version.Tag, git Git, scheme *version.Scheme) {
+	switch {
+	case git.Worktree:
+		p.fail(".git is a file that points to a repository elsewhere (a git worktree or submodule): pass the main checkout, or a git URL, as source")
+		return
+	case !git.Present:
+		p.fail("the source has no git history (no .git folder): pass a git checkout with its full history and tags")
+		return
+	case git.Commit == "":
+		p.fail("the repository has no commit yet: commit first")
+		return
+	}
+	p.Commit, p.CommitDate = git.Commit, git.Time.UTC().Format(time.RFC3339)
+	if git.Shallow {
+		p.fail("the source is a shallow clone, which lacks the history and the tags that versions and changelog come from: run git fetch --unshallow --tags (on GitHub Actions: fetch-depth: 0)")
+	}
+	if n := len(git.Dirty); n > 0 {
+		shown := git.Dirty[:min(n, 10)]
+		more := ""
+		if n > len(shown) {
+			more = fmt.Sprintf(" and %d more", n-len(shown))
+		}
+		p.fail("the source is dirty, so commit %s is not what would be built: commit, ignore or remove %s%s", short(git.Commit), strings.Join(shown, ", "), more)
+	}
+	known := scheme.Tags(p.Component, git.Tags)
+	var others []*semver.Version
+	for _, t := range git.Tags {
+		if t.Name == tag.Name && t.Commit != git.Commit {
+			p.fail("tag %q is at commit %s, but the source is at %s: check the tag out", tag.Name, short(t.Commit), short(git.Commit))
+		}
+	}
+	p.Latest = tag.Version.Prerelease() == ""
+	for _, t := range known {
+		if t.Name == tag.Name {
+			continue
+		}
+		if t.Version.Equal(tag.Version) {
+			p.fail("version %s of %q is already tagged as %q", tag.Version, p.Component, t.Name)
+		}
+		others = append(others, t.Version)
+		if t.Version.Prerelease() == "" && t.Version.GreaterThan(tag.Version) {
+			p.Latest = false
+		}
+	}
+	history := scheme.History(tag, git.Commit, git.Reachable)
+	p.PreviousTag, p.HiddenTags = history.Previous, history.Hidden
+	if tag.Version.Metadata() == "" {
+		tags, err := version.ImageTags(tag.Version, others)
+		if err != nil {
+			p.fail("%v", err)
+		}
+		p.ImageTags = tags
+	}
+}
+
+func short(commit string) string { return commit[:min(len(commit), 12)] }
+
+// licenseName is what Cargo projects call the files that must be shipped.
+var licenseName = regexp.MustCompile(`^(?i)(licen[sc]e|copying|notice|unlicense|copyright)([-._].*)?$`)
+
+// checkFiles finds the files that go into archives and those that must exist.
+func (p *Plan) checkFiles(project *Project) {
+	c := p.component
+	if !project.files["Cargo.lock"] {
+		p.fail("Cargo.lock is missing, so the build could not be repeated: run cargo generate-lockfile and commit it")
+	}
+	taken := map[string]string{}
+	add := func(source, dest string) {
+		if other, dup := taken[dest]; dup {
+			if other != source {
+				p.fail("%q and %q would both be %q in the archives; rename one", other, source, dest)
+			}
+			return
+		}
+		taken[dest] = source
+		p.Extra = append(p.Extra, Extra{source, dest})
+	}
+	// The package's own files win over the workspace's of the same name.
+	dirs := []string{}
+	for _, pkg := range c.Packages {
+		dirs = append(dirs, pkg.Dir)
+		for _, named := range []string{pkg.LicenseFile, pkg.Readme} {
+			if named == "" {
+				continue
+			}
+			if file := path.Join(pkg.Dir, named); project.files[file] {
+				if base := path.Base(file); taken[base] == "" {
+					add(file, base)
+				}
+			} else if named == pkg.LicenseFile {
+				p.fail("license-file %q of package %q is missing (looked for %q)", named, pkg.Name, file)
+			}
+		}
+	}
+	files := make([]string, 0, len(project.files))
+	for f := range project.files {
+		files = append(files, f)
+	}
+	sort.Strings(files)
+	for _, dir := range append(dirs, ".") {
+		for _, f := range files {
+			if base := path.Base(f); path.Dir(f) == dir && taken[base] == "" && (licenseName.MatchString(base) || strings.EqualFold(base, "README.md")) {
+				add(f, base)
+			}
+		}
+	}
+	for _, inc := range c.include {
+		p.include(inc, files, add)
+	}
+	p.ChangelogPaths = c.changelogPaths()
+	if cfg := c.Config.Changelog.Config; cfg != "" && !project.files[path.Clean(cfg)] {
+		p.fail("changelog config %q is missing", cfg)
+	}
+	sort.Slice(p.Extra, func(i, j int) bool { return p.Extra[i].Path < p.Extra[j].Path })
+}
+
+func (p *Plan) include(inc include, files []string, add func(source, dest string)) {
+	clean := path.Clean(inc.glob)
+	where := path.Join(inc.dir, "Cargo.toml")
+	if path.IsAbs(inc.glob) || clean == ".." || strings.HasPrefix(clean, "../") || strings.ContainsAny(inc.glob, "\\\x00") {
+		p.fail("include %q of %s would escape the archive: name files below the folder of that Cargo.toml", inc.glob, where)
+		return
+	}
+	if !doublestar.ValidatePattern(clean) {
+		p.fail("include %q of %s is no glob", inc.glob, where)
+		return
+	}
+	found := false
+	for _, f := range files {
+		rel := f
+		if inc.dir != "." {
+			var below bool
+			if rel, below = strings.CutPrefix(f, inc.dir+"/"); !below {
+				continue
+			}
+		}
+		// A folder stands for everything in it.
+		if doublestar.MatchUnvalidated(clean, rel) || doublestar.MatchUnvalidated(clean+"/**", rel) {
+			found = true
+			add(f, rel)
+		}
+	}
+	if !found {
+		hint := ""
+		if inc.dir != "." && slices.ContainsFunc(files, func(f string) bool { return doublestar.MatchUnvalidated(clean, f) }) {
+			hint = "; it is found from the workspace's root: move the key to [workspace.metadata.gantry]"
+		}
+		p.fail("include %q of %s matches no file below %q%s", inc.glob, where, inc.dir, hint)
+	}
+}
+
+// changelogPaths are the globs of what changes the component.
+func (c *Component) changelogPaths() []string {
+	if c.Dirs == nil {
+		return nil
+	}
+	var globs []string
+	for _, d := range c.Dirs {
+		if d == "." {
+			// The root package of a workspace: everything is below it, so its
+			// own sources alone are told apart from its members'.
+			globs = append(globs, "src/**", "build.rs", "Cargo.toml")
+			continue
+		}
+		globs = append(globs, d+"/**")
+	}
+	return append(globs, c.Config.Changelog.Paths...)
+}
+
+// addTargets adds targets and assets.
+func (p *Plan) addTargets(c *Component, tag version.Tag, only []string) error {
+	triples := c.Targets()
+	if len(only) > 0 {
+		for _, t := range only {
+			if _, err := target.Lookup(t); err != nil {
+				return err
+			}
+		}
+		triples = only
+	}
+	names := map[string]string{}
+	for _, triple := range triples {
+		b, err := c.Build(triple)
+		if err != nil {
+			return err
+		}
+		stem, err := c.archiveStem(tag, b.Target)
+		if err != nil {
+			return err
+		}
+		name := stem + b.Target.Archive
+		if !assetName.MatchString(name) {
+			p.fail("archive name %q has characters that GitHub would rewrite; letters, digits and . _ - are kept (archive template %q)", name, c.archiveTemplate())
+		}
+		if other, dup := names[strings.ToLower(name)]; dup {
+			p.fail("targets %q and %q would have the same archive %q; put {target} into the archive template %q", other, triple, name, c.archiveTemplate())
+		}
+		names[strings.ToLower(name)] = triple
+		p.Targets = append(p.Targets, TargetPlan{
+			Target: triple, Platform: b.Target.Platform, Libc: b.Target.Libc, Profile: b.Config.Profile,
+			Features: b.Config.Features, Archive: name, Binaries: b.Bins,
+		})
+		p.Assets = append(p.Assets, name)
+		for _, bin := range b.Bins {
+			for _, extra := range p.Extra {
+				if extra.Path == bin.Name+b.Target.ExeSuffix {
+					p.fail("binary %q and file %q would have the same path in %q", bin.Name, extra.Source, name)
+				}
+			}
+		}
+	}
+	p.Assets = append(p.Assets, manifest.ChangelogName, manifest.SumsName, manifest.FileName)
+	sort.Strings(p.Assets)
+	return nil
+}
+
+func (c *Component) archiveTemplate() string {
+	if c.Config.Archive != "" {
+		return c.Config.Archive
+	}
+	return DefaultArchive
+}
+
+// archiveStem is the name of a target's archive, without suffix, and of the
+// folder inside it.
+func (c *Component) archiveStem(tag version.Tag, t target.Target) (string, error) {
+	values := map[string]string{
+		"name": c.Name, "version": tag.Version.String(), "tag": tag.Name, "target": t.Triple,
+		"arch": t.Arch, "os": t.OS, "libc": t.Libc,
+	}
+	var unknown string
+	stem := placeholder.ReplaceAllStringFunc(c.archiveTemplate(), func(m string) string {
+		value, ok := values[m[1:len(m)-1]]
+		if !ok {
+			unknown = m
+		}
+		return value
+	})
+	if unknown != "" {
+		return "", fmt.Errorf("archive template %q of component %q has the unknown placeholder %s; known are {name}, {version}, {tag}, {target}, {arch}, {os}, {libc}", c.archiveTemplate(), c.Name, unknown)
+	}
+	return stem, nil
+}

@@ -1,0 +1,374 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/nearest"
+	"dagger/gantry/ci/target"
+	"dagger/gantry/ci/version"
+)
+
+// Defaults of the configuration.
+const (
+	DefaultArchive      = "{name}-{version}-{target}"
+	DefaultProfile      = "release"
+	DefaultCargoCommand = "build"
+)
+
+// Project is a Cargo workspace as a release sees it.
+type Project struct {
+	// Components that can be released, sorted by name.
+	Components []*Component
+	// Scheme of the tags.
+	Scheme *version.Scheme
+
+	files map[string]bool
+}
+
+// Component is something that is released under its own tags.
+type Component struct {
+	Name     string
+	Prefixes []string
+	// Packages that are released, sorted by name.
+	Packages []*Package
+	// Config that holds for all of its packages.
+	Config Config
+	// Dirs whose changes are changes of the component; nil for everything.
+	Dirs []string
+
+	configDir string
+	include   []include
+}
+
+// include is a glob and the folder it starts from.
+type include struct{ dir, glob string }
+
+// Bin is a binary and the package that builds it.
+type Bin struct {
+	Name    string `json:"name"`
+	Package string `json:"package"`
+	// ID of the package in Cargo's messages.
+	ID string `json:"-"`
+}
+
+// Load reads a workspace from the output of `cargo metadata --no-deps` and the
+// paths of the files below its root. Its errors are the mistakes of the
+// configuration, all of them.
+func Load(cargoMetadata []byte, files []string) (*Project, error) {
+	m, err := readMetadata(cargoMetadata)
+	if err != nil {
+		return nil, err
+	}
+	p := &Project{files: map[string]bool{}}
+	for _, f := range files {
+		p.files[f] = true
+	}
+	var errs []error
+	workspace, err := readConfig(m.Metadata, "Cargo.toml [workspace.metadata.gantry]")
+	errs = append(errs, err)
+	components, err := p.components(m, workspace)
+	errs = append(errs, err)
+	p.Components = components
+	for _, c := range p.Components {
+		errs = append(errs, c.check())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	var names []version.Component
+	for _, c := range p.Components {
+		names = append(names, version.Component{Name: c.Name, Prefixes: c.Prefixes})
+	}
+	p.Scheme, err = version.NewScheme(names)
+	return p, err
+}
+
+// components finds what can be released. Each package with binaries is a
+// component. Where it has no tag-prefix, its tags start with its name; a tag
+// without a prefix releases the only package, or all of those that have no
+// tag-prefix at one version.
+func (p *Project) components(m *metadata, workspace Config) ([]*Component, error) {
+	var errs []error
+	var all, unprefixed []*Component
+	for _, pkg := range m.Packages {
+		manifestPath := path.Join(pkg.Dir, "Cargo.toml")
+		own, err := readConfig(pkg.RawMetadata, manifestPath+" [package.metadata.gantry]")
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		base := workspace
+		base.Name, base.Include = "", nil
+		cfg := merge(base, own)
+		if (cfg.Release != nil && !*cfg.Release) || len(pkg.bins(cfg)) == 0 {
+			if own.TagPrefix != nil && cfg.Release == nil {
+				errs = append(errs, fmt.Errorf("%s: package %q has a tag-prefix, but no binary that its features build", manifestPath, pkg.Name))
+			}
+			continue
+		}
+		c := &Component{Name: pkg.Name, Packages: []*Package{pkg}, Config: cfg, configDir: pkg.Dir}
+		if cfg.Name != "" {
+			c.Name = cfg.Name
+		}
+		c.include = append(globs(".", workspace.Include), globs(pkg.Dir, own.Include)...)
+		c.Dirs = m.dirs(c.Packages)
+		if slices.Equal(c.Dirs, []string{"."}) {
+			c.Dirs = nil
+		}
+		if own.TagPrefix != nil {
+			c.Prefixes = []string{*own.TagPrefix}
+		} else {
+			c.Prefixes = []string{c.Name + "-"}
+			unprefixed = append(unprefixed, c)
+		}
+		all = append(all, c)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("no package of the workspace has a binary to release: add src/main.rs or a [[bin]] to one, or take release = false and unmet required-features away")
+	}
+	common := ""
+	if workspace.TagPrefix != nil {
+		common = *workspace.TagPrefix
+	}
+	switch {
+	case len(unprefixed) == 1:
+		c := unprefixed[0]
+		if workspace.TagPrefix != nil {
+			c.Prefixes = nil
+		}
+		c.Prefixes = append([]string{common}, c.Prefixes...)
+		if len(all) == 1 {
+			c.Dirs = nil
+		}
+	case len(unprefixed) > 1:
+		whole, err := wholeWorkspace(m, workspace, unprefixed, common)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(all, func(c *Component) bool { return c.Name == whole.Name }) {
+			// The tag of the workspace and that of a package of the same name
+			// would be told apart by the prefix alone, so the package gives way.
+			all = slices.DeleteFunc(all, func(c *Component) bool { return c.Name == whole.Name })
+		}
+		all = append(all, whole)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
+	return all, nil
+}
+
+func globs(dir string, patterns []string) []include {
+	var out []include
+	for _, g := range patterns {
+		out = append(out, include{dir, g})
+	}
+	return out
+}
+
+// wholeWorkspace is the component that a tag without a package's prefix
+// releases: every package without a tag-prefix, together.
+func wholeWorkspace(m *metadata, workspace Config, parts []*Component, prefix string) (*Component, error) {
+	c := &Component{Name: workspace.Name, Prefixes: []string{prefix}, Config: workspace, configDir: ".", include: globs(".", workspace.Include)}
+	var names []string
+	for _, part := range parts {
+		c.Packages = append(c.Packages, part.Packages...)
+		c.include = append(c.include, part.include[len(workspace.Include):]...)
+		names = append(names, part.Packages[0].Name)
+		if part.Packages[0].Dir == "." && c.Name == "" {
+			c.Name = part.Packages[0].Name
+		}
+	}
+	if c.Name == "" {
+		for _, pkg := range c.Packages {
+			if base := path.Base(strings.TrimSuffix(strings.TrimSuffix(pkg.Repository, "/"), ".git")); pkg.Repository != "" {
+				c.Name = base
+				break
+			}
+		}
+	}
+	if c.Name == "" {
+		c.Name = path.Base(m.WorkspaceRoot)
+		if c.Name == "src" || c.Name == "/" {
+			c.Name = names[0]
+		}
+	}
+	c.Config.Name = c.Name
+	return c, nil
+}
+
+// Targets of a component, by its configuration.
+func (c *Component) Targets() []string {
+	if len(c.Config.Targets) > 0 {
+		return c.Config.Targets
+	}
+	return target.Default
+}
+
+// Bins of the component for a target, sorted by name.
+func (c *Component) Bins(triple string) ([]Bin, error) {
+	cfg := c.Config
+	cfg.BuildConfig = cfg.forTarget(triple)
+	var out []Bin
+	var known []string
+	for _, pkg := range c.Packages {
+		for _, name := range pkg.bins(cfg) {
+			known = append(known, name)
+			if len(cfg.Bins) == 0 || slices.Contains(cfg.Bins, name) {
+				out = append(out, Bin{Name: name, Package: pkg.Name, ID: pkg.ID})
+			}
+		}
+	}
+	for _, want := range cfg.Bins {
+		if !slices.Contains(known, want) {
+			sort.Strings(known)
+			return nil, fmt.Errorf("component %q has no binary %q for %s%s (it has: %s)", c.Name, want, triple, nearest.Hint(want, known), strings.Join(known, ", "))
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	for i := 1; i < len(out); i++ {
+		if out[i].Name == out[i-1].Name {
+			return nil, fmt.Errorf("component %q would release binary %q twice, from packages %q and %q; name the wanted ones in bins, or give each a tag-prefix of its own",
+				c.Name, out[i].Name, out[i-1].Package, out[i].Package)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("component %q has no binary for %s", c.Name, triple)
+	}
+	return out, nil
+}
+
+// Build is what `cargo build` is to do for one target of one component.
+type Build struct {
+	Target  target.Target
+	Bins    []Bin
+	Config  BuildConfig
+	Command string // the Cargo subcommand
+	GitDir  bool
+}
+
+// Args of Cargo after the subcommand, less those that every build has.
+func (b Build) Args() []string {
+	args := []string{"--locked", "--profile", b.Config.Profile, "--target", b.Target.Triple}
+	var packages []string
+	for _, bin := range b.Bins {
+		if !slices.Contains(packages, bin.Package) {
+			packages = append(packages, bin.Package)
+		}
+	}
+	sort.Strings(packages)
+	for _, p := range packages {
+		args = append(args, "--package", p)
+	}
+	for _, bin := range b.Bins {
+		args = append(args, "--bin", bin.Name)
+	}
+	if isTrue(b.Config.AllFeatures) {
+		args = append(args, "--all-features")
+	}
+	if isTrue(b.Config.NoDefaultFeatures) {
+		args = append(args, "--no-default-features")
+	}
+	if len(b.Config.Features) > 0 {
+		args = append(args, "--features", strings.Join(b.Config.Features, ","))
+	}
+	return args
+}
+
+// Build of one target.
+func (c *Component) Build(triple string) (Build, error) {
+	t, err := target.Lookup(triple)
+	if err != nil {
+		return Build{}, err
+	}
+	bins, err := c.Bins(triple)
+	if err != nil {
+		return Build{}, err
+	}
+	b := Build{Target: t, Bins: bins, Config: c.Config.forTarget(triple), Command: c.Config.CargoCommand, GitDir: isTrue(c.Config.GitDir)}
+	if b.Config.Profile == "" {
+		b.Config.Profile = DefaultProfile
+	}
+	if b.Command == "" {
+		b.Command = DefaultCargoCommand
+	}
+	return b, nil
+}
+
+// Component by name; the empty name is the only one there is.
+func (p *Project) Component(name string) (*Component, error) {
+	var names []string
+	for _, c := range p.Components {
+		if c.Name == name {
+			return c, nil
+		}
+		names = append(names, c.Name)
+	}
+	if name == "" && len(p.Components) == 1 {
+		return p.Components[0], nil
+	}
+	if name == "" {
+		return nil, fmt.Errorf("the workspace has several components; name one of %s", strings.Join(names, ", "))
+	}
+	return nil, fmt.Errorf("unknown component %q%s (known: %s)", name, nearest.Hint(name, names), strings.Join(names, ", "))
+}
+
+// check finds the mistakes of the component's configuration that do not
+// depend on a tag.
+func (c *Component) check() error {
+	var errs []error
+	fail := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("component %q: "+format, append([]any{c.Name}, args...)...))
+	}
+	if policy := c.Config.Prerelease; policy != "" && policy != PolicyExact && policy != PolicyCore {
+		fail("unknown prerelease policy %q; it is %q or %q", policy, PolicyExact, PolicyCore)
+	}
+	if max := c.Config.MaxGlibc; max != "" && !glibcVersion.MatchString(max) {
+		fail("max-glibc %q is no glibc version; write it like \"2.31\"", max)
+	}
+	if cmd := c.Config.CargoCommand; cmd != "" && !cargoCommand.MatchString(cmd) {
+		fail("cargo-command %q is no Cargo subcommand; write one word, like \"zigbuild\"", cmd)
+	}
+	for triple := range c.Config.Target {
+		if _, err := target.Lookup(triple); err != nil {
+			fail("target table: %w", err)
+		}
+	}
+	seen := map[string]bool{}
+	for _, triple := range c.Targets() {
+		if seen[triple] {
+			fail("target %q is listed twice", triple)
+		}
+		seen[triple] = true
+		if _, err := c.Build(triple); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, e := range c.Config.Env {
+		if strings.ContainsRune(e, 0) {
+			fail("a value of env has a NUL character")
+		}
+	}
+	if c.Config.Image != nil {
+		if err := checkImage(c.Config.Image); err != nil {
+			fail("%w", err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkImage(i *manifest.Image) error {
+	for from, to := range i.Include {
+		if !path.IsAbs(to) {
+			return fmt.Errorf("image include %q goes to %q, which is not an absolute path in the image", from, to)
+		}
+	}
+	return nil
+}

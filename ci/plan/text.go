@@ -1,0 +1,79 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+)
+
+// Text is the plan for people.
+func (p *Plan) Text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s (%s)\n\n", p.Component, p.Version, p.Channel)
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%s\t%s\n", name, value)
+		}
+	}
+	row("tag", p.Tag)
+	row("commit", strings.TrimSpace(p.Commit+"  "+p.CommitDate))
+	previous := p.PreviousTag
+	if previous == "" {
+		previous = "none, this is the first"
+	}
+	row("previous tag", previous)
+	row("repository", p.Repository)
+	row("toolchain", p.Toolchain)
+	_ = w.Flush()
+
+	b.WriteString("\ntargets\n")
+	for _, t := range p.Targets {
+		var bins []string
+		for _, bin := range t.Binaries {
+			bins = append(bins, bin.Name)
+		}
+		fmt.Fprintf(w, "  %s\t%s\tprofile %s\n", t.Target, strings.Join(bins, ", "), t.Profile)
+	}
+	_ = w.Flush()
+	b.WriteString("\nassets\n")
+	for _, a := range p.Assets {
+		fmt.Fprintf(&b, "  %s\n", a)
+	}
+	b.WriteString("\nimage tags\n")
+	for _, t := range p.ImageTags {
+		does := "moves"
+		switch {
+		case t.Exact:
+			does = "is written once"
+		case !t.Move:
+			does = "stays"
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", t.Tag, does, t.Why)
+	}
+	_ = w.Flush()
+	for _, problem := range p.Problems {
+		fmt.Fprintf(&b, "\n%s: %s\n", problem.Severity, problem.Message)
+	}
+	if p.Err() == nil {
+		fmt.Fprintf(&b, "\nready to release\n")
+	}
+	return b.String()
+}
+
+// JSON is the plan for programs.
+func (p *Plan) JSON() (string, error) {
+	out, err := json.MarshalIndent(p, "", "  ")
+	return string(out) + "\n", err
+}
+
+// Matrix is the JSON of a CI's build matrix: {"include": [{"target": …}, …]},
+// on one line, as GitHub Actions' fromJSON and other CIs take it.
+func Matrix(targets []TargetPlan) (string, error) {
+	if targets == nil {
+		targets = []TargetPlan{}
+	}
+	out, err := json.Marshal(map[string]any{"include": targets})
+	return string(out), err
+}

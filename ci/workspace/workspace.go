@@ -1,0 +1,351 @@
+// Package workspace runs the stages of phase 1 over a source: read, plan,
+// prepare, build, pack.
+//
+// It is a container graph that ties ci/plan, ci/cargo, ci/changelog and ci/dist
+// together. It keeps one invariant: nothing is compiled before everything that
+// can be checked without compiling has been checked.
+package workspace
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"dagger/gantry/ci/cargo"
+	"dagger/gantry/ci/changelog"
+	"dagger/gantry/ci/dist"
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/plan"
+	"dagger/gantry/ci/target"
+	"dagger/gantry/internal/dagger"
+)
+
+// Settings of the caller's.
+type Settings struct {
+	// Toolchain container of the caller's, or nil.
+	Toolchain *dagger.Container
+	// CargoCommand builds instead of the configured subcommand, if not empty.
+	CargoCommand string
+}
+
+// Workspace is a source that was read.
+type Workspace struct {
+	Project *plan.Project
+	Git     plan.Git
+
+	client    *dagger.Client
+	source    *dagger.Directory
+	toolchain cargo.Toolchain
+	cache     string
+}
+
+// Open reads a source.
+func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, settings Settings) (*Workspace, error) {
+	entries, err := source.Entries(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the source: %w", err)
+	}
+	for i, e := range entries {
+		entries[i] = strings.TrimSuffix(e, "/")
+	}
+	if !slices.Contains(entries, "Cargo.toml") {
+		return nil, fmt.Errorf("the source is not a Cargo workspace: it has no Cargo.toml at its top (it has %s); pass --source with the folder that has", list(entries))
+	}
+	w := &Workspace{client: client, source: source, toolchain: cargo.Toolchain{Client: client, Custom: settings.Toolchain, Command: settings.CargoCommand}}
+	if settings.Toolchain == nil {
+		if w.toolchain.Channel, err = channel(ctx, source, entries); err != nil {
+			return nil, err
+		}
+	}
+	var facts *cargo.Facts
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		var err error
+		facts, err = w.toolchain.Inspect(gctx, source.WithoutDirectory(".git"))
+		return err
+	})
+	g.Go(func() error {
+		var err error
+		w.Git, err = w.toolchain.Git(gctx, source)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if w.Project, err = plan.Load(facts.Metadata, facts.Files); err != nil {
+		return nil, err
+	}
+	w.cache = cacheName(w.Project)
+	return w, nil
+}
+
+func list(entries []string) string {
+	if len(entries) == 0 {
+		return "nothing"
+	}
+	if len(entries) > 10 {
+		return strings.Join(entries[:10], ", ") + ", …"
+	}
+	return strings.Join(entries, ", ")
+}
+
+// channel of Rust that the source asks for.
+func channel(ctx context.Context, source *dagger.Directory, entries []string) (string, error) {
+	read := func(name string) (string, error) {
+		if !slices.Contains(entries, name) {
+			return "", nil
+		}
+		return source.File(name).Contents(ctx)
+	}
+	var text [2]string
+	// rustup prefers the file without suffix ("Overrides", The rustup book).
+	for i, names := range [][]string{{"rust-toolchain", "rust-toolchain.toml"}, {"Cargo.toml"}} {
+		for _, name := range names {
+			var err error
+			if text[i], err = read(name); err != nil {
+				return "", fmt.Errorf("read %q: %w", name, err)
+			}
+			if text[i] != "" {
+				break
+			}
+		}
+	}
+	return plan.Channel(text[0], text[1])
+}
+
+// cacheName tells the build caches of projects apart, by their packages.
+func cacheName(p *plan.Project) string {
+	var names []string
+	for _, c := range p.Components {
+		for _, pkg := range c.Packages {
+			names = append(names, pkg.Name)
+		}
+	}
+	sort.Strings(names)
+	sum := sha256.Sum256([]byte(strings.Join(names, "\n")))
+	return hex.EncodeToString(sum[:6])
+}
+
+// Plan the release of a tag.
+func (w *Workspace) Plan(tag string, targets []string) (*plan.Plan, error) {
+	p, err := w.Project.Plan(tag, w.Git, targets)
+	if err != nil {
+		return nil, err
+	}
+	p.Toolchain = w.toolchain.Name()
+	return p, nil
+}
+
+// Toolchain container of a target of a component.
+func (w *Workspace) Toolchain(ctx context.Context, triple, component string) (*dagger.Container, error) {
+	builds, err := w.builds(triple, component)
+	if err != nil {
+		return nil, err
+	}
+	return w.toolchain.For(ctx, builds[0])
+}
+
+// Build one target of a component, or of all for the empty name, into a
+// folder of binaries.
+func (w *Workspace) Build(ctx context.Context, triple, component string) (*dagger.Directory, error) {
+	builds, err := w.builds(triple, component)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.prepare(ctx, builds); err != nil {
+		return nil, err
+	}
+	out := w.client.Directory()
+	for _, b := range builds {
+		built, err := w.compile(ctx, b, "")
+		if err != nil {
+			return nil, err
+		}
+		for i, bin := range b.Bins {
+			out = out.WithFile(bin.Name+b.Target.ExeSuffix, built.output.Files[i])
+		}
+	}
+	return out, nil
+}
+
+func (w *Workspace) builds(triple, component string) ([]plan.Build, error) {
+	if _, err := target.Lookup(triple); err != nil {
+		return nil, err
+	}
+	components := w.Project.Components
+	if component != "" {
+		c, err := w.Project.Component(component)
+		if err != nil {
+			return nil, err
+		}
+		components = []*plan.Component{c}
+	}
+	var builds []plan.Build
+	for _, c := range components {
+		b, err := c.Build(triple)
+		if err != nil {
+			return nil, err
+		}
+		builds = append(builds, b)
+	}
+	return builds, nil
+}
+
+// prepare makes every check of the toolchain and of Cargo.lock, for all
+// targets, so that a target which can't be built is known before another is.
+func (w *Workspace) prepare(ctx context.Context, builds []plan.Build) error {
+	errs := make([]error, len(builds)+1)
+	var g errgroup.Group
+	for i, b := range builds {
+		g.Go(func() error {
+			ctr, err := w.toolchain.For(ctx, b)
+			if err == nil {
+				_, err = ctr.Sync(ctx)
+			}
+			if err != nil {
+				errs[i] = cargo.Explain(fmt.Sprintf("prepare target %q", b.Target.Triple), err)
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		errs[len(builds)] = w.toolchain.Fetch(ctx, w.source)
+		return nil
+	})
+	_ = g.Wait() // the errors are collected, to be seen all at once
+	return errors.Join(errs...)
+}
+
+// compiled binaries, in the engine and on disk.
+type compiled struct {
+	output *cargo.Output
+	disk   dist.Built
+}
+
+// compile one target and check what came out.
+func (w *Workspace) compile(ctx context.Context, b plan.Build, maxGlibc string) (*compiled, error) {
+	opts := cargo.Options{Cache: w.cache}
+	if w.Git.Commit != "" {
+		opts.Epoch = w.Git.Time.Unix()
+	}
+	output, err := w.toolchain.Build(ctx, w.source, b, opts)
+	if err != nil {
+		return nil, err
+	}
+	out := &compiled{output: output, disk: dist.Built{Build: b}}
+	dir := filepath.Join("build", b.Target.Triple)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	for i, bin := range b.Bins {
+		path := filepath.Join(dir, bin.Name+b.Target.ExeSuffix)
+		if _, err := output.Files[i].Export(ctx, path); err != nil {
+			return nil, fmt.Errorf("take binary %q of target %q: %w", bin.Name, b.Target.Triple, err)
+		}
+		out.disk.Files = append(out.disk.Files, path)
+	}
+	if _, err := dist.Inspect(out.disk, maxGlibc); err != nil {
+		return nil, err
+	}
+	for i, run := range output.Run {
+		if err := dist.CheckRun(b.Bins[i].Name, b.Target.Triple, run); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Dist builds the files of a release. They are left in a folder of the
+// function's own file system, whose path is returned.
+func (w *Workspace) Dist(ctx context.Context, tag string, targets []string) (string, error) {
+	p, err := w.Plan(tag, targets)
+	if err != nil {
+		return "", err
+	}
+	if err := p.Err(); err != nil {
+		return "", err
+	}
+	builds, err := p.Builds()
+	if err != nil {
+		return "", err
+	}
+	if err := w.prepare(ctx, builds); err != nil {
+		return "", err
+	}
+	in := dist.Input{Plan: p, Built: make([]dist.Built, len(builds)), ExtraDir: "extra"}
+	g, gctx := errgroup.WithContext(ctx)
+	for i, b := range builds {
+		g.Go(func() error {
+			out, err := w.compile(gctx, b, p.MaxGlibc())
+			if err != nil {
+				return err
+			}
+			in.Built[i] = out.disk
+			return nil
+		})
+	}
+	g.Go(func() error {
+		file, err := changelog.Make(gctx, w.client, w.source, p, changelog.Options{})
+		if err != nil {
+			return err
+		}
+		text, err := file.Contents(gctx)
+		in.Changelog = []byte(text)
+		if err != nil {
+			return cargo.Explain("make the changelog", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		var paths []string
+		for _, e := range p.Extra {
+			paths = append(paths, e.Source)
+		}
+		if _, err := w.toolchain.Collect(w.source, paths).Export(gctx, in.ExtraDir); err != nil {
+			return cargo.Explain("collect the files for the archives", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		image, err := w.toolchain.Digest(gctx)
+		if err != nil {
+			return err
+		}
+		rustc, cargoVersion, err := w.toolchain.Versions(gctx)
+		in.Toolchain = manifest.Toolchain{Image: image, Rustc: rustc, Cargo: cargoVersion}
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return "", err
+	}
+	const dir = "dist"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	_, err = dist.Assemble(dir, in)
+	return dir, err
+}
+
+// Changelog of a tag.
+func (w *Workspace) Changelog(ctx context.Context, tag string, opts changelog.Options) (*dagger.File, error) {
+	p, err := w.Plan(tag, nil)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case w.Git.Shallow:
+		return nil, fmt.Errorf("the changelog of %q needs the whole history, but the source is a shallow clone: run git fetch --unshallow --tags (on GitHub Actions: fetch-depth: 0)", tag)
+	case w.Git.Commit == "":
+		return nil, p.Err()
+	}
+	return changelog.Make(ctx, w.client, w.source, p, opts)
+}

@@ -1,0 +1,176 @@
+// Gantry releases Rust projects: it lifts a Cargo workspace into a GitHub
+// Release (cross-built archives, changelog, checksums), and the release into
+// multi-arch container images made from exactly those binaries.
+//
+// Everything has a default that comes from `cargo metadata` and git; what a
+// project wants otherwise is in its Cargo.toml, in
+// [workspace.metadata.gantry] and [package.metadata.gantry]. Begin with
+// `plan`, which writes nothing and says what a release would be.
+package main
+
+import (
+	"context"
+
+	"dagger/gantry/ci/changelog"
+	"dagger/gantry/ci/plan"
+	"dagger/gantry/ci/workspace"
+	"dagger/gantry/internal/dagger"
+)
+
+// Gantry releases one Cargo workspace.
+type Gantry struct {
+	// +private
+	Source *dagger.Directory
+	// +private
+	CustomToolchain *dagger.Container
+	// +private
+	CargoCommand string
+}
+
+// New takes the workspace to release.
+func New(
+	// Folder of the Cargo workspace, with Cargo.toml at its top, and with its
+	// .git folder where a tag is to be planned or released. By default, the
+	// folder of the module.
+	// +defaultPath="/"
+	// +ignore=["target"]
+	source *dagger.Directory,
+	// Container with cargo and rustc to build in, instead of the official Rust
+	// image for what rust-toolchain.toml asks for. A target that the official
+	// image can't serve needs one.
+	// +optional
+	toolchain *dagger.Container,
+	// Cargo subcommand that builds, such as "zigbuild". By default, what
+	// cargo-command in Cargo.toml says, or "build".
+	// +optional
+	cargoCommand string,
+) *Gantry {
+	return &Gantry{Source: source, CustomToolchain: toolchain, CargoCommand: cargoCommand}
+}
+
+func (g *Gantry) open(ctx context.Context) (*workspace.Workspace, error) {
+	return workspace.Open(ctx, dag, g.Source, workspace.Settings{Toolchain: g.CustomToolchain, CargoCommand: g.CargoCommand})
+}
+
+// Plan says what a release of the tag would be: component, version, previous
+// tag, targets, assets, image tags and everything that is wrong. It compiles
+// and writes nothing.
+func (g *Gantry) Plan(
+	ctx context.Context,
+	// Git tag of the release, such as "v1.2.3" or "server-1.2.3". It need not
+	// exist yet.
+	tag string,
+	// Print JSON, for programs.
+	// +optional
+	asJSON bool,
+) (string, error) {
+	w, err := g.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	p, err := w.Plan(tag, nil)
+	if err != nil {
+		return "", err
+	}
+	if asJSON {
+		return p.JSON()
+	}
+	return p.Text(), nil
+}
+
+// Matrix gives the targets as the JSON of a CI's build matrix, {"include":
+// [{"target": …, "archive": …, "binaries": …}, …]} on one line, so that each
+// can be built on a runner of its own.
+func (g *Gantry) Matrix(
+	ctx context.Context,
+	// Git tag of the release; its component decides the targets.
+	tag string,
+) (string, error) {
+	w, err := g.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	p, err := w.Plan(tag, nil)
+	if err != nil {
+		return "", err
+	}
+	return plan.Matrix(p.Targets)
+}
+
+// Toolchain is the container that builds a target, with the standard library,
+// linker and packages that the target needs, to look into or to build upon.
+func (g *Gantry) Toolchain(
+	ctx context.Context,
+	// Rust target triple, such as "aarch64-unknown-linux-musl".
+	target string,
+	// Component whose configuration counts. By default, the first.
+	// +optional
+	component string,
+) (*dagger.Container, error) {
+	w, err := g.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.Toolchain(ctx, target, component)
+}
+
+// Build compiles one target and gives a folder of its binaries, after checking
+// their architecture, linkage and glibc floor. It needs no git history.
+func (g *Gantry) Build(
+	ctx context.Context,
+	// Rust target triple, such as "aarch64-unknown-linux-musl".
+	target string,
+	// Component to build. By default, all of the workspace.
+	// +optional
+	component string,
+) (*dagger.Directory, error) {
+	w, err := g.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.Build(ctx, target, component)
+}
+
+// Dist builds every file of a release: an archive for each target, SHA256SUMS,
+// CHANGELOG.md and release-manifest.json. The same commit gives the same
+// bytes.
+func (g *Gantry) Dist(
+	ctx context.Context,
+	// Git tag of the release. The source must be clean, with full history, and
+	// at the tag's commit if the tag exists.
+	tag string,
+	// Rust target triples to build. By default, those of the configuration.
+	// +optional
+	targets []string,
+) (*dagger.Directory, error) {
+	w, err := g.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := w.Dist(ctx, tag, targets)
+	if err != nil {
+		return nil, err
+	}
+	return dag.CurrentModule().Workdir(dir), nil
+}
+
+// Changelog is the history of the tag's component as Markdown, made by
+// git-cliff with the project's cliff.toml or a good default.
+func (g *Gantry) Changelog(
+	ctx context.Context,
+	// Git tag that the changelog ends at.
+	tag string,
+	// Only the section of this release, without headers, as for the notes of
+	// a GitHub Release.
+	// +optional
+	notes bool,
+) (*dagger.File, error) {
+	w, err := g.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.Changelog(ctx, tag, changelog.Options{NotesOnly: notes})
+}
+
+// ModuleVersion is the version of Gantry itself.
+func (g *Gantry) ModuleVersion() string { return version }

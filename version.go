@@ -1,0 +1,4 @@
+package main
+
+// version of Gantry, by SemVer.
+const version = "0.1.0"
