@@ -46,13 +46,31 @@ bootstrap() {
     "$@" bookworm "$root" "$(apt_sources)"
 }
 
-# download DIRECTORY PACKAGE… fetches those .debs that are not there yet. The
-# arguments are as apt-get takes them, PACKAGE:ARCH too; nothing is installed.
+# apt_of ARCH sets the array APT to an apt-get that sees that architecture's
+# packages. For a foreign one it has its own state: the machine's stays as it is.
+apt_of() {
+  local state=$GANTRY_CACHE/apt/$1
+  # apt would give up its rights to a user who may not write here.
+  APT=(apt-get -q -o Acquire::Retries=3 -o APT::Sandbox::User=root)
+  [[ $1 != "$(dpkg --print-architecture)" ]] || return 0
+  mkdir -p "$state"/{lists,cache}
+  touch "$state/status"
+  APT+=(-o "APT::Architecture=$1" -o "APT::Architectures=$1" -o Acquire::Languages=none
+    -o "Dir::State=$state" -o "Dir::State::status=$state/status" -o "Dir::Cache=$state/cache"
+    -o "Dir::Etc::sourcelist=$(apt_sources)" -o Dir::Etc::sourceparts=/dev/null)
+}
+
+# download ARCH DIRECTORY PACKAGE… fetches those packages, and nothing that they
+# depend on; nothing is installed.
 download() {
-  local directory=$1
-  shift
+  local arch=$1 directory=$2
+  shift 2
   mkdir -p "$directory"
-  # apt drops its rights to a user who may not write here, and warns about it.
-  (cd "$directory" && printf '%s\n' "$@" |
-    xargs -n 300 apt-get -q download -o Acquire::Retries=3 -o APT::Sandbox::User=root)
+  apt_of "$arch"
+  case $arch in
+    "$(dpkg --print-architecture)") apt_lists ;;
+    *) retry "${APT[@]}" update ;;
+  esac
+  # Many small files: four at a time, as a name is looked up for each.
+  (cd "$directory" && printf '%s\n' "$@" | xargs -n 100 -P 4 "${APT[@]}" download)
 }
