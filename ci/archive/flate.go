@@ -2,6 +2,7 @@ package archive
 
 import (
 	"io"
+	"time"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
@@ -37,7 +38,8 @@ func NewGzipWriter(w io.Writer) (io.WriteCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	z.OS = 255 // unknown, whatever wrote it
+	z.OS = 255                  // unknown, whatever wrote it
+	z.ModTime = time.Unix(0, 0) // "none"; it would write the zero Time as a date
 	return newWindowed(z), nil
 }
 

@@ -6,10 +6,12 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"strings"
 )
 
@@ -25,8 +27,7 @@ var (
 	ErrDuplicate = errors.New("duplicate path")
 	// ErrLimit says that the archive is larger than the [Limits].
 	ErrLimit = errors.New("archive over its limit")
-	// ErrTrailing says that there are bytes before, after or between what
-	// belongs to the archive.
+	// ErrTrailing says that there are bytes before or after the archive.
 	ErrTrailing = errors.New("bytes that do not belong to the archive")
 )
 
@@ -383,7 +384,13 @@ func zipBounds(r io.ReaderAt, size int64) error {
 		}
 		return fmt.Errorf("%w: no directory at its end", ErrFormat)
 	}
-	if size != zipEndSize && !bytes.HasPrefix(head, []byte(zipLocalHeader)) {
+	directorySize, directoryStart := binary.LittleEndian.Uint32(end[12:]), binary.LittleEndian.Uint32(end[16:])
+	if directorySize == math.MaxUint32 || directoryStart == math.MaxUint32 || binary.LittleEndian.Uint16(end[10:]) == math.MaxUint16 {
+		return fmt.Errorf("%w: it is a zip64 archive, larger than any release needs", ErrLimit)
+	}
+	// A reader would take the difference for a prefix, and skip it.
+	if int64(directoryStart)+int64(directorySize) != size-zipEndSize ||
+		directoryStart != 0 && !bytes.HasPrefix(head, []byte(zipLocalHeader)) {
 		return fmt.Errorf("%w: before the first entry", ErrTrailing)
 	}
 	return nil

@@ -1,0 +1,322 @@
+package archive
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	date = time.Date(2026, 4, 14, 11, 30, 0, 5, time.FixedZone("", 2*3600))
+	root = "server-0.8.0-x86_64-unknown-linux-gnu"
+)
+
+// entries are in no order.
+func entries() []Entry {
+	return []Entry{
+		BytesEntry("server", 0o700, bytes.Repeat([]byte("binary "), 1000)),
+		BytesEntry("LICENSE", 0o666, []byte("Apache-2.0\n")),
+		BytesEntry("config/deep/server.toml", 0o600, nil),
+		BytesEntry("config/server.toml", fs.ModeSetuid|0o640, []byte("[server]\n")),
+	}
+}
+
+func write(t testing.TB, format Format, entries []Entry) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	require.NoError(t, Write(&out, format, root, date, entries))
+	return out.Bytes()
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// The digests change with the compressor in go.mod or with an archive's layout,
+// and with nothing else. To change them is to change every archive that is
+// built again.
+func TestWriteIsDeterministic(t *testing.T) {
+	for format, want := range map[Format]string{
+		TarGz: "d497f60daed8f99a92e106709f8336f2a8af8472b5ec2fb3bf12895534efa8b7",
+		Zip:   "755bffa0833f9350b7fb7fa503c2c73fa59f7952dda38eac3036da1cfb0a4fe3",
+	} {
+		t.Run(string(format), func(t *testing.T) {
+			first := write(t, format, entries())
+			assert.Equal(t, want, digest(first))
+
+			shuffled := entries()
+			rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+			assert.Equal(t, first, write(t, format, shuffled), "the order of entries makes no difference")
+		})
+	}
+}
+
+// mixed returns content with long and short matches, noise and runs, in many
+// windows of the compressor.
+func mixed(size int) []byte {
+	random := rand.New(rand.NewPCG(1, 2))
+	var out bytes.Buffer
+	for out.Len() < size {
+		switch random.IntN(4) {
+		case 0:
+			fmt.Fprintf(&out, "symbol_%d::<impl core::fmt::Debug for T%d>::fmt", random.IntN(1000), random.IntN(10))
+		case 1:
+			for range random.IntN(3000) {
+				out.WriteByte(byte(random.IntN(1 + random.IntN(200)))) // whole numbers: fractions could be fused here, too
+			}
+		case 2:
+			out.Write(make([]byte, random.IntN(500)))
+		case 3:
+			at := random.IntN(out.Len() + 1)
+			out.Write(bytes.Clone(out.Bytes()[at:min(out.Len(), at+random.IntN(9000))]))
+		}
+	}
+	return out.Bytes()[:size]
+}
+
+// The digest holds on every architecture, also where Go fuses floating-point
+// operations: run it with GOAMD64=v3 or on arm64 to see.
+func TestGzipIsDeterministic(t *testing.T) {
+	content := mixed(3 << 20)
+	var whole bytes.Buffer
+	w, err := NewGzipWriter(&whole)
+	require.NoError(t, err)
+	_, err = w.Write(content)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	assert.Equal(t, "5c46036886ef144cc096b42442c75dc161d36eb51e8c2ad40e99c4a06587f3fc", digest(whole.Bytes()))
+	assert.Equal(t, []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}, whole.Bytes()[:10], "no name, no time, no system")
+
+	r, err := gzip.NewReader(&whole)
+	require.NoError(t, err)
+	back, err := io.ReadAll(r)
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(content, back))
+}
+
+func TestGzipDoesNotDependOnTheSizesOfWrites(t *testing.T) {
+	content := mixed(200_000)
+	compress := func(chunk int) []byte {
+		var out bytes.Buffer
+		w, err := NewGzipWriter(&out)
+		require.NoError(t, err)
+		for rest := content; len(rest) > 0; rest = rest[min(chunk, len(rest)):] {
+			_, err := w.Write(rest[:min(chunk, len(rest))])
+			require.NoError(t, err)
+		}
+		require.NoError(t, w.Close())
+		return out.Bytes()
+	}
+	want := compress(len(content))
+	for _, chunk := range []int{1000, window - 1, window, window + 1, 100_000} {
+		assert.True(t, bytes.Equal(want, compress(chunk)), "chunks of %d bytes", chunk)
+	}
+}
+
+func TestReadReturnsWhatWriteWrote(t *testing.T) {
+	for _, format := range []Format{TarGz, Zip} {
+		t.Run(string(format), func(t *testing.T) {
+			files, err := Read(write(t, format, entries()), format, Limits{})
+			require.NoError(t, err)
+			assert.Equal(t, []File{
+				{Path: root + "/LICENSE", Mode: 0o644, Size: 11, Data: []byte("Apache-2.0\n")},
+				{Path: root + "/config/deep/server.toml", Mode: 0o644, Size: 0, Data: []byte{}},
+				{Path: root + "/config/server.toml", Mode: 0o644, Size: 9, Data: []byte("[server]\n")},
+				{Path: root + "/server", Mode: 0o755, Size: 7000, Data: bytes.Repeat([]byte("binary "), 1000)},
+			}, files)
+		})
+	}
+}
+
+func TestTarHeaders(t *testing.T) {
+	z, err := gzip.NewReader(bytes.NewReader(write(t, TarGz, entries())))
+	require.NoError(t, err)
+	var lines []string
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		require.NoError(t, err)
+		lines = append(lines, fmt.Sprintf("%s %o %d:%d%s%s %s %v",
+			h.Name, h.Mode, h.Uid, h.Gid, h.Uname, h.Gname, h.ModTime.UTC().Format(time.RFC3339Nano), h.Format))
+	}
+	const rest = " 0:0 2026-04-14T09:30:00Z USTAR"
+	assert.Equal(t, []string{
+		root + "/ 755" + rest,
+		root + "/LICENSE 644" + rest,
+		root + "/config/ 755" + rest,
+		root + "/config/deep/ 755" + rest,
+		root + "/config/deep/server.toml 644" + rest,
+		root + "/config/server.toml 644" + rest,
+		root + "/server 755" + rest,
+	}, lines)
+}
+
+// Other people's tools list the archives, with modes and dates.
+func TestToolsReadArchives(t *testing.T) {
+	run := func(name string, args ...string) string {
+		cmd := exec.Command(name, args...)
+		cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s: %s", name, out)
+		return string(out)
+	}
+	t.Run("tar", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "a.tar.gz")
+		require.NoError(t, os.WriteFile(file, write(t, TarGz, entries()), 0o644))
+		out := run("tar", "-tvzf", file)
+		assert.Regexp(t, `(?m)^drwxr-xr-x 0/0 +0 2026-04-14 09:30 `+root+`/config/$`, out)
+		assert.Regexp(t, `(?m)^-rwxr-xr-x 0/0 +7000 2026-04-14 09:30 `+root+`/server$`, out)
+		assert.Regexp(t, `(?m)^-rw-r--r-- 0/0 +11 2026-04-14 09:30 `+root+`/LICENSE$`, out)
+	})
+	t.Run("python", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "a.zip")
+		require.NoError(t, os.WriteFile(file, write(t, Zip, entries()), 0o644))
+		out := run("python3", "-c", `
+import sys, zipfile
+z = zipfile.ZipFile(sys.argv[1])
+assert z.testzip() is None
+for i in z.infolist():
+    print("%o" % (i.external_attr >> 16), i.date_time, i.file_size, i.filename)`, file)
+		assert.Equal(t, strings.ReplaceAll(`100644 (2026, 4, 14, 9, 30, 0) 11 ROOT/LICENSE
+100644 (2026, 4, 14, 9, 30, 0) 0 ROOT/config/deep/server.toml
+100644 (2026, 4, 14, 9, 30, 0) 9 ROOT/config/server.toml
+100755 (2026, 4, 14, 9, 30, 0) 7000 ROOT/server
+`, "ROOT", root), out)
+	})
+}
+
+func TestZipIsNotOlderThan1980(t *testing.T) {
+	at := func(year int) []byte {
+		var out bytes.Buffer
+		require.NoError(t, Write(&out, Zip, "", time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC), entries()))
+		return out.Bytes()
+	}
+	assert.Equal(t, at(1980), at(1970))
+	assert.NotEqual(t, at(1980), at(1981))
+}
+
+func TestWriteRefuses(t *testing.T) {
+	file := func(path string) Entry { return BytesEntry(path, 0o644, nil) }
+	broken := errors.New("disk on fire")
+	for name, test := range map[string]struct {
+		entries []Entry
+		is      error
+		want    string
+	}{
+		"escaping path":     {[]Entry{file("../a")}, ErrUnsafePath, `unsafe path "../a": it has a ".."`},
+		"symbolic link":     {[]Entry{BytesEntry("a", fs.ModeSymlink|0o777, nil)}, ErrNotRegular, `add "a" to the archive: it is a symbolic link`},
+		"folder":            {[]Entry{BytesEntry("a", fs.ModeDir|0o755, nil)}, ErrNotRegular, "it is a folder"},
+		"device":            {[]Entry{BytesEntry("a", fs.ModeDevice|0o644, nil)}, ErrNotRegular, "it is a special file"},
+		"path twice":        {[]Entry{file("a/b"), file("./a//b")}, ErrDuplicate, `"` + root + `/a/b" is in it already`},
+		"only case differs": {[]Entry{file("README"), file("Readme")}, ErrDuplicate, "README"},
+		"file and folder":   {[]Entry{file("A/b"), file("a")}, ErrDuplicate, `"` + root + `/a" is a file`},
+		"content too long":  {[]Entry{{Path: "a", Size: 1, Open: BytesEntry("", 0, []byte("ab")).Open}}, nil, `/a": its size was given as 1 bytes`},
+		"content too short": {[]Entry{{Path: "a", Size: 3, Open: BytesEntry("", 0, []byte("ab")).Open}}, nil, `/a": its size was given as 3 bytes`},
+		"unreadable":        {[]Entry{{Path: "a", Open: func() (io.ReadCloser, error) { return nil, broken }}}, broken, `/a": disk on fire`},
+	} {
+		for _, format := range []Format{TarGz, Zip} {
+			t.Run(name+" "+string(format), func(t *testing.T) {
+				err := Write(io.Discard, format, root, date, test.entries)
+				assert.ErrorContains(t, err, "write "+string(format)+" archive: ")
+				assert.ErrorContains(t, err, test.want)
+				if test.is != nil {
+					assert.ErrorIs(t, err, test.is)
+				}
+			})
+		}
+	}
+	assert.ErrorContains(t, Write(io.Discard, "rar", root, date, nil), `unknown format "rar": use "tar.gz" or "zip"`)
+	assert.ErrorIs(t, Write(io.Discard, Zip, "..", date, nil), ErrUnsafePath)
+}
+
+func TestEntriesFromDisk(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "a/b"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a/b/run"), []byte("#!/bin/sh\n"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a/text"), []byte("text"), 0o600))
+
+	found, err := DirEntries("share", dir)
+	require.NoError(t, err)
+	files, err := Read(write(t, TarGz, found), TarGz, Limits{})
+	require.NoError(t, err)
+	assert.Equal(t, []File{
+		{Path: root + "/share/a/b/run", Mode: 0o755, Size: 10, Data: []byte("#!/bin/sh\n")},
+		{Path: root + "/share/a/text", Mode: 0o644, Size: 4, Data: []byte("text")},
+	}, files)
+
+	require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(dir, "a/link")))
+	_, err = DirEntries("share", dir)
+	assert.ErrorIs(t, err, ErrNotRegular)
+	assert.ErrorContains(t, err, `"share/a/link"`)
+	_, err = FileEntry("link", filepath.Join(dir, "a/link"))
+	assert.ErrorIs(t, err, ErrNotRegular)
+	_, err = FileEntry("x", filepath.Join(dir, "x"))
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+	_, err = DirEntries("x", filepath.Join(dir, "x"))
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+func TestFormatOf(t *testing.T) {
+	for name, want := range map[string]Format{"a.tar.gz": TarGz, "a-1.0.0.zip": Zip, "a.tgz": "", ".zip": "", "a": ""} {
+		got, err := FormatOf(name)
+		assert.Equal(t, want, got, name)
+		assert.Equal(t, want == "", err != nil, name)
+	}
+}
+
+func TestCleanPath(t *testing.T) {
+	for path, want := range map[string]string{
+		"a":             "a",
+		"./a//b/":       "a/b",
+		"a/./b":         "a/b",
+		"..a/b..":       "..a/b..",
+		"...":           "...",
+		"ünïcode/文":     "ünïcode/文",
+		"a b":           "a b",
+		"":              "",
+		".":             "",
+		"./":            "",
+		"/":             "",
+		"/a":            "",
+		"..":            "",
+		"../a":          "",
+		"a/..":          "",
+		"a/../b":        "",
+		`a\b`:           "",
+		"C:/a":          "",
+		"c:":            "",
+		"a\x00b":        "",
+		"a\nb":          "",
+		"a\u0085b":      "",
+		"a\xff":         "",
+		"//host/share":  "",
+		`..\..\windows`: "",
+	} {
+		got, err := CleanPath(path)
+		assert.Equal(t, want, got, "%q", path)
+		if want == "" {
+			assert.ErrorIs(t, err, ErrUnsafePath, "%q", path)
+		} else {
+			assert.NoError(t, err, "%q", path)
+		}
+	}
+}
