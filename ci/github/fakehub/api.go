@@ -28,6 +28,7 @@ type request struct {
 	access Access
 	known  bool // the request carried a token
 
+	asset   *asset // that an upload has begun
 	corrupt bool
 	body    []byte
 	bodyErr error
@@ -201,6 +202,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w = sw
+	w.Header().Set("Date", s.cfg.Now().UTC().Format(http.TimeFormat))
 	w.Header().Set("X-GitHub-Request-Id", fmt.Sprintf("FAKE:%d", call.N))
 	work := func(w http.ResponseWriter) { s.serve(w, q, handle, owner, repo) }
 	if fault != nil {
@@ -258,15 +260,39 @@ func (s *Server) serve(w http.ResponseWriter, q *request, handle func(*Server, h
 			return
 		}
 	}
+	if q.op == "upload asset" {
+		s.mu.Lock()
+		var early bytes.Buffer
+		rec := &statusWriter{ResponseWriter: discard{http.Header{}, &early}}
+		q.asset = s.beginUpload(rec, q)
+		s.mu.Unlock()
+		if q.asset == nil {
+			q.drain() // senders don't look at answers before they have sent all
+			for k, v := range rec.Header() {
+				w.Header()[k] = v
+			}
+			w.WriteHeader(rec.status)
+			_, _ = w.Write(early.Bytes())
+			return
+		}
+	}
 	q.drain()
-	if q.bodyErr != nil {
-		s.leaveStarter(q) // the sender went away
+	if q.bodyErr != nil { // the sender went away; an upload's starter stays
 		panic(http.ErrAbortHandler)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	handle(s, w, q)
 }
+
+// discard is a ResponseWriter into a buffer.
+type discard struct {
+	header http.Header
+	io.Writer
+}
+
+func (d discard) Header() http.Header { return d.header }
+func (d discard) WriteHeader(int)     {}
 
 func bearer(r *http.Request) (string, bool) {
 	h := r.Header.Get("Authorization")
@@ -912,46 +938,61 @@ func rewriteName(name string) string {
 	return name
 }
 
-func (s *Server) uploadAsset(w http.ResponseWriter, q *request) {
+// beginUpload checks an upload before its body and makes the starter asset
+// that the body will fill.
+func (s *Server) beginUpload(w http.ResponseWriter, q *request) *asset {
 	rel := s.find(w, q)
 	if rel == nil {
-		return
+		return nil
 	}
 	name := q.r.URL.Query().Get("name")
 	if name == "" {
 		validationFailed(w, "ReleaseAsset", "name", "missing_field", "")
-		return
+		return nil
 	}
 	if rel.immutable && !rel.draft {
 		apiError(w, 422, "Cannot upload assets to an immutable release.", "")
-		return
+		return nil
 	}
-	if q.r.ContentLength < 0 {
+	switch n := q.r.ContentLength; {
+	case n < 0:
 		apiError(w, 411, "Length Required", "")
-		return
-	}
-	if len(q.body) == 0 {
+		return nil
+	case n == 0:
 		validationFailed(w, "ReleaseAsset", "size", "custom", "size must be greater than or equal to 1")
-		return
+		return nil
+	case n >= 2<<30:
+		validationFailed(w, "ReleaseAsset", "size", "custom", "size must be less than 2147483648")
+		return nil
 	}
 	name = rewriteName(name)
 	for _, a := range rel.assets {
 		if a.name == name {
 			validationFailed(w, "ReleaseAsset", "name", "already_exists", "")
-			return
+			return nil
 		}
 	}
 	if len(rel.assets) >= 1000 {
 		validationFailed(w, "ReleaseAsset", "name", "custom", "file_count limited to 1000 assets per release")
-		return
+		return nil
 	}
 	a := s.newAsset(rel, name, q.r.URL.Query().Get("label"), q.r.Header.Get("Content-Type"))
+	s.event("starter", rel, name)
+	return a
+}
+
+func (s *Server) uploadAsset(w http.ResponseWriter, q *request) {
+	a := q.asset
+	if !slices.Contains(a.rel.assets, a) || a.rel.deleted {
+		apiError(w, 500, "the asset was deleted while it was uploaded", "")
+		return
+	}
 	data := bytes.Clone(q.body)
 	if q.corrupt {
 		data[len(data)/2] ^= 1
 	}
 	s.fill(a, data)
-	s.event("upload", rel, name)
+	s.event("upload", a.rel, a.name)
 	answer(w, 201, s.assetJSON(q, a))
 }
 

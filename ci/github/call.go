@@ -1,0 +1,399 @@
+package github
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	gh "github.com/google/go-github/v84/github"
+)
+
+// ErrNotFound is a confirmed "404 Not Found".
+var ErrNotFound = errors.New("not found")
+
+// errConflict says that the remote state is not what the plan was made for;
+// reading it again and planning anew is the way on.
+var errConflict = errors.New("the release changed meanwhile")
+
+// lostAnswer is an answer that cannot be used: what was asked may or may not
+// have been done.
+type lostAnswer struct {
+	status int
+	why    string
+}
+
+func (e *lostAnswer) Error() string {
+	if e.status == 0 {
+		return "lost the answer: " + e.why
+	}
+	return fmt.Sprintf("lost the answer (%d %s): %s", e.status, http.StatusText(e.status), e.why)
+}
+
+// transport adds the token to calls of the API, counts them, reads answers as
+// a whole, and takes the token out of whatever comes back.
+type transport struct{ c *Client }
+
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	c := t.c
+	req = req.Clone(req.Context())
+	at := req.URL.String()
+	if strings.HasPrefix(at, c.o.APIURL) || strings.HasPrefix(at, c.o.UploadURL) {
+		token, err := c.token(req.Context())
+		if err != nil {
+			return nil, err
+		}
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+	}
+	s := sessionOf(req.Context())
+	s.counted(req)
+	resp, err := c.o.Transport.RoundTrip(req)
+	if err != nil {
+		return nil, c.redactErr(err)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	_ = resp.Body.Close()
+	s.answered(resp)
+	if err != nil {
+		return nil, &lostAnswer{resp.StatusCode, c.redact(err.Error())}
+	}
+	for _, vs := range resp.Header {
+		for i := range vs {
+			vs[i] = c.redact(vs[i])
+		}
+	}
+	body = []byte(c.redact(string(body)))
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	resp.ContentLength = int64(len(body))
+
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	isJSON := kind == "application/json" && json.Valid(body)
+	switch code := resp.StatusCode; {
+	case code >= 200 && code < 300 && code != http.StatusNoContent && !isJSON:
+		return nil, &lostAnswer{code, "the body is not JSON"}
+	case code == http.StatusNotFound && !isJSON:
+		// Something between us and GitHub may have said this.
+		return nil, &lostAnswer{code, "the body is not GitHub's"}
+	}
+	return resp, nil
+}
+
+// session is one use of a client: a release, or a read. It counts.
+type session struct {
+	c       *Client
+	started time.Time
+	until   time.Time // the deadline, if there is one
+
+	mu      sync.Mutex
+	reads   int
+	writes  int
+	calls   map[string]int
+	retries int
+	waited  time.Duration
+	sent    int64
+	fetched int64
+	skew    time.Duration // how far the server's clock is ahead
+	scopes  *string       // X-OAuth-Scopes, if it was sent
+}
+
+type sessionKey struct{}
+
+func (c *Client) begin(ctx context.Context) (context.Context, *session) {
+	s := &session{c: c, started: c.o.Clock.Now(), calls: map[string]int{}}
+	return context.WithValue(ctx, sessionKey{}, s), s
+}
+
+func sessionOf(ctx context.Context) *session {
+	s, _ := ctx.Value(sessionKey{}).(*session)
+	return s
+}
+
+func (s *session) counted(req *http.Request) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if req.Method == http.MethodGet || req.Method == http.MethodHead {
+		s.reads++
+	} else {
+		s.writes++
+	}
+	s.calls[req.Method]++
+}
+
+// answered learns from an answer's headers.
+func (s *session) answered(resp *http.Response) {
+	if s == nil {
+		return
+	}
+	h := resp.Header
+	now := s.c.o.Clock.Now()
+	s.mu.Lock()
+	if t, err := http.ParseTime(h.Get("Date")); err == nil {
+		s.skew = t.Sub(now)
+	}
+	if v, ok := h["X-Oauth-Scopes"]; ok {
+		all := strings.Join(v, ",")
+		s.scopes = &all
+	}
+	s.mu.Unlock()
+	if resp.StatusCode < 300 && h.Get("X-RateLimit-Remaining") == "0" {
+		if d := untilReset(h, now.Add(s.skew)); d > 0 {
+			s.c.pace.hold(d, "the rate limit's reset")
+		}
+	}
+}
+
+// wait sleeps, unless that would pass the deadline.
+func (s *session) wait(ctx context.Context, why string, d time.Duration) error {
+	if err := s.noteWait(ctx, why, d); err != nil {
+		return err
+	}
+	return s.c.o.Clock.Sleep(ctx, d)
+}
+
+func (s *session) noteWait(ctx context.Context, why string, d time.Duration) error {
+	if !s.until.IsZero() && s.c.o.Clock.Now().Add(d).After(s.until) {
+		return fmt.Errorf("wait %s for %s: that is past the deadline of this run; run it again later", d.Round(time.Second), why)
+	}
+	s.mu.Lock()
+	s.waited += d
+	s.mu.Unlock()
+	if d >= time.Second {
+		s.c.o.Observer.Waiting(ctx, why, d)
+	}
+	return nil
+}
+
+// op describes a call for [session.call].
+type op struct {
+	name string // what it does, as "create the draft"
+	kind kind
+	// timeout bounds the call; by default, CallTimeout does.
+	unbounded bool
+	// fresh says that what is addressed was just created, so that a 404 may
+	// only mean that it isn't seen yet.
+	fresh bool
+	// settle is asked before another try whether the last one did it after
+	// all.
+	settle func(context.Context) (bool, error)
+}
+
+// call makes a call, and makes it again as long as its failures are transient.
+func (s *session) call(ctx context.Context, o op, try func(context.Context) error) error {
+	for n := 1; ; n++ {
+		err := s.once(ctx, o, try)
+		if err == nil {
+			return nil
+		}
+		wait, again := s.verdict(ctx, o, n, err)
+		if !again {
+			return s.explain(o, err)
+		}
+		if err := s.retry(ctx, o, n, err, wait); err != nil {
+			return err
+		}
+		if o.settle != nil {
+			if done, err := o.settle(ctx); done || err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// retry counts and waits before another try, or gives up.
+func (s *session) retry(ctx context.Context, o op, n int, err error, wait time.Duration) error {
+	if n >= s.c.o.Tries {
+		return fmt.Errorf("%s: gave up after %d tries: %w", o.name, n, err)
+	}
+	s.mu.Lock()
+	s.retries++
+	s.mu.Unlock()
+	if werr := s.wait(ctx, "another try to "+o.name, wait); werr != nil {
+		return fmt.Errorf("%w (%s failed before: %w)", werr, o.name, err)
+	}
+	return nil
+}
+
+// once makes a call when its time has come.
+func (s *session) once(ctx context.Context, o op, try func(context.Context) error) error {
+	end, err := s.c.pace.acquire(ctx, o.kind, func(why string, d time.Duration) error { return s.noteWait(ctx, why, d) })
+	if err != nil {
+		return err
+	}
+	defer end()
+	cctx, cancel := ctx, context.CancelFunc(func() {})
+	if !o.unbounded {
+		cctx, cancel = context.WithTimeout(ctx, s.c.o.CallTimeout)
+	}
+	defer cancel()
+	return try(cctx)
+}
+
+// verdict says whether a failure is transient, and how long to wait then.
+func (s *session) verdict(ctx context.Context, o op, n int, err error) (time.Duration, bool) {
+	if ctx.Err() != nil || errors.Is(err, errConflict) {
+		return 0, false
+	}
+	resp := responseOf(err)
+	if resp == nil {
+		var p *permanent
+		return s.backoff(n), !errors.As(err, &p) // the network, a time-out, a lost answer
+	}
+	now := s.now()
+	switch code := resp.StatusCode; {
+	case code >= 500, code == http.StatusRequestTimeout:
+		return s.backoff(n), true
+	case code == http.StatusForbidden || code == http.StatusTooManyRequests:
+		var wait time.Duration
+		switch after, err := strconv.Atoi(resp.Header.Get("Retry-After")); {
+		case err == nil:
+			wait = time.Duration(after) * time.Second
+		case resp.Header.Get("X-RateLimit-Remaining") == "0":
+			wait = untilReset(resp.Header, now)
+		case isSecondary(err, resp) || code == http.StatusTooManyRequests || isLimit(errorMessage(resp)):
+			wait = time.Minute << min(n-1, 4)
+		default:
+			return 0, false
+		}
+		wait += time.Duration(s.c.o.Rand() * float64(time.Second))
+		s.c.pace.hold(wait, "GitHub's limit")
+		return wait, true
+	case code == http.StatusNotFound && o.fresh:
+		return s.backoff(n), true
+	}
+	return 0, false
+}
+
+func isSecondary(_ error, resp *http.Response) bool { return isLimit(errorMessage(resp)) }
+
+func isLimit(message string) bool {
+	m := strings.ToLower(message)
+	return strings.Contains(m, "rate limit") || strings.Contains(m, "abuse")
+}
+
+// backoff is exponential, from about a second to half a minute, with jitter.
+func (s *session) backoff(n int) time.Duration {
+	d := min(time.Second<<min(n-1, 10), 30*time.Second)
+	return d/2 + time.Duration(s.c.o.Rand()*float64(d))
+}
+
+// now is the server's time, as far as its answers told it.
+func (s *session) now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.c.o.Clock.Now().Add(s.skew)
+}
+
+func untilReset(h http.Header, now time.Time) time.Duration {
+	at, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64)
+	if err != nil {
+		return time.Minute
+	}
+	return max(time.Unix(at, 0).Sub(now), 0) + time.Second
+}
+
+// permanent is an error of our own that no other try would cure.
+type permanent struct{ err error }
+
+func (e *permanent) Error() string { return e.err.Error() }
+func (e *permanent) Unwrap() error { return e.err }
+
+// responseOf is the answer behind an error of the API, nil if it has none.
+func responseOf(err error) *http.Response {
+	var (
+		plain   *gh.ErrorResponse
+		primary *gh.RateLimitError
+		second  *gh.AbuseRateLimitError
+		two     *gh.TwoFactorAuthError
+		moved   *gh.RedirectionError
+	)
+	switch {
+	case errors.As(err, &plain):
+		return plain.Response
+	case errors.As(err, &primary):
+		return primary.Response
+	case errors.As(err, &second):
+		return second.Response
+	case errors.As(err, &two):
+		return two.Response
+	case errors.As(err, &moved):
+		return moved.Response
+	}
+	return nil
+}
+
+func statusOf(err error) int {
+	if r := responseOf(err); r != nil {
+		return r.StatusCode
+	}
+	return 0
+}
+
+// errorMessage reads the message of an error's body, and leaves it readable.
+func errorMessage(r *http.Response) string {
+	body, err := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	var m struct{ Message string }
+	if err != nil || json.Unmarshal(body, &m) != nil {
+		return ""
+	}
+	return m.Message
+}
+
+// alreadyExists says that GitHub refused something because it is there.
+func alreadyExists(err error) bool {
+	var e *gh.ErrorResponse
+	if !errors.As(err, &e) || e.Response.StatusCode != http.StatusUnprocessableEntity {
+		return false
+	}
+	for _, d := range e.Errors {
+		if d.Code == "already_exists" {
+			return true
+		}
+	}
+	return false
+}
+
+// onImmutable says that GitHub refused something because the release is
+// immutable.
+func onImmutable(err error) bool {
+	r := responseOf(err)
+	return r != nil && r.StatusCode == http.StatusUnprocessableEntity && strings.Contains(errorMessage(r), "immutable release")
+}
+
+// explain says what to do about a failure that another try won't cure.
+func (s *session) explain(o op, err error) error {
+	if errors.Is(err, errConflict) {
+		return err
+	}
+	hint := ""
+	switch statusOf(err) {
+	case http.StatusUnauthorized:
+		hint = "the token is not accepted; check that it is the right one and has not expired"
+	case http.StatusForbidden:
+		hint = "the token may not do this; it needs write access to the contents of the repository (in a workflow: permissions: contents: write)"
+	case http.StatusNotFound:
+		if o.kind == read {
+			return fmt.Errorf("%s: %w", o.name, errors.Join(ErrNotFound, err))
+		}
+		hint = "GitHub answers so too when the token may not write; it needs write access to the contents of the repository"
+	case http.StatusUnprocessableEntity:
+		hint = "GitHub does not accept the values"
+	}
+	if hint != "" {
+		return fmt.Errorf("%s: %w: %s", o.name, err, hint)
+	}
+	return fmt.Errorf("%s: %w", o.name, err)
+}

@@ -1,0 +1,41 @@
+package github
+
+import (
+	"context"
+	"time"
+)
+
+// Observer is told what a release does while it does it. Its methods are
+// called from several goroutines.
+type Observer interface {
+	// Planned is called once the plan is known, before the first write.
+	Planned(ctx context.Context, p *Plan)
+	// StepStart is called before a step; the step's calls carry the context
+	// that it returns, so that it can hold a span.
+	StepStart(ctx context.Context, s Step) context.Context
+	// StepProgress is called while an asset is sent, with the bytes of this
+	// try so far. It starts over when the asset is sent again.
+	StepProgress(ctx context.Context, s Step, sent int64)
+	// StepEnd is called after a step with the context of StepStart.
+	StepEnd(ctx context.Context, s Step, err error)
+	// Waiting is called before a wait of at least a second.
+	Waiting(ctx context.Context, why string, d time.Duration)
+}
+
+// NopObserver ignores everything. Embed it to implement a part of [Observer].
+type NopObserver struct{}
+
+// Planned does nothing.
+func (NopObserver) Planned(context.Context, *Plan) {}
+
+// StepStart returns the context.
+func (NopObserver) StepStart(ctx context.Context, _ Step) context.Context { return ctx }
+
+// StepProgress does nothing.
+func (NopObserver) StepProgress(context.Context, Step, int64) {}
+
+// StepEnd does nothing.
+func (NopObserver) StepEnd(context.Context, Step, error) {}
+
+// Waiting does nothing.
+func (NopObserver) Waiting(context.Context, string, time.Duration) {}

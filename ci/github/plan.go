@@ -1,0 +1,587 @@
+package github
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+// Action is what a step does.
+type Action string
+
+// The actions, in the order in which they happen.
+const (
+	CreateDraft   Action = "create-draft"
+	AdoptDraft    Action = "adopt-draft"
+	SetNotes      Action = "set-notes"
+	DeleteStarter Action = "delete-starter"
+	Replace       Action = "replace"
+	Upload        Action = "upload"
+	Keep          Action = "keep"
+	Publish       Action = "publish"
+	Promote       Action = "promote"
+	SendEvent     Action = "dispatch"
+	// DeleteDraft is never planned: it removes a draft that this run made
+	// while another run made one too.
+	DeleteDraft Action = "delete-draft"
+)
+
+// Step is one thing to do, or one thing that is already right.
+type Step struct {
+	Action Action `json:"action"`
+	// Asset is the asset's name, for steps about one.
+	Asset string `json:"asset,omitempty"`
+	Size  int64  `json:"size,omitempty"`
+	// Tag is the tag of the release that is published or promoted, or the type
+	// of the event that is sent.
+	Tag string `json:"tag,omitempty"`
+	// Release is the id of the release that is adopted.
+	Release int64 `json:"release,omitempty"`
+	// Why says what made the step necessary, where that isn't obvious.
+	Why string `json:"why,omitempty"`
+
+	id     int64 // of the remote asset or release
+	latest bool  // publish as the latest
+}
+
+// Write says that the step changes something.
+func (s Step) Write() bool { return s.Action != AdoptDraft && s.Action != Keep }
+
+func (s Step) String() string {
+	var t string
+	switch s.Action {
+	case CreateDraft:
+		t = "create draft " + s.Tag
+	case AdoptDraft:
+		t = fmt.Sprintf("adopt draft %d", s.Release)
+	case SetNotes:
+		t = "set title and notes"
+	case DeleteStarter:
+		t = "delete starter " + s.Asset
+	case Replace:
+		t = fmt.Sprintf("replace %s (%d bytes)", s.Asset, s.Size)
+	case Upload:
+		t = fmt.Sprintf("upload %s (%d bytes)", s.Asset, s.Size)
+	case Keep:
+		t = "keep " + s.Asset
+	case Publish:
+		t = "publish " + s.Tag
+	case Promote:
+		t = "promote " + s.Tag + " to latest"
+	case SendEvent:
+		t = "dispatch " + s.Tag
+	case DeleteDraft:
+		t = fmt.Sprintf("delete draft %d", s.Release)
+	default:
+		t = string(s.Action)
+	}
+	if s.Why != "" {
+		t += " (" + s.Why + ")"
+	}
+	return t
+}
+
+// State is what was found on GitHub.
+type State string
+
+// The states.
+const (
+	StateNone      State = "none"
+	StateDraft     State = "draft"
+	StateDrafts    State = "several drafts"
+	StatePublished State = "published"
+)
+
+// Plan is what a release would do.
+type Plan struct {
+	Repository string `json:"repository"`
+	Tag        string `json:"tag"`
+	Commit     string `json:"commit"`
+	State      State  `json:"state"`
+	// Steps are in order; those that keep an asset are among them.
+	Steps []Step `json:"steps"`
+	// Notes are worth knowing and need nothing.
+	Notes []string `json:"notes,omitempty"`
+	// Problems keep the release from being made. If there are any, there are
+	// no steps.
+	Problems []Problem `json:"problems,omitempty"`
+
+	seen *remote
+}
+
+// Writes counts the steps that change something.
+func (p *Plan) Writes() int {
+	n := 0
+	for _, s := range p.Steps {
+		if s.Write() {
+			n++
+		}
+	}
+	return n
+}
+
+// Summary is the plan in a line: "create draft, upload 2 of 9, publish".
+func (p *Plan) Summary() string {
+	if len(p.Problems) > 0 {
+		return fmt.Sprintf("%d problems", len(p.Problems))
+	}
+	return summarize(p.Steps)
+}
+
+func summarize(steps []Step) string {
+	count := map[Action]int{}
+	assets := 0
+	for _, s := range steps {
+		count[s.Action]++
+		if s.Action == Upload || s.Action == Keep || s.Action == Replace {
+			assets++
+		}
+	}
+	var parts []string
+	for _, a := range []Action{CreateDraft, AdoptDraft, SetNotes, DeleteStarter, Replace, Upload, Publish, Promote, SendEvent, DeleteDraft} {
+		n := count[a]
+		if n == 0 {
+			continue
+		}
+		switch a {
+		case Upload, Replace:
+			parts = append(parts, fmt.Sprintf("%s %d of %d", a, n, assets))
+		case DeleteStarter:
+			parts = append(parts, fmt.Sprintf("delete %d starter", n))
+		case SendEvent, Publish, Promote:
+			parts = append(parts, string(a))
+		default:
+			parts = append(parts, strings.ReplaceAll(string(a), "-", " "))
+		}
+	}
+	if len(parts) == 0 {
+		return "nothing to do"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Text is the plan for people.
+func (p *Plan) Text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "release %s of %s at %s\n", p.Tag, p.Repository, short(p.Commit))
+	fmt.Fprintf(&b, "found: %s\n", p.State)
+	for _, n := range p.Notes {
+		fmt.Fprintf(&b, "note: %s\n", n)
+	}
+	for _, q := range p.Problems {
+		fmt.Fprintf(&b, "problem: %s\n", q)
+	}
+	fmt.Fprintf(&b, "plan: %s\n", p.Summary())
+	for _, s := range p.Steps {
+		fmt.Fprintf(&b, "  %s\n", s)
+	}
+	return b.String()
+}
+
+// JSON is the plan for programs.
+func (p *Plan) JSON() ([]byte, error) { return json.MarshalIndent(p, "", "  ") }
+
+func short(sha string) string {
+	if len(sha) > 12 {
+		return sha[:12]
+	}
+	return sha
+}
+
+// remote is what was read.
+type remote struct {
+	tagCommit string     // "" if there is no tag
+	published *Release   // of the tag, with its assets
+	drafts    []*Release // of the tag, lowest id first
+	draft     *Release   // the draft to go on with, with its assets
+	all       []*Release
+	latest    *Release
+}
+
+// work is a release under way.
+type work struct {
+	*repo
+	spec    *Spec
+	made    map[int64]bool // drafts that this run created
+	deleted map[int64]bool // drafts that this run deleted
+	known   known          // assets whose content this run has compared
+}
+
+// Plan reads what is on GitHub and says what a release would do. It writes
+// nothing.
+func (c *Client) Plan(ctx context.Context, spec Spec) (*Plan, error) {
+	ctx, s := c.begin(ctx)
+	s.until = s.started.Add(c.o.Deadline)
+	w := &work{repo: &repo{s, spec.Owner, spec.Repo}, spec: &spec}
+	p, err := w.plan(ctx)
+	return p, c.redactErr(err)
+}
+
+// plan checks, reads and compares. Problems end up in the plan, failures to
+// find out in the error.
+func (w *work) plan(ctx context.Context) (*Plan, error) {
+	spec := w.spec
+	p := &Plan{Repository: spec.Owner + "/" + spec.Repo, Tag: spec.Tag, Commit: spec.Commit, State: StateNone}
+	p.Problems = spec.Problems()
+	problems, notes, err := w.access(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.Notes = append(p.Notes, notes...)
+	p.Problems = append(p.Problems, problems...)
+	if len(problems) > 0 || spec.Tag == "" {
+		return p, nil // nothing else can be read
+	}
+	if p.seen, err = w.look(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.compare(ctx, p); err != nil {
+		return nil, err
+	}
+	if len(p.Problems) > 0 {
+		p.Steps = nil
+	}
+	return p, nil
+}
+
+// look reads everything that decides about the release.
+func (w *work) look(ctx context.Context) (*remote, error) {
+	spec := w.spec
+	r := &remote{}
+	var err error
+	if r.tagCommit, err = w.tagCommit(ctx, spec.Tag); err != nil {
+		return nil, err
+	}
+	if r.published, err = w.byTag(ctx, spec.Tag, false); err != nil {
+		return nil, err
+	}
+	for n := 1; ; n++ {
+		if r.all, err = w.allReleases(ctx); err != nil {
+			return nil, err
+		}
+		r.drafts = draftsOf(r.all, spec.Tag, w.deleted)
+		if r.published == nil {
+			// The list may know better than the tag: neither is up to date.
+			if i := slices.IndexFunc(r.all, func(x *Release) bool { return x.Tag == spec.Tag && !x.Draft }); i >= 0 {
+				r.published = r.all[i]
+			}
+		}
+		// Another run may be about to delete the draft that it made in vain.
+		if r.published != nil || len(r.drafts) < 2 || n > 3 {
+			break
+		}
+		if err := w.wait(ctx, "one of several drafts to go", w.backoff(n)); err != nil {
+			return nil, err
+		}
+	}
+	if spec.OwnsLatest {
+		some := slices.ContainsFunc(r.all, func(x *Release) bool { return !x.Draft && !x.Prerelease })
+		if r.latest, err = w.latest(ctx, some); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case r.published != nil:
+		r.published.Assets, err = w.assets(ctx, r.published.ID)
+	case len(r.drafts) == 1 || len(r.drafts) > 1 && w.made[r.drafts[0].ID]:
+		r.draft = r.drafts[0]
+		r.draft.Assets, err = w.assets(ctx, r.draft.ID)
+	}
+	return r, err
+}
+
+func draftsOf(all []*Release, tag string, without map[int64]bool) []*Release {
+	var ds []*Release
+	for _, x := range all {
+		if x.Draft && x.Tag == tag && !without[x.ID] {
+			ds = append(ds, x)
+		}
+	}
+	slices.SortFunc(ds, func(a, b *Release) int { return int(a.ID - b.ID) })
+	return ds
+}
+
+// compare turns the difference into steps, problems and notes.
+func (w *work) compare(ctx context.Context, p *Plan) error {
+	spec, r := w.spec, p.seen
+	problem := func(hint, format string, args ...any) {
+		p.Problems = append(p.Problems, Problem{fmt.Sprintf(format, args...), hint})
+	}
+	note := func(format string, args ...any) { p.Notes = append(p.Notes, fmt.Sprintf(format, args...)) }
+
+	switch {
+	case r.tagCommit == "" && r.published == nil:
+		has, err := w.hasCommit(ctx, spec.Commit)
+		if err != nil {
+			return err
+		}
+		if !has {
+			problem("push it first", "commit %s is not in the repository", short(spec.Commit))
+		}
+		note("publishing creates the tag %s at %s", spec.Tag, short(spec.Commit))
+	case r.tagCommit != "" && r.tagCommit != spec.Commit:
+		problem("release the commit that the tag is at, or choose another tag", "tag %s is at %s, not at %s", spec.Tag, short(r.tagCommit), short(spec.Commit))
+	}
+	body, cut := spec.body(w.c.o.WebURL)
+	if cut {
+		note("the notes are longer than %d characters: cut at a line", MaxBody)
+	}
+
+	switch {
+	case r.published != nil:
+		p.State = StatePublished
+		if err := w.comparePublished(ctx, p, problem, note); err != nil {
+			return err
+		}
+	case r.draft != nil:
+		p.State = StateDraft
+		d := r.draft
+		p.Steps = append(p.Steps, Step{Action: AdoptDraft, Release: d.ID, id: d.ID})
+		if missing(d.Title, spec.Title) || missing(normalize(d.Notes), body) {
+			p.Steps = append(p.Steps, Step{Action: SetNotes})
+		}
+		if d.Title != "" && d.Title != spec.Title {
+			note("the draft's title is kept: %q", d.Title)
+		}
+		if n := normalize(d.Notes); n != "" && n != body {
+			note("the draft's notes differ, as if edited by hand: kept")
+		}
+		if err := w.compareAssets(ctx, p, d, problem, note); err != nil {
+			return err
+		}
+	case len(r.drafts) > 1:
+		p.State = StateDrafts
+		ids := make([]string, len(r.drafts))
+		for i, d := range r.drafts {
+			ids[i] = fmt.Sprintf("%d (%s)", d.ID, d.URL)
+		}
+		problem("delete all but one of them", "tag %s has %d drafts: %s", spec.Tag, len(ids), strings.Join(ids, ", "))
+	default:
+		p.Steps = append(p.Steps, Step{Action: CreateDraft, Tag: spec.Tag})
+		for _, a := range spec.Assets {
+			p.Steps = append(p.Steps, Step{Action: Upload, Asset: a.Name, Size: a.Size})
+		}
+	}
+	if spec.DraftOnly {
+		return nil
+	}
+
+	best := w.highest(r.all, r.latest)
+	current := tagOf(r.latest)
+	if r.published == nil {
+		s := Step{Action: Publish, Tag: spec.Tag}
+		switch {
+		case !spec.OwnsLatest:
+			s.Why = "not as latest"
+		case best == spec.Tag:
+			s.Why, s.latest, current = "as latest", true, spec.Tag
+		case w.stable(spec.Tag, spec.Prerelease) == nil:
+			s.Why = "not as latest: a prerelease"
+		default:
+			s.Why = "not as latest: lower than " + best
+		}
+		p.Steps = append(p.Steps, s)
+	}
+	if spec.OwnsLatest && best != "" && best != current {
+		why := "no release is the latest"
+		if current != "" {
+			why = "it is " + current
+		}
+		p.Steps = append(p.Steps, Step{Action: Promote, Tag: best, Why: why})
+	}
+	if d := spec.Dispatch; d != nil && (r.published == nil || !d.OnPublishOnly) {
+		p.Steps = append(p.Steps, Step{Action: SendEvent, Tag: d.EventType})
+	}
+	return nil
+}
+
+func missing(have, want string) bool { return have == "" && want != "" }
+
+func tagOf(r *Release) string {
+	if r == nil {
+		return ""
+	}
+	return r.Tag
+}
+
+// comparePublished compares a published release, of which only assets can be
+// changed, and only if it is mutable.
+func (w *work) comparePublished(ctx context.Context, p *Plan, problem func(string, string, ...any), note func(string, ...any)) error {
+	spec, r := w.spec, p.seen.published
+	before := len(p.Problems)
+	for _, d := range p.seen.drafts {
+		if !w.made[d.ID] {
+			note("a draft of the tag remains besides: %d", d.ID)
+		}
+	}
+	if r.Prerelease != spec.Prerelease {
+		problem("change it by hand, or release as it is", "the published release has prerelease=%t, not %t", r.Prerelease, spec.Prerelease)
+	}
+	if spec.DraftOnly {
+		note("the release is published already")
+	}
+	if body, _ := spec.body(w.c.o.WebURL); normalize(r.Notes) != body || r.Title != spec.Title {
+		note("the published title or notes differ: kept")
+	}
+	if err := w.compareAssets(ctx, p, r, problem, note); err != nil {
+		return err
+	}
+	writes := p.Writes()
+	if r.Immutable && (writes > 0 || len(p.Problems) > before) {
+		problem("it can never be changed; release another version", "the published release %s is immutable", r.Tag)
+	}
+	return nil
+}
+
+// compareAssets plans for every asset of the release.
+func (w *work) compareAssets(ctx context.Context, p *Plan, r *Release, problem func(string, string, ...any), note func(string, ...any)) error {
+	have := map[string]*RemoteAsset{}
+	for i := range r.Assets {
+		have[r.Assets[i].Name] = &r.Assets[i]
+	}
+	what := "the draft"
+	if !r.Draft {
+		what = "the published release"
+	}
+	var starters, replaces, uploads, keeps []Step
+	for _, a := range w.spec.Assets {
+		got := have[a.Name]
+		delete(have, a.Name)
+		up := Step{Action: Upload, Asset: a.Name, Size: a.Size}
+		if got == nil || !got.whole() {
+			if !r.Draft && !w.spec.ReplaceAssets {
+				problem(replaceHint(r), "%s lacks %s", what, a.Name)
+				continue
+			}
+			if got != nil {
+				starters = append(starters, Step{Action: DeleteStarter, Asset: a.Name, id: got.ID})
+			}
+			uploads = append(uploads, up)
+			continue
+		}
+		diff, err := w.differs(ctx, a, got)
+		if err != nil {
+			return err
+		}
+		switch {
+		case diff == "":
+			keeps = append(keeps, Step{Action: Keep, Asset: a.Name, Size: a.Size})
+		case w.spec.ReplaceAssets:
+			replaces = append(replaces, Step{Action: Replace, Asset: a.Name, Size: a.Size, Why: diff, id: got.ID})
+		default:
+			problem(replaceHint(r), "%s has another %s: %s", what, a.Name, diff)
+		}
+	}
+	for _, a := range r.Assets {
+		if have[a.Name] == nil {
+			continue
+		}
+		if !a.whole() {
+			if r.Draft {
+				starters = append(starters, Step{Action: DeleteStarter, Asset: a.Name, id: a.ID})
+			}
+			continue
+		}
+		note("%s has %s, which is not of this release: kept", what, a.Name)
+	}
+	p.Steps = slices.Concat(p.Steps, starters, replaces, uploads, keeps)
+	return nil
+}
+
+func replaceHint(r *Release) string {
+	if r.Immutable {
+		return ""
+	}
+	return "ask for replacing assets, or check where it came from"
+}
+
+// differs says how a whole asset is not what it should be, "" if it is.
+func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, error) {
+	switch {
+	case a.Open == nil && a.SHA256 == "":
+		return "", nil // not built yet
+	case got.Size != a.Size:
+		return fmt.Sprintf("it has %d bytes, not %d", got.Size, a.Size), nil
+	case got.SHA256 == "":
+		// GitHub didn't record digests once, and some servers still don't.
+		sum, err := w.digest(ctx, got)
+		if err != nil {
+			return "", err
+		}
+		got.SHA256 = sum
+	}
+	if got.SHA256 != a.SHA256 {
+		return fmt.Sprintf("its SHA-256 is %s, not %s", short(got.SHA256), short(a.SHA256)), nil
+	}
+	w.known.add(got.ID)
+	return "", nil
+}
+
+// stable is the version of a release that may be the latest, nil if it may not.
+func (w *work) stable(tag string, prerelease bool) *semver.Version {
+	of := w.spec.latestOf()
+	if prerelease || of == nil {
+		return nil
+	}
+	v, ok := of(tag)
+	if !ok || v.Prerelease() != "" {
+		return nil
+	}
+	return v
+}
+
+// highest is the tag of the highest stable release, this one included as if it
+// were published; "" if there is none. extra is considered too: what GitHub
+// calls the latest may not be listed yet.
+func (w *work) highest(all []*Release, extra *Release) string {
+	if !w.spec.OwnsLatest {
+		return ""
+	}
+	best := w.stable(w.spec.Tag, w.spec.Prerelease)
+	tag := ""
+	if best != nil {
+		tag = w.spec.Tag
+	}
+	if extra != nil {
+		all = append(slices.Clone(all), extra)
+	}
+	for _, r := range all {
+		if r.Draft {
+			continue
+		}
+		if v := w.stable(r.Tag, r.Prerelease); v != nil && (best == nil || v.GreaterThan(best)) {
+			best, tag = v, r.Tag
+		}
+	}
+	return tag
+}
+
+// Preflight checks everything about a release that can be known before its
+// assets are built: the token, the repository, the tag, the names, what is
+// there already. The spec's assets may have names only.
+func (c *Client) Preflight(ctx context.Context, spec Spec) (*Plan, error) {
+	assets := slices.Clone(spec.Assets)
+	for i := range assets {
+		assets[i].Open = nil
+	}
+	spec.Assets = assets
+	p, err := c.Plan(ctx, spec)
+	if err == nil && len(p.Problems) > 0 {
+		err = &ProblemsError{Tag: spec.Tag, Problems: p.Problems}
+	}
+	return p, err
+}
+
+// tooYoung says for how long an unfinished asset may still be another run's
+// upload under way.
+func (w *work) tooYoung(a *RemoteAsset) time.Duration {
+	if a.CreatedAt.IsZero() {
+		return 0
+	}
+	return min(w.c.o.StarterGrace-w.now().Sub(a.CreatedAt), w.c.o.StarterGrace)
+}

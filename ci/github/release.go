@@ -1,0 +1,679 @@
+package github
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	gh "github.com/google/go-github/v84/github"
+	"golang.org/x/sync/errgroup"
+)
+
+// rounds is how often a release is planned anew because something else changed
+// it meanwhile.
+const rounds = 5
+
+// Release brings a release into the state of the spec. The report says what
+// was done, also when there is an error, unless nothing could be planned.
+//
+// Two runs for one tag at the same time end in one release: a run that finds,
+// after it made a draft, that there is one with a lower id, deletes its own,
+// which is empty, and goes on with the other. What remains is the case in which
+// GitHub's list shows neither run the other's draft until both are filled;
+// then GitHub refuses to publish the second, and the run that lost compares
+// what was published with what it has, and deletes its draft.
+func (c *Client) Release(ctx context.Context, spec Spec) (*Report, error) {
+	ctx, s := c.begin(ctx)
+	s.until = s.started.Add(c.o.Deadline)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Deadline, fmt.Errorf("the deadline of %s passed; run it again to go on", c.o.Deadline))
+	defer cancel()
+	w := &work{repo: &repo{s, spec.Owner, spec.Repo}, spec: &spec, made: map[int64]bool{}, deleted: map[int64]bool{}}
+	rep, err := w.run(ctx)
+	if err != nil && ctx.Err() != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+	}
+	return rep, c.redactErr(err)
+}
+
+func (w *work) run(ctx context.Context) (*Report, error) {
+	plan, err := w.plan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rep := &Report{Plan: plan, DryRun: w.spec.DryRun}
+	defer func() { rep.finish(w.session) }()
+	w.c.o.Observer.Planned(ctx, plan)
+	if len(plan.Problems) > 0 {
+		return rep, &ProblemsError{Tag: w.spec.Tag, Problems: plan.Problems}
+	}
+	if w.spec.DryRun {
+		return rep, nil
+	}
+	now := plan
+	for n := 1; ; n++ {
+		err := w.apply(ctx, now, rep)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errConflict) || n == rounds || ctx.Err() != nil {
+			return rep, err
+		}
+		rep.note("planned again: " + err.Error())
+		if err := w.wait(ctx, "the other run", w.backoff(n)); err != nil {
+			return rep, err
+		}
+		if now, err = w.plan(ctx); err != nil {
+			return rep, err
+		}
+		if len(now.Problems) > 0 {
+			return rep, &ProblemsError{Tag: w.spec.Tag, Problems: now.Problems}
+		}
+	}
+	return rep, w.dropOwnDrafts(ctx, rep)
+}
+
+// step runs one step and records it.
+func (w *work) step(ctx context.Context, rep *Report, s Step, do func(context.Context) error) error {
+	ctx = w.c.o.Observer.StepStart(ctx, s)
+	err := do(ctx)
+	w.c.o.Observer.StepEnd(ctx, s, w.c.redactErr(err))
+	if err == nil {
+		rep.did(s)
+	}
+	return err
+}
+
+// apply does what a plan says. errConflict says that the plan is out of date.
+func (w *work) apply(ctx context.Context, p *Plan, rep *Report) error {
+	rel := p.seen.published
+	if rel == nil {
+		rel = p.seen.draft
+	}
+	var steps []Step
+	for _, s := range p.Steps {
+		switch s.Action {
+		case CreateDraft:
+			err := w.step(ctx, rep, s, func(ctx context.Context) (err error) {
+				rel, err = w.createDraft(ctx, rep)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		case AdoptDraft, Keep:
+			rep.did(s)
+		case SetNotes:
+			if err := w.step(ctx, rep, s, func(ctx context.Context) error { return w.setNotes(ctx, rel) }); err != nil {
+				return err
+			}
+		default:
+			steps = append(steps, s)
+		}
+	}
+	changed := false
+	for _, s := range steps {
+		if s.Action == DeleteStarter || s.Action == Replace || s.Action == Upload {
+			changed = true
+		}
+	}
+	if err := w.fill(ctx, rep, rel, steps); err != nil {
+		return err
+	}
+	if changed || rel.Draft {
+		if err := w.verify(ctx, rel); err != nil {
+			return err
+		}
+	}
+	published := p.seen.published != nil
+	var promote *Step
+	if i := slices.IndexFunc(steps, func(s Step) bool { return s.Action == Promote }); i >= 0 {
+		promote = &steps[i]
+	}
+	for _, s := range steps {
+		var err error
+		switch s.Action {
+		case Publish:
+			err = w.step(ctx, rep, s, func(ctx context.Context) error {
+				var err error
+				rel, err = w.publish(ctx, rep, rel, s)
+				return err
+			})
+			if err == nil && w.spec.OwnsLatest {
+				err = w.settleLatest(ctx, rep, promote)
+			}
+			published = true
+		case Promote:
+			if p.seen.published != nil { // else publishing did it
+				err = w.settleLatest(ctx, rep, promote)
+			}
+		case SendEvent:
+			err = w.step(ctx, rep, s, w.dispatch)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	rel.Draft = !published
+	rep.Release = rel
+	return nil
+}
+
+// fill deletes, replaces and uploads assets, several at once.
+func (w *work) fill(ctx context.Context, rep *Report, rel *Release, steps []Step) error {
+	starters := map[string]Step{}
+	for _, s := range steps {
+		if s.Action == DeleteStarter {
+			starters[s.Asset] = s
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(w.c.o.Concurrency)
+	start := func(f func() error) {
+		g.Go(func() error {
+			if err := gctx.Err(); err != nil {
+				return context.Cause(gctx)
+			}
+			return f()
+		})
+	}
+	for _, s := range steps {
+		switch s.Action {
+		case Replace, Upload:
+			starter, has := starters[s.Asset]
+			delete(starters, s.Asset)
+			start(func() error {
+				if has {
+					there, err := w.dropStarter(gctx, rep, rel, starter)
+					if err != nil {
+						return err
+					}
+					if there { // another run finished it meanwhile
+						rep.did(s)
+						return nil
+					}
+				}
+				return w.step(gctx, rep, s, func(ctx context.Context) error {
+					a := w.asset(s.Asset)
+					if s.Action == Replace {
+						if err := w.deleteAsset(ctx, s.id); err != nil {
+							return err
+						}
+					}
+					return w.upload(ctx, rel.ID, a, s)
+				})
+			})
+		}
+	}
+	for _, s := range starters { // of no asset of ours
+		start(func() error {
+			_, err := w.dropStarter(gctx, rep, rel, s)
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+func (w *work) asset(name string) Asset {
+	i := slices.IndexFunc(w.spec.Assets, func(a Asset) bool { return a.Name == name })
+	return w.spec.Assets[i]
+}
+
+// dropStarter deletes an unfinished asset, once it is old enough not to be
+// another run's upload under way. It says if that run finished it instead.
+func (w *work) dropStarter(ctx context.Context, rep *Report, rel *Release, s Step) (there bool, err error) {
+	var young time.Duration
+	for i := range rel.Assets {
+		if rel.Assets[i].ID == s.id {
+			young = w.tooYoung(&rel.Assets[i])
+		}
+	}
+	if young > 0 {
+		if err := w.wait(ctx, "an upload that another run may be making of "+s.Asset, young); err != nil {
+			return false, err
+		}
+		now, err := w.assets(ctx, rel.ID)
+		if err != nil {
+			return false, err
+		}
+		if i := slices.IndexFunc(now, func(a RemoteAsset) bool { return a.Name == s.Asset }); i < 0 {
+			return false, nil
+		} else if now[i].whole() {
+			return true, nil // the comparison before publishing sees it
+		} else if now[i].ID != s.id {
+			return false, nil // the upload finds out
+		}
+	}
+	return false, w.step(ctx, rep, s, func(ctx context.Context) error { return w.deleteAsset(ctx, s.id) })
+}
+
+func (w *work) deleteAsset(ctx context.Context, id int64) error {
+	err := w.call(ctx, op{name: "delete an asset", kind: remove}, func(ctx context.Context) error {
+		_, err := w.releases().DeleteReleaseAsset(ctx, w.owner, w.name, id)
+		return err
+	})
+	if statusOf(err) == 404 {
+		return nil // gone, by an earlier try or by another run
+	}
+	if onImmutable(err) {
+		return fmt.Errorf("%w: it was published", errConflict)
+	}
+	return err
+}
+
+// createDraft makes the draft, or adopts the one that a lost answer or another
+// run has made meanwhile.
+func (w *work) createDraft(ctx context.Context, rep *Report) (*Release, error) {
+	spec := w.spec
+	body, _ := spec.body(w.c.o.WebURL)
+	var rel *Release
+	look := func(ctx context.Context) ([]*Release, []*Release, error) {
+		all, err := w.allReleases(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, x := range all {
+			if x.Tag == spec.Tag && !x.Draft {
+				return nil, nil, fmt.Errorf("%w: it was published", errConflict)
+			}
+		}
+		return all, draftsOf(all, spec.Tag, w.deleted), nil
+	}
+	err := w.call(ctx, op{
+		name: "create the draft", kind: content,
+		settle: func(ctx context.Context) (bool, error) {
+			_, drafts, err := look(ctx)
+			if err != nil || len(drafts) == 0 {
+				return false, err
+			}
+			rel = drafts[0]
+			return true, nil
+		},
+	}, func(ctx context.Context) error {
+		g, _, err := w.releases().CreateRelease(ctx, w.owner, w.name, &gh.RepositoryRelease{
+			TagName: &spec.Tag, TargetCommitish: &spec.Commit, Name: &spec.Title, Body: &body,
+			Draft: gh.Ptr(true), Prerelease: &spec.Prerelease, MakeLatest: gh.Ptr("false"),
+		})
+		if err != nil {
+			return err
+		}
+		rel = releaseFrom(g)
+		w.made[rel.ID] = true
+		return nil
+	})
+	if alreadyExists(err) {
+		return nil, fmt.Errorf("%w: GitHub has a release of the tag", errConflict)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !w.made[rel.ID] {
+		return rel, w.refresh(ctx, rel)
+	}
+	// A list that shows our draft shows those made before it, too.
+	for n := 1; ; n++ {
+		_, drafts, err := look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(drafts, func(d *Release) bool { return d.ID == rel.ID }) {
+			if drafts[0].ID == rel.ID {
+				return rel, nil
+			}
+			if err := w.deleteDraft(ctx, rep, rel.ID); err != nil {
+				return nil, err
+			}
+			rel = drafts[0]
+			return rel, w.refresh(ctx, rel)
+		}
+		if n == w.c.o.Tries {
+			return rel, nil // publishing looks again
+		}
+		if err := w.wait(ctx, "the list of releases to catch up", w.backoff(n)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// refresh makes sure that an adopted draft has nothing that the plan doesn't
+// know of: the plan was made for an empty one.
+func (w *work) refresh(ctx context.Context, rel *Release) error {
+	assets, err := w.assets(ctx, rel.ID)
+	if err != nil {
+		return err
+	}
+	body, _ := w.spec.body(w.c.o.WebURL)
+	if len(assets) > 0 || normalize(rel.Notes) != body || rel.Title != w.spec.Title {
+		return fmt.Errorf("%w: another run's draft %d is used", errConflict, rel.ID)
+	}
+	return nil
+}
+
+func (w *work) deleteDraft(ctx context.Context, rep *Report, id int64) error {
+	s := Step{Action: DeleteDraft, Release: id, Why: "made in vain by this run"}
+	return w.step(ctx, rep, s, func(ctx context.Context) error {
+		err := w.call(ctx, op{name: "delete this run's own draft", kind: remove}, func(ctx context.Context) error {
+			// Look first, each time: it must still be a draft.
+			g, _, err := w.releases().GetRelease(ctx, w.owner, w.name, id)
+			if err != nil {
+				return err
+			}
+			if !g.GetDraft() {
+				return fmt.Errorf("%w: draft %d was published", errConflict, id)
+			}
+			_, err = w.releases().DeleteRelease(ctx, w.owner, w.name, id)
+			return err
+		})
+		if statusOf(err) == 404 {
+			err = nil
+		}
+		if err == nil {
+			w.deleted[id] = true
+			delete(w.made, id)
+		}
+		return err
+	})
+}
+
+// dropOwnDrafts deletes the drafts that this run made and did not publish.
+func (w *work) dropOwnDrafts(ctx context.Context, rep *Report) error {
+	for id := range w.made {
+		if rep.Release != nil && rep.Release.ID == id {
+			continue
+		}
+		if err := w.deleteDraft(ctx, rep, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setNotes fills in what an adopted draft lacks.
+func (w *work) setNotes(ctx context.Context, rel *Release) error {
+	body, _ := w.spec.body(w.c.o.WebURL)
+	edit := &gh.RepositoryRelease{}
+	if rel.Title == "" {
+		edit.Name = &w.spec.Title
+	}
+	if normalize(rel.Notes) == "" {
+		edit.Body = &body
+	}
+	return w.edit(ctx, "set the notes", rel.ID, edit)
+}
+
+func (w *work) edit(ctx context.Context, name string, id int64, edit *gh.RepositoryRelease) error {
+	err := w.call(ctx, op{name: name, kind: content, fresh: true}, func(ctx context.Context) error {
+		_, _, err := w.releases().EditRelease(ctx, w.owner, w.name, id, edit)
+		return err
+	})
+	if statusOf(err) == 404 {
+		return fmt.Errorf("%w: release %d is gone", errConflict, id)
+	}
+	return err
+}
+
+// verify compares every asset on GitHub with what it should be. What is
+// missing may only not be seen yet, so it looks again for a while.
+func (w *work) verify(ctx context.Context, rel *Release) error {
+	for n := 1; ; n++ {
+		got, err := w.assets(ctx, rel.ID)
+		if err != nil {
+			return err
+		}
+		lacks, err := w.check(ctx, got)
+		if err != nil {
+			return err
+		}
+		if lacks == "" {
+			rel.Assets = got
+			return nil
+		}
+		if n >= min(4, w.c.o.Tries) {
+			return fmt.Errorf("%w: read back without %s", errConflict, lacks)
+		}
+		if err := w.wait(ctx, lacks+" to appear", w.backoff(n)); err != nil {
+			return err
+		}
+	}
+}
+
+// check says which asset is missing, if one is. One that differs is an error.
+func (w *work) check(ctx context.Context, got []RemoteAsset) (lacks string, err error) {
+	for _, a := range w.spec.Assets {
+		i := slices.IndexFunc(got, func(g RemoteAsset) bool { return g.Name == a.Name })
+		if i < 0 || !got[i].whole() {
+			return a.Name, nil
+		}
+		if got[i].SHA256 == "" && w.known.has(got[i].ID) {
+			got[i].SHA256 = a.SHA256 // sent by this run, or read by it before
+		}
+		diff, err := w.differs(ctx, a, &got[i])
+		if err != nil {
+			return "", err
+		}
+		if diff != "" {
+			return "", fmt.Errorf("read back asset %q: %s", a.Name, diff)
+		}
+		w.known.add(got[i].ID)
+	}
+	return "", nil
+}
+
+// publish makes the draft public, once: whether it has happened is read before
+// it is tried again.
+func (w *work) publish(ctx context.Context, rep *Report, rel *Release, s Step) (*Release, error) {
+	spec := w.spec
+	latest := s.latest
+	// The last look before everybody sees it.
+	all, err := w.allReleases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range all {
+		if x.Tag == spec.Tag && !x.Draft && x.ID != rel.ID {
+			return nil, fmt.Errorf("%w: it was published", errConflict)
+		}
+	}
+	if ds := draftsOf(all, spec.Tag, w.deleted); len(ds) > 0 && ds[0].ID < rel.ID && w.made[rel.ID] {
+		if err := w.deleteDraft(ctx, rep, rel.ID); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: another run's draft %d goes first", errConflict, ds[0].ID)
+	}
+	if spec.OwnsLatest {
+		now, err := w.latest(ctx, false)
+		if err != nil {
+			return nil, err
+		}
+		latest = w.highest(all, now) == spec.Tag
+	}
+
+	edit := &gh.RepositoryRelease{
+		TargetCommitish: &spec.Commit, Prerelease: &spec.Prerelease, Draft: gh.Ptr(false), MakeLatest: gh.Ptr(fmt.Sprint(latest)),
+	}
+	var done *Release
+	get := func(ctx context.Context) (bool, error) {
+		var got *Release
+		err := w.call(ctx, op{name: "read the release", fresh: true}, func(ctx context.Context) error {
+			g, _, err := w.releases().GetRelease(ctx, w.owner, w.name, rel.ID)
+			if err == nil {
+				got = releaseFrom(g)
+			}
+			return err
+		})
+		if statusOf(err) == 404 {
+			return false, fmt.Errorf("%w: release %d is gone", errConflict, rel.ID)
+		}
+		if err != nil || got.Draft {
+			return false, err
+		}
+		done = got
+		return true, nil
+	}
+	err = w.call(ctx, op{name: "publish the release", kind: content, fresh: true, settle: get}, func(ctx context.Context) error {
+		g, _, err := w.releases().EditRelease(ctx, w.owner, w.name, rel.ID, edit)
+		if err == nil {
+			done = releaseFrom(g)
+		}
+		return err
+	})
+	switch {
+	case alreadyExists(err):
+		// By an earlier try that was done after all, or by another run.
+		if ok, gerr := get(ctx); gerr != nil {
+			return nil, gerr
+		} else if !ok {
+			return nil, fmt.Errorf("%w: GitHub has a release of the tag", errConflict)
+		}
+	case statusOf(err) == 404:
+		return nil, fmt.Errorf("%w: release %d is gone", errConflict, rel.ID)
+	case err != nil:
+		return nil, err
+	}
+	if done.Draft || done.Tag != spec.Tag {
+		return nil, fmt.Errorf("publish the release: GitHub answered with draft=%t, tag %q", done.Draft, done.Tag)
+	}
+	return done, w.readBack(ctx, done)
+}
+
+// readBack reads the published release as everybody does, and compares.
+func (w *work) readBack(ctx context.Context, rel *Release) error {
+	for n := 1; ; n++ {
+		got, err := w.byTag(ctx, w.spec.Tag, false)
+		if err != nil {
+			return err
+		}
+		if got != nil {
+			if got.ID != rel.ID {
+				return fmt.Errorf("%w: the tag has release %d, not %d", errConflict, got.ID, rel.ID)
+			}
+			break
+		}
+		if n == w.c.o.Tries {
+			return fmt.Errorf("read the published release: tag %q still has none", w.spec.Tag)
+		}
+		if err := w.wait(ctx, "the release to be seen", w.backoff(n)); err != nil {
+			return err
+		}
+	}
+	if err := w.verify(ctx, rel); err != nil {
+		return err
+	}
+	for n := 1; ; n++ {
+		commit, err := w.tagCommit(ctx, w.spec.Tag)
+		if err != nil {
+			return err
+		}
+		switch {
+		case commit == w.spec.Commit:
+			return nil
+		case commit != "":
+			return fmt.Errorf("read back the tag %q: it is at %s, not at %s", w.spec.Tag, short(commit), short(w.spec.Commit))
+		case n == w.c.o.Tries:
+			return fmt.Errorf("read back the tag %q: it is not there", w.spec.Tag)
+		}
+		if err := w.wait(ctx, "the tag to be seen", w.backoff(n)); err != nil {
+			return err
+		}
+	}
+}
+
+// settleLatest reads which release is the latest and promotes the highest
+// stable one if it isn't. planned is the step for that, if there was one.
+func (w *work) settleLatest(ctx context.Context, rep *Report, planned *Step) error {
+	pushed := ""
+	for n := 1; ; n++ {
+		all, err := w.allReleases(ctx)
+		if err != nil {
+			return err
+		}
+		now, err := w.latest(ctx, pushed != "")
+		if err != nil {
+			return err
+		}
+		best := w.highest(all, now)
+		if best == "" || tagOf(now) == best {
+			return nil
+		}
+		if n > w.c.o.Tries {
+			return fmt.Errorf("promote %s: GitHub still says that %q is the latest", best, tagOf(now))
+		}
+		if pushed == best { // it may not be seen yet
+			if err := w.wait(ctx, best+" to become the latest", w.backoff(n)); err != nil {
+				return err
+			}
+			if n < 3 {
+				continue
+			}
+		}
+		var id int64
+		for _, r := range all {
+			if r.Tag == best && !r.Draft {
+				id = r.ID
+			}
+		}
+		if id == 0 {
+			r, err := w.byTag(ctx, best, true)
+			if err != nil {
+				return err
+			}
+			if r == nil {
+				return fmt.Errorf("promote %s: it has no release", best)
+			}
+			id = r.ID
+		}
+		s := Step{Action: Promote, Tag: best, Why: "it is " + tagOf(now)}
+		if now == nil {
+			s.Why = "no release is the latest"
+		}
+		if planned != nil && planned.Tag == best {
+			s = *planned
+		}
+		err = w.step(ctx, rep, s, func(ctx context.Context) error {
+			return w.edit(ctx, "promote "+best, id, &gh.RepositoryRelease{MakeLatest: gh.Ptr("true")})
+		})
+		if err != nil {
+			return err
+		}
+		pushed = best
+	}
+}
+
+// dispatch sends the event.
+func (w *work) dispatch(ctx context.Context) error {
+	payload, err := w.spec.Dispatch.payload()
+	if err != nil {
+		return err
+	}
+	return w.call(ctx, op{name: "dispatch the event", kind: content}, func(ctx context.Context) error {
+		_, _, err := w.c.api.Repositories.Dispatch(ctx, w.owner, w.name, gh.DispatchRequestOptions{
+			EventType: w.spec.Dispatch.EventType, ClientPayload: &payload,
+		})
+		return err
+	})
+}
+
+// known remembers the assets whose content this run knows, by id.
+type known struct {
+	mu  sync.Mutex
+	ids map[int64]bool
+}
+
+func (k *known) add(id int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ids == nil {
+		k.ids = map[int64]bool{}
+	}
+	k.ids[id] = true
+}
+
+func (k *known) has(id int64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.ids[id]
+}

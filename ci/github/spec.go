@@ -1,0 +1,287 @@
+package github
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+// GitHub's limits on a release.
+const (
+	MaxAssets    = 1000
+	MaxAssetSize = 2<<30 - 1
+	MaxBody      = 125000
+)
+
+// Spec is the state that a release should have.
+type Spec struct {
+	// Owner and Repo name the repository.
+	Owner, Repo string
+	// Tag is the release's tag. If it does not exist, publishing creates it at
+	// the commit.
+	Tag string
+	// Commit is the full id of the commit that the assets were made from.
+	Commit string
+	// Title and Notes are the release's texts. Notes that are too long are cut
+	// at a line, with a link to the asset named by Changelog.
+	Title, Notes string
+	// Changelog names the asset that has the notes in full.
+	Changelog string
+	// Prerelease marks the release as not ready for production.
+	Prerelease bool
+	// Assets are the files. Their order is the order of sending.
+	Assets []Asset
+
+	// VersionOf reads the version out of a tag of this component; false means
+	// that the tag is not a version of it.
+	VersionOf func(tag string) (*semver.Version, bool)
+	// OwnsLatest says that this component's releases are the ones for GitHub's
+	// "Latest", of which a repository has one. By default, the release declines
+	// to be the latest, and nothing else is promoted.
+	OwnsLatest bool
+	// LatestOf reads the version out of every tag that may be the latest. By
+	// default, VersionOf does.
+	LatestOf func(tag string) (*semver.Version, bool)
+
+	// ReplaceAssets permits replacing assets that differ, also in a published
+	// release, as long as it is not immutable.
+	ReplaceAssets bool
+	// DraftOnly stops before publishing.
+	DraftOnly bool
+	// DryRun plans and writes nothing.
+	DryRun bool
+	// Dispatch is the event to send at the end, if there is one.
+	Dispatch *Dispatch
+}
+
+// Asset is a file of a release.
+type Asset struct {
+	Name        string
+	Size        int64
+	SHA256      string // in hex
+	ContentType string // by default, application/octet-stream
+	// Open returns the content; it is called once for every try.
+	Open func() (io.ReadCloser, error)
+}
+
+// Dispatch is a repository_dispatch event. GitHub keeps no record of it that
+// could be read later, so every run that is given one sends it once the
+// release is published: its receiver gets it at least once, and more often
+// when a release is run again.
+type Dispatch struct {
+	EventType string
+	Payload   any
+	// OnPublishOnly sends the event only from the run that publishes. A crash
+	// in between then loses it.
+	OnPublishOnly bool
+}
+
+// Problem is a reason why a release cannot be made.
+type Problem struct {
+	// Message says what is wrong, as a lower-case phrase.
+	Message string `json:"message"`
+	// Hint says what to do.
+	Hint string `json:"hint,omitempty"`
+}
+
+func (p Problem) String() string {
+	if p.Hint == "" {
+		return p.Message
+	}
+	return p.Message + ": " + p.Hint
+}
+
+// ProblemsError is all the reasons why a release cannot be made.
+type ProblemsError struct {
+	Tag      string
+	Problems []Problem
+}
+
+func (e *ProblemsError) Error() string {
+	if len(e.Problems) == 1 {
+		return fmt.Sprintf("release %q: %s", e.Tag, e.Problems[0])
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "release %q: %d problems", e.Tag, len(e.Problems))
+	for _, p := range e.Problems {
+		b.WriteString("\n  - " + p.String())
+	}
+	return b.String()
+}
+
+var (
+	shaRE   = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
+	safeRE  = regexp.MustCompile(`^[A-Za-z0-9_+-]([A-Za-z0-9._+-]*[A-Za-z0-9_+-])?$`)
+	slugRE  = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+	badRef  = regexp.MustCompile(`[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^/|/$|\.$|\.lock$`)
+	dotsRun = regexp.MustCompile(`\.\.`)
+)
+
+// Problems checks everything that needs no network. The assets' sizes and
+// digests are checked only if they are known.
+func (s *Spec) Problems() []Problem {
+	var ps []Problem
+	add := func(hint, format string, args ...any) {
+		ps = append(ps, Problem{Message: fmt.Sprintf(format, args...), Hint: hint})
+	}
+	if !slugRE.MatchString(s.Owner) || !slugRE.MatchString(s.Repo) {
+		add("", "%q is not a repository", s.Owner+"/"+s.Repo)
+	}
+	if s.Tag == "" || badRef.MatchString(s.Tag) {
+		add("", "%q is not a tag", s.Tag)
+	}
+	if !shaRE.MatchString(s.Commit) {
+		add("give the full id, in hex", "%q is not a commit", s.Commit)
+	}
+	if s.OwnsLatest {
+		if of := s.latestOf(); of == nil {
+			add("", "owning Latest needs a way to read versions out of tags")
+		} else if _, ok := of(s.Tag); !ok {
+			add("", "tag %q is not a version, so it can't be compared with others for Latest", s.Tag)
+		}
+	}
+	if s.VersionOf != nil && !s.Prerelease {
+		if v, ok := s.VersionOf(s.Tag); ok && v.Prerelease() != "" {
+			add("mark it as one", "tag %q is a prerelease, but the release is not marked so", s.Tag)
+		}
+	}
+	if n := len(s.Assets); n > MaxAssets {
+		add("", "%d assets: GitHub takes %d at most", n, MaxAssets)
+	}
+	seen := map[string]string{}
+	for _, a := range s.Assets {
+		if !safeRE.MatchString(a.Name) || dotsRun.MatchString(a.Name) {
+			add("use letters, digits, '.', '_', '+' and '-', and no period at either end", "asset name %q: GitHub would change it", a.Name)
+		}
+		if other, ok := seen[strings.ToLower(a.Name)]; ok {
+			add("", "asset names %q and %q collide", other, a.Name)
+		}
+		seen[strings.ToLower(a.Name)] = a.Name
+		if a.Size > MaxAssetSize {
+			add("", "asset %q has %d bytes: GitHub takes less than 2 GiB", a.Name, a.Size)
+		}
+		if a.Open == nil {
+			continue // only planned so far
+		}
+		if a.Size <= 0 {
+			add("", "asset %q is empty: GitHub refuses it", a.Name)
+		}
+		if b, err := hex.DecodeString(a.SHA256); err != nil || len(b) != 32 {
+			add("", "asset %q has no SHA-256", a.Name)
+		}
+	}
+	if s.Changelog != "" {
+		if _, ok := seen[strings.ToLower(s.Changelog)]; !ok {
+			add("", "the changelog %q is not among the assets", s.Changelog)
+		}
+	}
+	if d := s.Dispatch; d != nil {
+		if _, err := d.payload(); err != nil {
+			add("", "%s", err)
+		}
+	}
+	return ps
+}
+
+func (s *Spec) latestOf() func(string) (*semver.Version, bool) {
+	if s.LatestOf != nil {
+		return s.LatestOf
+	}
+	return s.VersionOf
+}
+
+// payload checks the event and returns its payload as JSON.
+func (d *Dispatch) payload() (json.RawMessage, error) {
+	if n := utf8.RuneCountInString(d.EventType); n == 0 || n > 100 {
+		return nil, fmt.Errorf("dispatch type %q: want 1 to 100 characters", d.EventType)
+	}
+	raw, err := json.Marshal(d.Payload)
+	if err != nil {
+		return nil, fmt.Errorf("dispatch payload: %w", err)
+	}
+	var top map[string]json.RawMessage
+	if string(raw) == "null" {
+		return json.RawMessage("{}"), nil
+	}
+	if json.Unmarshal(raw, &top) != nil {
+		return nil, errors.New("dispatch payload: want an object")
+	}
+	if len(top) > 10 {
+		return nil, fmt.Errorf("dispatch payload: %d keys, GitHub takes 10 at most", len(top))
+	}
+	if len(raw) >= 64<<10 {
+		return nil, fmt.Errorf("dispatch payload: %d bytes, GitHub takes less than 64 KiB", len(raw))
+	}
+	return raw, nil
+}
+
+// body is the notes as they are sent: cut at a line if they are too long.
+func (s *Spec) body(web string) (text string, cut bool) {
+	notes := normalize(s.Notes)
+	if units(notes) <= MaxBody {
+		return notes, false
+	}
+	tail := "\n\n…\n"
+	if s.Changelog != "" {
+		tail = fmt.Sprintf("\n\n… [the full changelog](%s%s/%s/releases/download/%s/%s)\n",
+			web, s.Owner, s.Repo, escapePath(s.Tag), url.PathEscape(s.Changelog))
+	}
+	room := MaxBody - units(tail)
+	n, end := 0, 0
+	for i, r := range notes {
+		w := 1
+		if r > 0xffff {
+			w = 2
+		}
+		if n+w > room {
+			end = i
+			break
+		}
+		n += w
+	}
+	head := notes[:end]
+	if i := strings.LastIndexByte(head, '\n'); i > 0 {
+		head = head[:i]
+	}
+	return strings.TrimRight(head, "\n") + tail, true
+}
+
+// units counts as the strictest reading of "characters" does: in UTF-16.
+func units(s string) int {
+	n := 0
+	for _, r := range s {
+		n++
+		if r > 0xffff {
+			n++
+		}
+	}
+	return n
+}
+
+// normalize undoes what GitHub's own pages do to text.
+func normalize(s string) string {
+	return strings.TrimRight(strings.ReplaceAll(s, "\r\n", "\n"), " \t\n")
+}
+
+func escapePath(s string) string {
+	parts := strings.Split(s, "/")
+	for i, p := range parts {
+		parts[i] = url.PathEscape(p)
+	}
+	return strings.Join(parts, "/")
+}
+
+func (a *Asset) contentType() string {
+	if a.ContentType == "" {
+		return "application/octet-stream"
+	}
+	return a.ContentType
+}

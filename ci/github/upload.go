@@ -1,0 +1,202 @@
+package github
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	gh "github.com/google/go-github/v84/github"
+)
+
+// upload sends an asset until GitHub has it, whole and equal. After every
+// failure, what GitHub has is read before anything is sent again.
+func (w *work) upload(ctx context.Context, release int64, a Asset, s Step) error {
+	o := op{name: fmt.Sprintf("upload %q", a.Name), kind: content, unbounded: true, fresh: true}
+	for n := 1; ; n++ {
+		got, err := w.send(ctx, o, release, a, s)
+		if err == nil {
+			var diff string
+			if diff, err = w.accepted(a, got); err == nil && diff == "" {
+				w.known.add(got.ID)
+				return nil
+			}
+			if derr := w.deleteAsset(ctx, got.ID); derr != nil {
+				return derr
+			}
+			if err != nil {
+				return err
+			}
+			err = fmt.Errorf("upload %q: it arrived changed: %s", a.Name, diff)
+		}
+		if onImmutable(err) {
+			return fmt.Errorf("%w: it was published", errConflict)
+		}
+		there := alreadyExists(err)
+		wait, again := w.verdict(ctx, o, n, err)
+		if !again && !there {
+			return w.explain(o, err)
+		}
+		if n >= w.c.o.Tries && statusOf(err) == http.StatusNotFound {
+			return fmt.Errorf("%w: release %d is gone", errConflict, release)
+		}
+		if there && n > 1 {
+			wait = w.backoff(n)
+		}
+		if err := w.retry(ctx, o, n, err, wait); err != nil {
+			return err
+		}
+		done, err := w.settle(ctx, release, a, there)
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// settle reads what a failed upload left. It says true if that is all right,
+// and clears the way if it isn't.
+func (w *work) settle(ctx context.Context, release int64, a Asset, exists bool) (bool, error) {
+	for {
+		now, err := w.assets(ctx, release)
+		if err != nil {
+			return false, err
+		}
+		i := slices.IndexFunc(now, func(g RemoteAsset) bool { return g.Name == a.Name })
+		if i < 0 {
+			return false, nil
+		}
+		got := &now[i]
+		if got.whole() {
+			diff, err := w.differs(ctx, a, got)
+			if err != nil {
+				return false, err
+			}
+			if diff == "" {
+				w.known.add(got.ID)
+				return true, nil
+			}
+			if !w.spec.ReplaceAssets {
+				return false, fmt.Errorf("upload %q: the release has another one by now: %s", a.Name, diff)
+			}
+		} else if young := w.tooYoung(got); exists && young > 0 {
+			// GitHub refused ours because of this one: another run may be
+			// sending it.
+			if err := w.wait(ctx, "an upload that another run may be making of "+a.Name, young); err != nil {
+				return false, err
+			}
+			exists = false
+			continue
+		}
+		return false, w.deleteAsset(ctx, got.ID)
+	}
+}
+
+// accepted compares GitHub's answer to an upload with what was sent. An error
+// is one that sending again would not cure.
+func (w *work) accepted(a Asset, got RemoteAsset) (diff string, err error) {
+	switch {
+	case got.Name != a.Name:
+		return "", fmt.Errorf("upload %q: GitHub renamed it to %q; choose a plainer name", a.Name, got.Name)
+	case !got.whole():
+		return fmt.Sprintf("its state is %q", got.State), nil
+	case got.Size != a.Size:
+		return fmt.Sprintf("it has %d bytes, not %d", got.Size, a.Size), nil
+	case got.SHA256 != "" && got.SHA256 != a.SHA256:
+		return fmt.Sprintf("its SHA-256 is %s, not %s", short(got.SHA256), short(a.SHA256)), nil
+	}
+	return "", nil
+}
+
+// send makes one try.
+func (w *work) send(ctx context.Context, o op, release int64, a Asset, s Step) (RemoteAsset, error) {
+	var got RemoteAsset
+	err := w.once(ctx, o, func(ctx context.Context) error {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		stall := time.AfterFunc(w.c.o.StallTimeout, func() { cancel(errors.New("nothing moved for too long")) })
+		defer stall.Stop()
+
+		var last *body
+		open := func() (io.ReadCloser, error) {
+			r, err := a.Open()
+			if err != nil {
+				return nil, &permanent{fmt.Errorf("open %q: %w", a.Name, err)}
+			}
+			last = &body{r: r, a: &a, sum: sha256.New(), moved: func(n, total int64) {
+				stall.Reset(w.c.o.StallTimeout)
+				w.mu.Lock()
+				w.sent += n
+				w.mu.Unlock()
+				w.c.o.Observer.StepProgress(ctx, s, total)
+			}}
+			return last, nil
+		}
+		first, err := open()
+		if err != nil {
+			return err
+		}
+		u := fmt.Sprintf("repos/%s/%s/releases/%d/assets?name=%s", w.owner, w.name, release, url.QueryEscape(a.Name))
+		req, err := w.c.api.NewUploadRequest(u, first, a.Size, a.contentType())
+		if err != nil {
+			_ = first.Close()
+			return &permanent{err}
+		}
+		req.GetBody = open
+		g := new(gh.ReleaseAsset)
+		_, err = w.c.api.Do(ctx, req, g)
+		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
+			err = cause
+		}
+		if err != nil {
+			if last.bad != nil {
+				return last.bad
+			}
+			return err
+		}
+		got = assetFrom(g)
+		return nil
+	})
+	return got, err
+}
+
+// body reads an asset for sending, and makes sure that it is still the one
+// that was planned.
+type body struct {
+	r     io.ReadCloser
+	a     *Asset
+	n     int64
+	sum   hash.Hash
+	moved func(n, total int64)
+	bad   error
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.n += int64(n)
+	b.sum.Write(p[:n])
+	if n > 0 {
+		b.moved(int64(n), b.n)
+	}
+	changed := b.n > b.a.Size
+	if b.n == b.a.Size && n > 0 || err == io.EOF {
+		changed = changed || b.n != b.a.Size || hex.EncodeToString(b.sum.Sum(nil)) != b.a.SHA256
+	}
+	switch {
+	case changed:
+		b.bad = &permanent{fmt.Errorf("read %q: it changed since it was planned", b.a.Name)}
+		return 0, b.bad
+	case err != nil && err != io.EOF:
+		b.bad = &permanent{fmt.Errorf("read %q: %w", b.a.Name, err)}
+		return 0, b.bad
+	}
+	return n, err
+}
+
+func (b *body) Close() error { return b.r.Close() }
