@@ -17,7 +17,7 @@ import (
 //
 // That compressor decides with floating-point arithmetic whether a block can
 // use the Huffman table of the one before, and Go may fuse a multiplication
-// and an addition on arm64 and on GOAMD64=v3 (golang/go#81589,
+// and an addition on arm64 and others but not on amd64 (golang/go#81589,
 // klauspost/compress#1224): rare inputs then compress differently from one
 // architecture to the next. At the levels up to 6 a block is one window, and a
 // flush forgets the table, so flushing after each window leaves nothing to

@@ -1,0 +1,130 @@
+package binary
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestCheck(t *testing.T) {
+	gnu := Facts{
+		Format: ELF, Arch: "x86_64", Arches: []string{"x86_64"}, Bits: 64, Linkage: Dynamic, Executable: true,
+		Interpreter: "/lib64/ld-linux-x86-64.so.2", Needed: []string{"libc.so.6"}, GlibcFloor: "2.34",
+	}
+	musl := gnu
+	musl.Interpreter, musl.Needed, musl.GlibcFloor = "/lib/ld-musl-x86_64.so.1", []string{"libc.musl-x86_64.so.1"}, ""
+	static := gnu
+	static.Linkage, static.Interpreter, static.Needed, static.GlibcFloor = Static, "", nil, ""
+	mac := Facts{Format: MachO, Arch: "universal2", Arches: []string{"x86_64", "aarch64"}, Linkage: Dynamic, Executable: true, IsFat: true}
+	with := func(f Facts, change func(*Facts)) Facts { change(&f); return f }
+	arch := func(f Facts, arch string) Facts { f.Arch, f.Arches = arch, []string{arch}; return f }
+
+	wantGNU := Want{Binary: "foo", Target: "x86_64-unknown-linux-gnu", OS: "linux", Libc: "gnu"}
+	wantMusl := Want{Binary: "foo", Target: "x86_64-unknown-linux-musl", OS: "linux", Libc: "musl"}
+	glibc := func(max string) Want { w := wantGNU; w.MaxGlibc = max; return w }
+	on := func(target, os string) Want { return Want{Binary: "foo", Target: target, OS: os} }
+
+	for name, test := range map[string]struct {
+		facts Facts
+		want  Want
+		says  []string // parts of the messages, in their order
+	}{
+		"glibc":                     {gnu, wantGNU, nil},
+		"glibc, linked statically":  {static, wantGNU, nil},
+		"musl":                      {static, wantMusl, nil},
+		"universal, one needed":     {mac, on("aarch64-apple-darwin", "darwin"), nil},
+		"universal":                 {mac, on("universal2-apple-darwin", "darwin"), nil},
+		"ARM without v7 code on v7": {arch(static, "arm"), on("armv7-unknown-linux-musleabihf", "linux"), nil},
+		"an OS without a format":    {static, on("x86_64-unknown-hermit", "hermit"), nil},
+		"other architecture": {
+			gnu, on("aarch64-unknown-linux-gnu", "linux"),
+			[]string{`binary "foo" is for x86_64, but target "aarch64-unknown-linux-gnu" needs aarch64`},
+		},
+		"v7 code on older ARM": {
+			arch(static, "armv7"), on("arm-unknown-linux-musleabihf", "linux"), []string{"needs arm:"},
+		},
+		"architecture given": {
+			static, Want{Binary: "foo", Target: "x86_64-unknown-linux-gnu", Arch: "s390x", OS: "linux"}, []string{"needs s390x"},
+		},
+		"universal, another needed": {mac, on("powerpc64-apple-darwin", "darwin"), []string{"is for universal2"}},
+		"other format": {
+			mac, wantGNU, []string{`is a Mach-O file, but target "x86_64-unknown-linux-gnu" needs an ELF file`},
+		},
+		"ELF for Windows": {gnu, on("x86_64-pc-windows-gnu", "windows"), []string{"is an ELF file, but"}},
+		"library":         {with(static, func(f *Facts) { f.Executable = false }), wantGNU, []string{"not a program"}},
+		"musl for glibc":  {musl, wantGNU, []string{`loads musl ("/lib/ld-musl-x86_64.so.1"), but target "x86_64-unknown-linux-gnu" needs glibc`}},
+		"glibc for musl":  {gnu, wantMusl, []string{`loads glibc ("/lib64/ld-linux-x86-64.so.2"), but target "x86_64-unknown-linux-musl" needs musl`}},
+		"glibc without loader": {
+			with(gnu, func(f *Facts) { f.Interpreter = "" }), wantMusl, []string{"loads glibc"},
+		},
+		"dynamic musl": {
+			musl, wantMusl,
+			[]string{`is dynamic (/lib/ld-musl-x86_64.so.1 libc.musl-x86_64.so.1), so it runs on systems with musl only`},
+		},
+		"dynamic musl, allowed": {
+			musl, Want{Binary: "foo", Target: "x86_64-unknown-linux-musl", OS: "linux", Libc: "musl", AllowDynamicMusl: true}, nil,
+		},
+		"Android": {
+			with(gnu, func(f *Facts) { f.Interpreter, f.GlibcFloor = "/system/bin/linker64", "" }), wantGNU,
+			[]string{"belongs to no C library", "exists on the machine that built it only"},
+		},
+		"Nix": {
+			with(gnu, func(f *Facts) { f.Interpreter = "/nix/store/x-glibc-2.40/lib/ld-linux-x86-64.so.2" }), wantGNU,
+			[]string{"exists on the machine that built it only"},
+		},
+		"floor below the maximum": {with(gnu, func(f *Facts) { f.GlibcFloor = "2.9" }), glibc("2.34"), nil},
+		"floor equal to it":       {gnu, glibc("2.34"), nil},
+		"no floor":                {static, glibc("2.17"), nil},
+		"floor above it": {
+			gnu, glibc("2.31"),
+			[]string{`needs glibc 2.34, but target "x86_64-unknown-linux-gnu" may need 2.31 at most: build it in an older toolchain image, for a musl target, or with cargo-zigbuild`},
+		},
+		"everything": {
+			with(musl, func(f *Facts) { f.Executable = false }), on("aarch64-unknown-linux-gnu", "linux"),
+			[]string{"not a program", "needs aarch64"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			problems := Check(test.facts, test.want)
+			if assert.Len(t, problems, len(test.says), "%v", problems) {
+				for i, part := range test.says {
+					assert.ErrorContains(t, problems[i], part)
+				}
+			}
+		})
+	}
+}
+
+func TestLoadersOfGlibc(t *testing.T) {
+	for _, name := range []string{
+		"ld-linux-x86-64.so.2", "ld-linux.so.2", "ld-linux-aarch64.so.1", "ld-linux-armhf.so.3",
+		"ld-linux-riscv64-lp64d.so.1", "ld64.so.1", "ld64.so.2", "ld.so.1",
+	} {
+		assert.True(t, isGlibcLoader(name), name)
+	}
+	assert.False(t, isGlibcLoader("ld-musl-x86_64.so.1"))
+}
+
+func TestCompareVersions(t *testing.T) {
+	ordered := []string{"none", "2.2", "2.2.5", "2.9", "2.17", "2.34", "2.100", "3.0"}
+	for i, a := range ordered {
+		for j, b := range ordered {
+			want := 0
+			if i < j {
+				want = -1
+			} else if i > j {
+				want = 1
+			}
+			assert.Equal(t, want, CompareVersions(a, b), "%s and %s", a, b)
+		}
+	}
+	assert.Zero(t, CompareVersions("2.2", "2.2.0"))
+}
+
+func TestParseGlibc(t *testing.T) {
+	assert.NoError(t, ParseGlibc("2.31"))
+	assert.NoError(t, ParseGlibc("2.2.5"))
+	for _, version := range []string{"", "2", "2.x", "glibc-2.31", "2.31-1", "-2.3", "2.99999999"} {
+		assert.ErrorContains(t, ParseGlibc(version), "write it as 2.31", version)
+	}
+}
