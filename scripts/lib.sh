@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # what is set here is used by others
 # What the scripts of this directory share. Source it; it changes nothing by itself.
 #
 #   source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -24,15 +24,12 @@ GANTRY_RUNNER_HOST=unix:///run/dagger/engine.sock
 # it at $GANTRY_REGISTRY_IN_CONTAINERS.
 GANTRY_REGISTRY=127.0.0.1:5000
 GANTRY_REGISTRY_IN_CONTAINERS=10.87.0.1:5000
-# Present when /usr/local/bin/dagger is the one that scripts/up built.
-GANTRY_OURS=/usr/local/share/dagger/gantry.key
+# What scripts/engine/place left: while this directory is there, the Dagger in
+# /usr/local/bin is ours.
+GANTRY_OURS=/usr/local/share/dagger/gantry
 
 # The time that goes into everything made here, so that it is made the same twice.
 GANTRY_EPOCH=1767225600 # 2026-01-01
-
-export GANTRY_SCRIPTS GANTRY_ROOT GANTRY_CACHE GANTRY_LOGS GANTRY_RUN \
-  GANTRY_DAGGER_VERSION GANTRY_RUNNER_HOST GANTRY_REGISTRY \
-  GANTRY_REGISTRY_IN_CONTAINERS GANTRY_OURS GANTRY_EPOCH
 
 # --- Messages -------------------------------------------------------------
 
@@ -49,21 +46,25 @@ elapsed() {
   if ((s < 60)); then printf '%ds' "$s"; else printf '%dm%02ds' $((s / 60)) $((s % 60)); fi
 }
 
-# step NAME ESTIMATE COMMAND… runs COMMAND with its output in a log file, and
-# shows one line before and one after it. ESTIMATE is for a person ("4 min").
+# step NAME ESTIMATE COMMAND… runs COMMAND with its output in a log file. It says
+# what runs if that takes longer than a moment, and how long it took. ESTIMATE is
+# for a person ("4 min").
 step() {
-  local name=$1 estimate=$2 start=$SECONDS file
+  local name=$1 estimate=$2 start=$SECONDS file notice status=0
   shift 2
-  file=$GANTRY_LOGS/${name//[ \/]/-}.log
+  file=$GANTRY_LOGS/${name//[^a-zA-Z0-9]/-}.log
   mkdir -p "$GANTRY_LOGS"
-  log "  … $name (about $estimate the first time)"
-  if "$@" >"$file" 2>&1 </dev/null; then
-    log "  ✓ $name: $(elapsed "$start")"
-  else
+  (sleep 1 >/dev/null 2>&1 9>&- && log "  … $name (about $estimate)") &
+  notice=$!
+  "$@" >"$file" 2>&1 </dev/null || status=$?
+  kill "$notice" 2>/dev/null || true
+  wait "$notice" 2>/dev/null || true
+  if ((status)); then
     log "  ✗ $name failed after $(elapsed "$start"); the end of $file:"
     tail -n 15 "$file" | sed 's/^/      /' >&2
-    return 1
+    return "$status"
   fi
+  ((SECONDS - start < 2)) || log "  ✓ $name: $(elapsed "$start")"
 }
 
 # retry COMMAND… runs COMMAND up to three times, for what depends on a network.
@@ -128,13 +129,14 @@ discard() {
 # has_own_dagger: a Dagger CLI that we did not build, and a container runtime to
 # start its engine with, are installed here.
 has_own_dagger() {
-  [[ ! -e $GANTRY_OURS ]] && command -v dagger >/dev/null && docker info >/dev/null 2>&1
+  [[ ! -d $GANTRY_OURS ]] && command -v dagger >/dev/null && docker info >/dev/null 2>&1
 }
 
 # gantry_env_lines prints what a shell needs for `dagger` to work, to be eval'ed.
 gantry_env_lines() {
   if ! has_own_dagger; then
     printf 'export _EXPERIMENTAL_DAGGER_RUNNER_HOST=%q\n' "$GANTRY_RUNNER_HOST"
+    # shellcheck disable=SC2016 # the reader's PATH
     printf 'export PATH=%q:"$PATH"\n' /usr/local/bin
   fi
   printf 'export DAGGER_NO_NAG=1\n'

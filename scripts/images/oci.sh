@@ -99,15 +99,18 @@ registry_digest() {
     tr -d '\r' | awk 'tolower($1) == "docker-content-digest:" {print $2}'
 }
 
-# oci_push LAYOUT REPOSITORY TAG… sends what the registry lacks.
+# oci_push LAYOUT REPOSITORY TAG… sends what the registry lacks, and notes in
+# LAYOUT.pushed what it must have from now on.
 oci_push() {
   local layout=$1 repository=$2 tag digest
   shift 2
   digest=$(oci_digest "$layout")
   for tag in "$@"; do
-    [[ $(registry_digest "$repository" "$tag") != "$digest" ]] || continue
-    retry skopeo copy --quiet --insecure-policy --all --preserve-digests \
-      --dest-tls-verify=false "oci:$layout" "docker://$GANTRY_REGISTRY/$repository:$tag"
-  done
-  printf '%s@%s\n' "$repository" "$digest"
+    if [[ $(registry_digest "$repository" "$tag") != "$digest" ]]; then
+      retry skopeo copy --quiet --insecure-policy --all --preserve-digests \
+        --dest-tls-verify=false "oci:$layout" "docker://$GANTRY_REGISTRY/$repository:$tag"
+    fi
+    printf '%s %s %s\n' "$repository" "$tag" "$digest"
+  done >"$layout.pushed"
+  cat "$layout.pushed"
 }
