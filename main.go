@@ -25,6 +25,8 @@ type Gantry struct {
 	CustomToolchain *dagger.Container
 	// +private
 	CargoCommand string
+	// +private
+	CacheNamespace string
 }
 
 // New takes the workspace to release.
@@ -44,12 +46,19 @@ func New(
 	// cargo-command in Cargo.toml says, or "build".
 	// +optional
 	cargoCommand string,
+	// Any name, to keep build caches apart from those of other names; a new one
+	// begins with empty caches. By default, they are told apart by project,
+	// target and toolchain.
+	// +optional
+	cacheNamespace string,
 ) *Gantry {
-	return &Gantry{Source: source, CustomToolchain: toolchain, CargoCommand: cargoCommand}
+	return &Gantry{Source: source, CustomToolchain: toolchain, CargoCommand: cargoCommand, CacheNamespace: cacheNamespace}
 }
 
 func (g *Gantry) open(ctx context.Context) (*workspace.Workspace, error) {
-	return workspace.Open(ctx, dag, g.Source, workspace.Settings{Toolchain: g.CustomToolchain, CargoCommand: g.CargoCommand})
+	return workspace.Open(ctx, dag, g.Source, workspace.Settings{
+		Toolchain: g.CustomToolchain, CargoCommand: g.CargoCommand, Cache: g.CacheNamespace,
+	})
 }
 
 // Plan says what a release of the tag would be: component, version, previous

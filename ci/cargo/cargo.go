@@ -8,14 +8,11 @@
 package cargo
 
 import (
-	"bufio"
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -203,28 +200,28 @@ func (t Toolchain) For(ctx context.Context, b plan.Build) (*dagger.Container, er
 	if err != nil {
 		return nil, fmt.Errorf("find the toolchain image %q: %w; pass --toolchain with a container that has Rust", t.Name(), err)
 	}
-	need := requirements(tgt, tgt.Native(string(platform)))
+	need := tgt.Tools(tgt.Native(string(platform)))
 	if t.command(b) != plan.DefaultCargoCommand || tgt.External != "" {
 		// The subcommand or the caller's container brings its own linker.
-		need = tools{}
+		need = target.Tools{}
 	}
 	ctr := base
-	for _, e := range need.env(tgt) {
+	for _, e := range need.Env(tgt) {
 		if t.Custom != nil {
-			if set, err := ctr.EnvVariable(ctx, e.name); err != nil {
+			if set, err := ctr.EnvVariable(ctx, e.Name); err != nil {
 				return nil, err
 			} else if set != "" {
 				continue
 			}
 		}
-		ctr = ctr.WithEnvVariable(e.name, e.value)
+		ctr = ctr.WithEnvVariable(e.Name, e.Value)
 	}
 	return ctr.
 		WithEnvVariable("GANTRY_TRIPLE", tgt.Triple).
-		WithEnvVariable("GANTRY_LINKER", need.linker).
-		WithEnvVariable("GANTRY_INSTALL", strings.Join(need.packages, " ")).
-		WithEnvVariable("GANTRY_SPECS", need.specs).
-		WithEnvVariable("GANTRY_MUSL_CC", need.muslCC).
+		WithEnvVariable("GANTRY_LINKER", need.Linker).
+		WithEnvVariable("GANTRY_INSTALL", strings.Join(need.Packages, " ")).
+		WithEnvVariable("GANTRY_SPECS", need.Specs).
+		WithEnvVariable("GANTRY_MUSL_CC", need.MuslCC).
 		WithEnvVariable("GANTRY_PACKAGES", strings.Join(debianPackages(b.Config.Packages, tgt.Debian), " ")).
 		WithEnvVariable("GANTRY_DEBIAN", tgt.Debian).
 		WithExec([]string{binDir + "/prepare.sh"}), nil
@@ -235,59 +232,6 @@ func (t Toolchain) command(b plan.Build) string {
 		return t.Command
 	}
 	return b.Command
-}
-
-// tools that link a target.
-type tools struct {
-	linker, cc, cxx, ar string
-	specs, muslCC       string
-	packages            []string
-	pkgConfig           bool
-}
-
-// requirements of a target, on a machine where it is native or not.
-func requirements(t target.Target, native bool) tools {
-	need := tools{packages: slices.Clone(t.AlwaysPackages)}
-	if t.Libc == "musl" {
-		// Debian's own names: x86_64-linux-musl, aarch64-linux-musl.
-		triplet := strings.Replace(t.GNU, "-gnu", "-musl", 1)
-		need.specs = "/usr/lib/" + triplet + "/musl-gcc.specs"
-		need.muslCC = t.Arch + "-linux-musl-gcc"
-		need.cc = need.muslCC
-	}
-	if native && t.Libc == "gnu" {
-		return tools{}
-	}
-	need.linker, need.ar = t.GNU+"-gcc", t.GNU+"-ar"
-	if !native {
-		need.packages = append(need.packages, t.Packages...)
-	}
-	if need.cc == "" {
-		need.cc, need.cxx = t.GNU+"-gcc", t.GNU+"-g++"
-		need.pkgConfig = t.OS == "linux"
-	}
-	return need
-}
-
-type variable struct{ name, value string }
-
-// env makes Cargo, the cc crate and pkg-config use the tools.
-func (n tools) env(t target.Target) []variable {
-	var out []variable
-	set := func(name, value string) {
-		if value != "" {
-			out = append(out, variable{name, value})
-		}
-	}
-	set("CARGO_TARGET_"+t.EnvKey()+"_LINKER", n.linker)
-	set("CC_"+t.CCKey(), n.cc)
-	set("CXX_"+t.CCKey(), n.cxx)
-	set("AR_"+t.CCKey(), n.ar)
-	if n.pkgConfig {
-		set("PKG_CONFIG_ALLOW_CROSS_"+t.CCKey(), "1")
-		set("PKG_CONFIG_LIBDIR_"+t.CCKey(), "/usr/lib/"+t.GNU+"/pkgconfig:/usr/share/pkgconfig")
-	}
-	return out
 }
 
 // debianPackages adds the target's architecture to names without one.
@@ -353,16 +297,12 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, b plan.B
 	if err != nil {
 		return nil, Explain(fmt.Sprintf("build target %q", b.Target.Triple), err)
 	}
-	executables, err := readMessages(messages)
+	executables, err := b.Executables(messages)
 	if err != nil {
 		return nil, err
 	}
 	result := &Output{}
-	for _, bin := range b.Bins {
-		exe := executables[executable{bin.ID, bin.Name}]
-		if exe == "" {
-			return nil, fmt.Errorf("target %q: cargo built no binary %q of package %q; it reported %s", b.Target.Triple, bin.Name, bin.Package, names(executables))
-		}
+	for _, exe := range executables {
 		result.Files = append(result.Files, out.File("exe"+exe))
 		if b.Target.Native(string(platform)) {
 			run, err := out.File("run" + exe).Contents(ctx)
@@ -373,46 +313,6 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, b plan.B
 		}
 	}
 	return result, nil
-}
-
-type executable struct{ pkg, name string }
-
-// readMessages finds the executables of binaries in Cargo's messages, see
-// https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages.
-func readMessages(messages string) (map[executable]string, error) {
-	found := map[executable]string{}
-	lines := bufio.NewScanner(strings.NewReader(messages))
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		var m struct {
-			Reason    string `json:"reason"`
-			PackageID string `json:"package_id"`
-			Target    struct {
-				Kind []string `json:"kind"`
-				Name string   `json:"name"`
-			} `json:"target"`
-			Executable string `json:"executable"`
-		}
-		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
-			return nil, fmt.Errorf("read cargo's messages: %w", err)
-		}
-		if m.Reason == "compiler-artifact" && m.Executable != "" && slices.Contains(m.Target.Kind, "bin") {
-			found[executable{m.PackageID, m.Target.Name}] = m.Executable
-		}
-	}
-	return found, lines.Err()
-}
-
-func names(executables map[executable]string) string {
-	var all []string
-	for e := range executables {
-		all = append(all, fmt.Sprintf("%q of %s", e.name, e.pkg))
-	}
-	if len(all) == 0 {
-		return "none"
-	}
-	sort.Strings(all)
-	return strings.Join(all, ", ")
 }
 
 func sortedKeys(m map[string]string) []string {

@@ -37,13 +37,14 @@ func Make(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	if err != nil {
 		return nil, err
 	}
-	// Without the tag, git-cliff would date the release with the time of now.
+	// A tag that is named with --tag is dated with the time of now, so it is made
+	// where it does not exist yet, and not named.
 	repository := client.Directory().
 		WithDirectory(".git", source.Directory(".git")).
 		WithNewFile(".git/refs/tags/"+p.Tag, p.Commit+"\n")
 	args := []string{
 		"git-cliff", "--config", "/gantry/cliff.toml", "--repository", "/gantry/repository", "--workdir", "/gantry/repository",
-		"--offline", "--tag", p.Tag, "--tag-pattern", p.TagPattern(), "--output", "/gantry/CHANGELOG.md",
+		"--offline", "--tag-pattern", p.TagPattern(), "--output", "/gantry/CHANGELOG.md",
 	}
 	if len(p.HiddenTags) > 0 {
 		args = append(args, "--ignore-tags", alternatives(p.HiddenTags))

@@ -35,6 +35,8 @@ type Settings struct {
 	Toolchain *dagger.Container
 	// CargoCommand builds instead of the configured subcommand, if not empty.
 	CargoCommand string
+	// Cache tells build caches apart, beyond projects and targets.
+	Cache string
 }
 
 // Workspace is a source that was read.
@@ -84,7 +86,7 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	if w.Project, err = plan.Load(facts.Metadata, facts.Files); err != nil {
 		return nil, err
 	}
-	w.cache = cacheName(w.Project)
+	w.cache = cacheName(w.Project, settings.Cache)
 	return w, nil
 }
 
@@ -123,14 +125,14 @@ func channel(ctx context.Context, source *dagger.Directory, entries []string) (s
 }
 
 // cacheName tells the build caches of projects apart, by their packages.
-func cacheName(p *plan.Project) string {
-	var names []string
+func cacheName(p *plan.Project, namespace string) string {
+	names := []string{namespace}
 	for _, c := range p.Components {
 		for _, pkg := range c.Packages {
 			names = append(names, pkg.Name)
 		}
 	}
-	sort.Strings(names)
+	sort.Strings(names[1:])
 	sum := sha256.Sum256([]byte(strings.Join(names, "\n")))
 	return hex.EncodeToString(sum[:6])
 }

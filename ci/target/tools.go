@@ -1,0 +1,64 @@
+package target
+
+import (
+	"slices"
+	"strings"
+)
+
+// Tools that link a target, and how to get them from Debian.
+type Tools struct {
+	// Linker, and the C compiler and its companions; empty where Cargo's and
+	// the cc crate's own choice is right.
+	Linker, CC, CXX, AR string
+	// Specs is gcc's file of musl's paths, and MuslCC the name of the C
+	// compiler to make of it; Debian brings a wrapper for the native one alone.
+	Specs, MuslCC string
+	// Packages of Debian that bring what is missing.
+	Packages []string
+	// PkgConfig says that pkg-config must look for the target's libraries.
+	PkgConfig bool
+}
+
+// Tools of the target, on a machine that is of its own platform or not.
+func (t Target) Tools(native bool) Tools {
+	if native && t.Libc == "gnu" {
+		return Tools{}
+	}
+	need := Tools{Linker: t.GNU + "-gcc", AR: t.GNU + "-ar", Packages: slices.Clone(t.AlwaysPackages)}
+	if !native {
+		need.Packages = append(need.Packages, t.Packages...)
+	}
+	if t.Libc == "musl" {
+		// Debian's own names: x86_64-linux-musl, aarch64-linux-musl.
+		triplet := strings.Replace(t.GNU, "-gnu", "-musl", 1)
+		need.Specs = "/usr/lib/" + triplet + "/musl-gcc.specs"
+		need.MuslCC = triplet + "-gcc"
+		need.CC = need.MuslCC
+		return need
+	}
+	need.CC, need.CXX = t.GNU+"-gcc", t.GNU+"-g++"
+	need.PkgConfig = t.OS == "linux"
+	return need
+}
+
+// Variable of the environment.
+type Variable struct{ Name, Value string }
+
+// Env makes Cargo, the cc crate and pkg-config use the tools for the target.
+func (n Tools) Env(t Target) []Variable {
+	var out []Variable
+	set := func(name, value string) {
+		if value != "" {
+			out = append(out, Variable{name, value})
+		}
+	}
+	set("CARGO_TARGET_"+t.EnvKey()+"_LINKER", n.Linker)
+	set("CC_"+t.CCKey(), n.CC)
+	set("CXX_"+t.CCKey(), n.CXX)
+	set("AR_"+t.CCKey(), n.AR)
+	if n.PkgConfig {
+		set("PKG_CONFIG_ALLOW_CROSS_"+t.CCKey(), "1")
+		set("PKG_CONFIG_LIBDIR_"+t.CCKey(), "/usr/lib/"+t.GNU+"/pkgconfig:/usr/share/pkgconfig")
+	}
+	return out
+}
