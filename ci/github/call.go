@@ -46,6 +46,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := t.c
 	req = req.Clone(req.Context())
 	at := req.URL.String()
+	if strings.HasPrefix(at, c.o.APIURL) && req.Method == http.MethodPost {
+		// The transport must not repeat this by itself, as it does when a
+		// stream is refused: only after a look at the state may it be repeated.
+		req.GetBody = nil
+	}
 	if strings.HasPrefix(at, c.o.APIURL) || strings.HasPrefix(at, c.o.UploadURL) {
 		token, err := c.token(req.Context())
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,9 +21,16 @@ import (
 // canary is the token of every test: it must never be seen anywhere.
 const canary = "ghp_CANARY0123456789abcdefghijklmnop"
 
+// tb is what a test and a property have in common.
+type tb interface {
+	require.TestingT
+	Helper()
+	Cleanup(func())
+}
+
 // world is a stand-in with one repository, and what a release needs of it.
 type world struct {
-	t      testing.TB
+	t      tb
 	hub    *fakehub.Local
 	repo   *fakehub.Repo
 	commit string
@@ -30,7 +38,7 @@ type world struct {
 }
 
 // newWorld starts a stand-in. Run it in a synctest bubble: nothing waits there.
-func newWorld(t testing.TB, cfg fakehub.Config) *world {
+func newWorld(t tb, cfg fakehub.Config) *world {
 	t.Helper()
 	if cfg.Tokens == nil {
 		cfg.Tokens = map[string]fakehub.Access{canary: {User: "octocat", Push: true, Scopes: "repo"}}
@@ -142,7 +150,21 @@ func texts(t testing.TB, rep *Report, err error) []string {
 	return out
 }
 
-// minutes bounds a run under the virtual clock.
-func minutes(n int) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), time.Duration(n)*time.Minute)
+// skipping is a clock that does not wait: sleeping moves it on.
+type skipping struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *skipping) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *skipping) Sleep(ctx context.Context, d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+	return ctx.Err()
 }

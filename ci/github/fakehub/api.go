@@ -174,10 +174,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		break
 	}
 
-	s.mu.Lock()
-	call := &Call{N: len(s.calls) + 1, Method: r.Method, Path: path, Op: q.op, Host: host, Write: write}
-	call.Token = r.Header.Get("Authorization") != ""
+	call := &Call{Method: r.Method, Path: path, Op: q.op, Host: host, Write: write, Token: r.Header.Get("Authorization") != ""}
 	q.call = call
+	if s.cfg.Latency != nil {
+		t := time.NewTimer(s.cfg.Latency(*call))
+		select {
+		case <-t.C:
+		case <-r.Context().Done():
+			t.Stop()
+		}
+	}
+	s.mu.Lock()
+	call.N = len(s.calls) + 1
 	s.calls = append(s.calls, call)
 	s.active++
 	fault := s.pick(call)
@@ -192,15 +200,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		call.Status = sw.status
 		s.mu.Unlock()
 	}()
-
-	if s.cfg.Latency > 0 {
-		t := time.NewTimer(s.cfg.Latency)
-		select {
-		case <-t.C:
-		case <-r.Context().Done():
-			t.Stop()
-		}
-	}
 	w = sw
 	w.Header().Set("Date", s.cfg.Now().UTC().Format(http.TimeFormat))
 	w.Header().Set("X-GitHub-Request-Id", fmt.Sprintf("FAKE:%d", call.N))

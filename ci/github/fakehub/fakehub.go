@@ -35,8 +35,9 @@ type Config struct {
 	// Tokens are the tokens that are accepted. By default, every request is
 	// let through as a user with push access.
 	Tokens map[string]Access
-	// Latency is how long each call takes to be answered. By default, none.
-	Latency time.Duration
+	// Latency is how long a call takes to reach the stand-in. By default, no
+	// time.
+	Latency func(Call) time.Duration
 	// ListDelay is for how long a change to a release stays out of the lists
 	// of releases and out of the look-up by tag. By default, not at all.
 	ListDelay time.Duration
