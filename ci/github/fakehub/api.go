@@ -498,7 +498,7 @@ func (s *Server) repoJSON(q *request, r *Repo) map[string]any {
 		"svn_url": web, "mirror_url": nil, "homepage": nil, "language": "Rust", "license": nil, "default_branch": "main",
 		"forks": 0, "forks_count": 0, "stargazers_count": 0, "watchers": 0, "watchers_count": 0, "network_count": 0,
 		"subscribers_count": 0, "open_issues": 0, "open_issues_count": 0, "size": 1, "has_issues": true, "has_projects": false,
-		"has_wiki": false, "has_pages": false, "has_discussions": false, "archived": r.archived, "disabled": false,
+		"has_wiki": false, "has_pages": false, "has_downloads": true, "has_discussions": false, "archived": r.archived, "disabled": false,
 		"pushed_at": stamp(s.cfg.Now()), "created_at": stamp(s.cfg.Now()), "updated_at": stamp(s.cfg.Now()),
 	}
 	for _, k := range []string{"archive", "assignees", "blobs", "branches", "collaborators", "comments", "commits", "compare",
