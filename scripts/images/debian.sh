@@ -37,7 +37,8 @@ bootstrap() {
   local architectures=$1 root=$2
   shift 2
   discard "$root" # of a first try
-  SOURCE_DATE_EPOCH=$GANTRY_EPOCH mmdebstrap --quiet --mode=root --variant=minbase \
+  # Debian's own python and perl only: a version manager's would come first.
+  PATH=/usr/sbin:/usr/bin:/sbin:/bin SOURCE_DATE_EPOCH=$GANTRY_EPOCH mmdebstrap --quiet --mode=root --variant=minbase \
     --architectures="$architectures" \
     --aptopt='Acquire::Retries "3"' --aptopt='Acquire::Languages "none"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
