@@ -38,16 +38,15 @@ func Make(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 		return nil, err
 	}
 	// A tag that is named with --tag is dated with the time of now, so it is made
-	// where it does not exist yet, and not named.
+	// where it does not exist yet, and not named. The other tags of a section are
+	// hidden by leaving them out of the pattern: of several tags on a commit,
+	// git-cliff sees one alone.
 	repository := client.Directory().
 		WithDirectory(".git", source.Directory(".git")).
 		WithNewFile(".git/refs/tags/"+p.Tag, p.Commit+"\n")
 	args := []string{
 		"git-cliff", "--config", "/gantry/cliff.toml", "--repository", "/gantry/repository", "--workdir", "/gantry/repository",
-		"--offline", "--tag-pattern", p.TagPattern(), "--output", "/gantry/CHANGELOG.md",
-	}
-	if len(p.HiddenTags) > 0 {
-		args = append(args, "--ignore-tags", alternatives(p.HiddenTags))
+		"--offline", "--tag-pattern", alternatives(p.Releases), "--output", "/gantry/CHANGELOG.md",
 	}
 	for _, glob := range p.ChangelogPaths {
 		args = append(args, "--include-path", glob)

@@ -32,7 +32,6 @@ const (
 )
 
 var (
-	glibcVersion = regexp.MustCompile(`^\d+\.\d+$`)
 	cargoCommand = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 	placeholder  = regexp.MustCompile(`\{([^{}]*)\}`)
 	// GitHub renames assets with other characters, and those that start or end
@@ -81,8 +80,8 @@ type Plan struct {
 	ImageTags []version.ImageTag `json:"imageTags"`
 	Problems  []Problem          `json:"problems"`
 
-	// HiddenTags are the tags the changelog must not end a section at.
-	HiddenTags []string `json:"-"`
+	// Releases are the tags that the changelog has sections for.
+	Releases []string `json:"-"`
 	// ChangelogPaths are the globs of the changelog; none means everything.
 	ChangelogPaths []string `json:"-"`
 	// Extra are the files that go into every archive besides the binaries.
@@ -193,15 +192,6 @@ func (p *Plan) ChangelogConfig() string { return p.component.Config.Changelog.Co
 
 // TagPrefix is what comes before the version in the tag, less a leading v.
 func (p *Plan) TagPrefix() string { return p.tag.Prefix }
-
-// TagPattern is a regular expression for the tags of the component.
-func (p *Plan) TagPattern() string {
-	var prefixes []string
-	for _, prefix := range p.component.Prefixes {
-		prefixes = append(prefixes, regexp.QuoteMeta(prefix))
-	}
-	return "^(" + strings.Join(prefixes, "|") + ")v?[0-9]+\\.[0-9]+\\.[0-9]+"
-}
 
 // Image specification of the component, or nil.
 func (p *Plan) Image() *manifest.Image { return p.component.Config.Image }
@@ -327,7 +317,7 @@ func (p *Plan) checkGit(tag version.Tag, git Git, scheme *version.Scheme) {
 		}
 	}
 	history := scheme.History(tag, git.Commit, git.Reachable)
-	p.PreviousTag, p.HiddenTags = history.Previous, history.Hidden
+	p.PreviousTag, p.Releases = history.Previous, history.Releases
 	if tag.Version.Metadata() == "" {
 		tags, err := version.ImageTags(tag.Version, others)
 		if err != nil {

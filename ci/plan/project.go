@@ -8,6 +8,8 @@ import (
 	"sort"
 	"strings"
 
+	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/nearest"
 	"dagger/gantry/ci/target"
@@ -330,8 +332,10 @@ func (c *Component) check() error {
 	if policy := c.Config.Prerelease; policy != "" && policy != PolicyExact && policy != PolicyCore {
 		fail("unknown prerelease policy %q; it is %q or %q", policy, PolicyExact, PolicyCore)
 	}
-	if max := c.Config.MaxGlibc; max != "" && !glibcVersion.MatchString(max) {
-		fail("max-glibc %q is no glibc version; write it like \"2.31\"", max)
+	if max := c.Config.MaxGlibc; max != "" {
+		if err := binary.ParseGlibc(max); err != nil {
+			fail("max-glibc %q: %w", max, err)
+		}
 	}
 	if cmd := c.Config.CargoCommand; cmd != "" && !cargoCommand.MatchString(cmd) {
 		fail("cargo-command %q is no Cargo subcommand; write one word, like \"zigbuild\"", cmd)
@@ -366,6 +370,9 @@ func (c *Component) check() error {
 
 func checkImage(i *manifest.Image) error {
 	for from, to := range i.Include {
+		if _, err := archive.CleanPath(from); err != nil {
+			return fmt.Errorf("image include %q: %w", from, err)
+		}
 		if !path.IsAbs(to) {
 			return fmt.Errorf("image include %q goes to %q, which is not an absolute path in the image", from, to)
 		}

@@ -171,10 +171,10 @@ func (s *Scheme) Tags(component string, tags []GitTag) []Tag {
 type History struct {
 	// Previous is the tag that the changelog starts from, or empty.
 	Previous string
-	// Hidden are the tags of the component that the changelog must not treat as
-	// releases, sorted: for a stable release its prereleases, and for every
-	// release whatever else is on the same commit.
-	Hidden []string
+	// Releases are the tags that the changelog has a section for, lowest version
+	// first and current last. Left out are, for a stable release, prereleases,
+	// and for every release whatever else is on the same commit.
+	Releases []string
 }
 
 // History selects, for the release of current at commit, among the tags that
@@ -194,11 +194,11 @@ func (s *Scheme) History(current Tag, commit string, reachable []GitTag) History
 		switch {
 		case t.Name == current.Name:
 		case commits[t.Name] == commit, stable && t.Version.Prerelease() != "", !t.Version.LessThan(current.Version):
-			h.Hidden = append(h.Hidden, t.Name)
 		default:
 			h.Previous = t.Name
+			h.Releases = append(h.Releases, t.Name)
 		}
 	}
-	sort.Strings(h.Hidden)
+	h.Releases = append(h.Releases, current.Name)
 	return h
 }

@@ -1,0 +1,356 @@
+package plan
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/version"
+)
+
+// table is a TOML table, as cargo metadata gives it.
+type table map[string]any
+
+func pkg(name, version, dir string, gantry table, bins ...string) table {
+	var targets []table
+	for _, b := range bins {
+		targets = append(targets, table{"name": b, "kind": []string{"bin"}})
+	}
+	targets = append(targets, table{"name": name, "kind": []string{"lib"}})
+	id := "path+file:///src/" + dir + "#" + name + "@" + version
+	p := table{
+		"id": id, "name": name, "version": version, "manifest_path": "/src/" + dir + "/Cargo.toml", "targets": targets,
+		"features": table{"default": []string{"std"}, "std": []string{}, "extra": []string{}}, "repository": "https://github.com/example/app.git/",
+	}
+	if dir == "." {
+		p["manifest_path"] = "/src/Cargo.toml"
+	}
+	if gantry != nil {
+		p["metadata"] = table{"gantry": gantry, "other-tool": table{"anything": 1}}
+	}
+	return p
+}
+
+func load(t *testing.T, workspace table, files []string, packages ...table) (*Project, error) {
+	t.Helper()
+	var members []any
+	for _, p := range packages {
+		members = append(members, p["id"])
+	}
+	raw, err := json.Marshal(table{
+		"packages": packages, "workspace_members": members, "workspace_root": "/src", "metadata": table{"gantry": workspace},
+	})
+	require.NoError(t, err)
+	if files == nil {
+		files = []string{"Cargo.toml", "Cargo.lock"}
+	}
+	return Load(raw, files)
+}
+
+func mustLoad(t *testing.T, workspace table, files []string, packages ...table) *Project {
+	t.Helper()
+	p, err := load(t, workspace, files, packages...)
+	require.NoError(t, err)
+	return p
+}
+
+const head = "0123456789abcdef0123456789abcdef01234567"
+
+func clean(tags ...string) Git {
+	g := Git{Present: true, Commit: head, Time: time.Unix(1700000000, 0)}
+	for _, name := range tags {
+		tag := version.GitTag{Name: name, Commit: "other"}
+		g.Tags, g.Reachable = append(g.Tags, tag), append(g.Reachable, tag)
+	}
+	return g
+}
+
+func planOf(t *testing.T, p *Project, tag string, g Git) *Plan {
+	t.Helper()
+	plan, err := p.Plan(tag, g, nil)
+	require.NoError(t, err)
+	return plan
+}
+
+func TestPlanOfASinglePackage(t *testing.T) {
+	files := []string{"Cargo.toml", "Cargo.lock", "LICENSE-MIT", "README.md", "src/main.rs", "docs/LICENSE"}
+	p := mustLoad(t, nil, files, pkg("app", "1.2.3", ".", nil, "app"))
+	for _, tag := range []string{"v1.2.3", "1.2.3", "app-1.2.3", "app-v1.2.3"} {
+		plan := planOf(t, p, tag, clean("v1.2.2", "v1.3.0-rc.1", "unrelated"))
+		require.NoError(t, plan.Err(), tag)
+		assert.Equal(t, "app", plan.Component)
+		assert.Equal(t, "v1.2.2", plan.PreviousTag)
+		assert.True(t, plan.Latest)
+		assert.Equal(t, "https://github.com/example/app", plan.Repository)
+		assert.Equal(t, "2023-11-14T22:13:20Z", plan.CommitDate)
+		assert.Empty(t, plan.ChangelogPaths, "the only package's changelog is that of the repository")
+		assert.Equal(t, []Extra{{"LICENSE-MIT", "LICENSE-MIT"}, {"README.md", "README.md"}}, plan.Extra)
+		assert.Contains(t, plan.Assets, "app-1.2.3-aarch64-unknown-linux-musl.tar.gz")
+		assert.Contains(t, plan.Assets, manifest.FileName)
+	}
+	assert.False(t, planOf(t, p, "v1.2.3", clean("v2.0.0")).Latest, "a backport is not the latest")
+}
+
+func TestComponents(t *testing.T) {
+	prefixed := mustLoad(t, nil, nil,
+		pkg("app", "0.7.0", "crates/app", nil), // a library, called like a binary
+		pkg("app-server", "1.0.0", "crates/server", table{"tag-prefix": "app-"}, "server"),
+		pkg("app-cli", "2.0.0", "crates/cli", table{"tag-prefix": "app-cli-"}, "app"))
+	assert.Equal(t, "app-cli", planOf(t, prefixed, "app-cli-2.0.0", clean()).Component)
+	server := planOf(t, prefixed, "app-1.0.0", clean())
+	assert.Equal(t, "app-server", server.Component)
+	assert.Equal(t, []string{"crates/server/**"}, server.ChangelogPaths)
+	_, err := prefixed.Plan("v1.0.0", clean(), nil)
+	assert.ErrorContains(t, err, "names no component that is known")
+
+	together := mustLoad(t, table{"name": "suite"}, nil,
+		pkg("a", "1.0.0", "a", nil, "a"), pkg("b", "1.0.0", "b", nil, "b"), pkg("c", "3.0.0", "c", table{"release": false}, "c"))
+	suite := planOf(t, together, "v1.0.0", clean())
+	require.NoError(t, suite.Err())
+	assert.Equal(t, "suite", suite.Component)
+	assert.Equal(t, []string{"a", "b"}, []string{suite.Targets[0].Binaries[0].Name, suite.Targets[0].Binaries[1].Name})
+	assert.Equal(t, "a", planOf(t, together, "a-1.0.0", clean()).Component, "each can be released on its own too")
+
+	apart := mustLoad(t, nil, nil, pkg("a", "1.0.0", "a", nil, "a"), pkg("b", "2.0.0", "b", nil, "b"))
+	assert.ErrorContains(t, planOf(t, apart, "v1.0.0", clean()).Err(), `(package "b") says 2.0.0`)
+}
+
+func TestVersionAgreement(t *testing.T) {
+	for _, c := range []struct{ policy, manifest, tag, says string }{
+		{"exact", "1.2.0", "v1.2.0", ""},
+		{"exact", "1.2.0-rc.1", "v1.2.0-rc.1", ""},
+		{"exact", "1.2.0", "v1.2.1", `tag "v1.2.1" says version 1.2.1, but Cargo.toml (package "app") says 1.2.0: set version = "1.2.1" there, or tag v1.2.0 instead`},
+		{"exact", "1.2.0", "v1.2.0-rc.1", `set prerelease = "core"`},
+		{"core", "1.2.0", "v1.2.0-rc.1", ""},
+		{"core", "1.2.0", "v1.2.1-rc.1", "says version 1.2.1-rc.1"},
+		{"core", "1.2.0-rc.1", "v1.2.0", "says version 1.2.0"},
+		{"core", "1.2.0", "v1.2.0+build.5", "build metadata"},
+	} {
+		p := mustLoad(t, table{"prerelease": c.policy}, nil, pkg("app", c.manifest, ".", nil, "app"))
+		err := planOf(t, p, c.tag, clean()).Err()
+		if c.says == "" {
+			assert.NoError(t, err, c.tag)
+		} else {
+			fix := c.says
+			if c.tag == "v1.2.1" {
+				fix = `tag "v1.2.1" says version 1.2.1`
+			}
+			assert.ErrorContains(t, err, fix, c.tag)
+		}
+	}
+}
+
+func TestStateOfTheRepository(t *testing.T) {
+	p := mustLoad(t, nil, nil, pkg("app", "1.2.3", ".", nil, "app"))
+	for _, c := range []struct {
+		name, says string
+		change     func(*Git)
+	}{
+		{"no history", "no .git folder", func(g *Git) { *g = Git{} }},
+		{"a worktree", "pass the main checkout", func(g *Git) { g.Worktree = true }},
+		{"no commit", "no commit yet", func(g *Git) { g.Commit = "" }},
+		{"shallow", "git fetch --unshallow --tags", func(g *Git) { g.Shallow = true }},
+		{"dirty", "commit, ignore or remove M src/main.rs", func(g *Git) { g.Dirty = []string{"M src/main.rs"} }},
+		{"another commit", "check the tag out", func(g *Git) { g.Tags = []version.GitTag{{Name: "v1.2.3", Commit: "fedcba9876543210"}} }},
+		{"twice", `already tagged as "app-1.2.3"`, func(g *Git) { g.Tags = []version.GitTag{{Name: "app-1.2.3", Commit: head}} }},
+	} {
+		g := clean()
+		c.change(&g)
+		assert.ErrorContains(t, planOf(t, p, "v1.2.3", g).Err(), c.says, c.name)
+	}
+}
+
+func TestFilesOfArchives(t *testing.T) {
+	files := []string{"Cargo.toml", "Cargo.lock", "config/a.toml", "config/deep/b.toml", "crates/app/config/c.toml", "crates/app/Cargo.toml", "crates/app/LICENSE", "LICENSE", "README.md"}
+	for _, c := range []struct {
+		name, where, glob string
+		paths             []string
+		says              string
+	}{
+		{"a folder", "workspace", "config", []string{"LICENSE", "README.md", "config/a.toml", "config/deep/b.toml"}, ""},
+		{"a glob", "workspace", "config/**/b.toml", []string{"LICENSE", "README.md", "config/deep/b.toml"}, ""},
+		{"of the package", "package", "config/c.toml", []string{"LICENSE", "README.md", "config/c.toml"}, ""},
+		{"missing", "workspace", "nope/*", nil, `include "nope/*" of Cargo.toml matches no file`},
+		{"at the wrong level", "package", "config/a.toml", nil, "move the key to [workspace.metadata.gantry]"},
+		{"escape", "workspace", "../secrets", nil, "would escape the archive"},
+		{"hidden escape", "workspace", "config/../../secrets", nil, "would escape the archive"},
+		{"absolute", "workspace", "/etc/passwd", nil, "would escape the archive"},
+	} {
+		workspace, own := table{}, table{}
+		map[string]table{"workspace": workspace, "package": own}[c.where]["include"] = []string{c.glob}
+		p := mustLoad(t, workspace, files, pkg("app", "1.0.0", "crates/app", own, "app"))
+		plan := planOf(t, p, "v1.0.0", clean())
+		if c.says != "" {
+			assert.ErrorContains(t, plan.Err(), c.says, c.name)
+			continue
+		}
+		require.NoError(t, plan.Err(), c.name)
+		var paths []string
+		for _, e := range plan.Extra {
+			paths = append(paths, e.Path)
+			if e.Path == "LICENSE" {
+				assert.Equal(t, "crates/app/LICENSE", e.Source, "the package's own wins")
+			}
+		}
+		assert.Equal(t, c.paths, paths, c.name)
+	}
+	p := mustLoad(t, nil, []string{"Cargo.toml"}, pkg("app", "1.0.0", ".", nil, "app"))
+	assert.ErrorContains(t, planOf(t, p, "v1.0.0", clean()).Err(), "Cargo.lock is missing")
+}
+
+func TestMistakesOfTheConfiguration(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		workspace, own table
+		says           string
+	}{
+		{"unknown key", table{"targts": []string{}}, nil, `Cargo.toml [workspace.metadata.gantry]: unknown key "targts"; did you mean "targets"?`},
+		{"unknown key of a package", nil, table{"tag_prefix": "x-"}, `[package.metadata.gantry]: unknown key "tag_prefix"; did you mean "tag-prefix"?`},
+		{"unknown key below", nil, table{"image": table{"usr": "1"}}, `image: unknown key "usr"; did you mean "user"?`},
+		{"unknown key of a target", table{"target": table{"x86_64-unknown-linux-gnu": table{"envv": table{}}}}, nil, `unknown key "envv"; did you mean "env"?`},
+		{"wrong type", table{"targets": "x86_64-unknown-linux-gnu"}, nil, `key "targets" is a string, but takes an array of strings`},
+		{"unknown target", table{"targets": []string{"x86_64-unknown-linux-gnuu"}}, nil, `did you mean "x86_64-unknown-linux-gnu"?`},
+		{"unknown target of a table", table{"target": table{"x86-linux": table{}}}, nil, `unknown target "x86-linux"`},
+		{"target twice", table{"targets": []string{"x86_64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"}}, nil, "listed twice"},
+		{"policy", table{"prerelease": "loose"}, nil, `unknown prerelease policy "loose"`},
+		{"glibc", table{"max-glibc": "two"}, nil, `max-glibc "two"`},
+		{"subcommand", table{"cargo-command": "build; rm"}, nil, `cargo-command "build; rm"`},
+		{"missing binary", nil, table{"bins": []string{"ap"}}, `has no binary "ap" for x86_64-unknown-linux-gnu; did you mean "app"?`},
+		{"placeholder", table{"archive": "{nme}"}, nil, ""},
+		{"image path", nil, table{"image": table{"include": table{"a": "b"}}}, "not an absolute path"},
+		{"prefix", nil, table{"tag-prefix": "a b"}, "git allows in no tag"},
+	} {
+		p, err := load(t, c.workspace, nil, pkg("app", "1.0.0", ".", c.own, "app"))
+		if c.says == "" {
+			require.NoError(t, err, c.name)
+			_, err = p.Plan("v1.0.0", clean(), nil)
+			assert.ErrorContains(t, err, "unknown placeholder {nme}", c.name)
+			continue
+		}
+		assert.ErrorContains(t, err, c.says, c.name)
+	}
+	_, err := load(t, nil, nil, pkg("a", "1.0.0", "a", table{"tag-prefix": "x-"}, "a"), pkg("b", "1.0.0", "b", table{"tag-prefix": "x-v"}, "b"))
+	assert.ErrorContains(t, err, "ambiguous")
+	_, err = load(t, nil, nil, pkg("lib", "1.0.0", ".", nil))
+	assert.ErrorContains(t, err, "no package of the workspace has a binary")
+}
+
+func TestArchiveNames(t *testing.T) {
+	p := mustLoad(t, table{"archive": "{name}"}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	assert.ErrorContains(t, planOf(t, p, "v1.0.0", clean()).Err(), "put {target} into the archive template")
+	p = mustLoad(t, table{"archive": "{name} {target}"}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	assert.ErrorContains(t, planOf(t, p, "v1.0.0", clean()).Err(), "GitHub would rewrite")
+	p = mustLoad(t, table{"archive": "{name}_{os}_{arch}", "targets": []string{"x86_64-pc-windows-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	plan := planOf(t, p, "v1.0.0", clean())
+	require.NoError(t, plan.Err())
+	assert.Equal(t, "app_windows_x86_64.zip", plan.Targets[0].Archive)
+}
+
+func TestBuildSettings(t *testing.T) {
+	own := table{
+		"profile": "dist", "features": []string{"extra"}, "env": table{"A": "1", "B": "1"},
+		"target": table{"aarch64-unknown-linux-musl": table{"env": table{"B": "2"}, "features": []string{}, "no-default-features": true}},
+	}
+	p := mustLoad(t, table{"target": table{"aarch64-unknown-linux-musl": table{"packages": []string{"libssl-dev"}}}}, nil,
+		pkg("lib", "1.0.0", "lib", nil), pkg("app-cli", "1.0.0", "cli", own, "app", "appctl"))
+	c, err := p.Component("app-cli")
+	require.NoError(t, err)
+	b, err := c.Build("x86_64-unknown-linux-gnu")
+	require.NoError(t, err)
+	assert.Equal(t, []string{
+		"--locked", "--profile", "dist", "--target", "x86_64-unknown-linux-gnu", "--package", "app-cli",
+		"--bin", "app", "--bin", "appctl", "--features", "extra",
+	}, b.Args())
+	b, err = c.Build("aarch64-unknown-linux-musl")
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"A": "1", "B": "2"}, b.Config.Env)
+	assert.Equal(t, []string{"libssl-dev"}, b.Config.Packages)
+	assert.Contains(t, b.Args(), "--no-default-features")
+	assert.NotContains(t, b.Args(), "--features")
+}
+
+func TestRequiredFeatures(t *testing.T) {
+	p := pkg("app", "1.0.0", ".", nil, "app")
+	p["targets"] = append(p["targets"].([]table), table{"name": "extra-tool", "kind": []string{"bin"}, "required-features": []string{"extra"}})
+	without := mustLoad(t, nil, nil, p)
+	assert.Len(t, planOf(t, without, "v1.0.0", clean()).Targets[0].Binaries, 1, "cargo passes over it, and so do we")
+	with := mustLoad(t, table{"features": []string{"app/extra"}}, nil, p)
+	assert.Len(t, planOf(t, with, "v1.0.0", clean()).Targets[0].Binaries, 2)
+}
+
+func TestExecutables(t *testing.T) {
+	message := func(id, kind, name, exe string) string {
+		out, err := json.Marshal(table{"reason": "compiler-artifact", "package_id": id, "target": table{"kind": []string{kind}, "name": name}, "executable": exe})
+		require.NoError(t, err)
+		return string(out) + "\n"
+	}
+	b := Build{Bins: []Bin{{Name: "app", Package: "app-cli", ID: "cli-id"}}}
+	b.Target.Triple = "x86_64-unknown-linux-gnu"
+	paths, err := b.Executables(message("other-id", "bin", "app", "/target/wrong/app") + message("cli-id", "test", "app", "/target/app-test") + message("cli-id", "bin", "app", "/target/dist/app"))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"/target/dist/app"}, paths)
+	_, err = b.Executables(message("other-id", "bin", "app", "/target/wrong/app"))
+	assert.ErrorContains(t, err, `cargo built no binary "app" of package "app-cli"; the binaries it named are: "app" of other-id`)
+	_, err = b.Executables("")
+	assert.ErrorContains(t, err, "none")
+}
+
+func TestChannel(t *testing.T) {
+	for _, c := range []struct{ name, file, cargo, want, says string }{
+		{"nothing said", "", "", DefaultChannel, ""},
+		{"pinned", "[toolchain]\nchannel = \"1.85.1\"\n", "", "1.85.1", ""},
+		{"old form", "1.80\n", "", "1.80", ""},
+		{"moving", "[toolchain]\nchannel = \"stable\"\n", "", DefaultChannel, ""},
+		{"nightly", "[toolchain]\nchannel = \"nightly-2026-01-01\"\n", "", "", "pass --toolchain"},
+		{"local", "[toolchain]\npath = \"/opt/rust\"\n", "", "", "/opt/rust"},
+		{"unknown", "[toolchain]\nchannel = \"1\"\n", "", "", "no release of Rust"},
+		{"broken", "[toolchain\n", "", "", "read rust-toolchain.toml"},
+		{"an old floor", "", "[package]\nrust-version = \"1.70\"\n", DefaultChannel, ""},
+		{"the same floor", "", "[package]\nrust-version = \"1.96.1\"\n", DefaultChannel, ""},
+		{"a high floor", "", "[workspace.package]\nrust-version = \"1.99\"\n", "1.99", ""},
+		{"an inherited floor", "", "[package]\nrust-version.workspace = true\n[workspace.package]\nrust-version = \"1.97.2\"\n", "1.97.2", ""},
+		{"a file wins over a floor", "1.80", "[package]\nrust-version = \"1.99\"\n", "1.80", ""},
+	} {
+		got, err := Channel(c.file, c.cargo)
+		if c.says != "" {
+			assert.ErrorContains(t, err, c.says, c.name)
+			continue
+		}
+		require.NoError(t, err, c.name)
+		assert.Equal(t, c.want, got, c.name)
+	}
+}
+
+func TestReadGit(t *testing.T) {
+	g, err := ReadGit("present\nshallow false\nhead abc\ntime 1700000000\ntag abc v1.0.0\nreachable abc v1.0.0\ndirty  M src/main.rs\ndirty ?? new file\nignored Cargo.lock\norigin https://github.com/o/r\n")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"M src/main.rs", "?? new file"}, g.Dirty)
+	assert.Equal(t, []version.GitTag{{Name: "v1.0.0", Commit: "abc"}}, g.Tags)
+	_, err = ReadGit("what is this")
+	assert.ErrorContains(t, err, `unknown line "what is this"`)
+}
+
+func TestWebURL(t *testing.T) {
+	for remote, want := range map[string]string{
+		"https://github.com/o/r.git":         "https://github.com/o/r",
+		"https://token@github.com/o/r":       "https://github.com/o/r",
+		"git@github.com:o/r.git":             "https://github.com/o/r",
+		"ssh://git@github.example.com/o/r":   "https://github.example.com/o/r",
+		"/srv/git/r.git":                     "",
+		"https://x-access-token:t@host/o/r/": "https://host/o/r",
+	} {
+		assert.Equal(t, want, webURL(remote), remote)
+	}
+}
+
+func TestMatrix(t *testing.T) {
+	p := mustLoad(t, table{"targets": []string{"x86_64-unknown-linux-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	m, err := Matrix(planOf(t, p, "v1.0.0", clean()).Targets)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"include":[{"target":"x86_64-unknown-linux-gnu","platform":"linux/amd64","libc":"gnu","profile":"release",
+		"archive":"app-1.0.0-x86_64-unknown-linux-gnu.tar.gz","binaries":[{"name":"app","package":"app"}]}]}`, m)
+}
