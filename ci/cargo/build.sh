@@ -13,6 +13,7 @@
 # later than every build before. That makes a stale binary impossible while
 # everything unchanged stays compiled.
 set -eu
+# shellcheck source=rustup.sh
 . /gantry-bin/rustup.sh
 src=/gantry/src out=/gantry-out tmp=$(mktemp -d)
 mkdir -p "$src" "$out/exe" "$out/run"

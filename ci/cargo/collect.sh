@@ -7,10 +7,11 @@ shift
 mkdir -p "$out"
 root=$(pwd -P)
 for f in "$@"; do
-	real=$(readlink -f "$f") && [ -f "$real" ] || {
+	real=$(readlink -f "$f") || real=
+	if [ ! -f "$real" ]; then
 		echo "gantry: \"$f\" is a link to something that is no file: mend it or leave it out of include" >&2
 		exit 1
-	}
+	fi
 	case $real in
 	"$root"/*) ;;
 	*)

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by the scripts that call cargo.
 #
 # rustup would download whatever rust-toolchain.toml names. The image was

@@ -1,0 +1,230 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"dagger.io/dagger"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/manifest"
+)
+
+func replaceOnce(t *testing.T, text, old, with string) string {
+	t.Helper()
+	require.Equal(t, 1, strings.Count(text, old), "%q", old)
+	return strings.Replace(text, old, with, 1)
+}
+
+// dist of a source, exported.
+func dist(t *testing.T, source, tag string, args ...string) (string, result) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "dist")
+	call := call(t, append(append([]string{"--source=" + source}, args...), "dist", "--tag="+tag, "--targets="+native, "export", "--path="+out)...)
+	return out, call
+}
+
+func mustDist(t *testing.T, source, tag string, args ...string) (string, result) {
+	t.Helper()
+	out, got := dist(t, source, tag, args...)
+	require.NoError(t, got.err)
+	return out, got
+}
+
+func readManifest(t *testing.T, dir string) *manifest.Manifest {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, manifest.FileName))
+	require.NoError(t, err)
+	m, err := manifest.Parse(text)
+	require.NoError(t, err)
+	return m
+}
+
+// unpack the archives of a dist into a folder.
+func unpack(t *testing.T, dir string) string {
+	t.Helper()
+	out := t.TempDir()
+	for _, a := range readManifest(t, dir).Archives() {
+		run(t, out, "tar", "-xzf", filepath.Join(dir, a.Name))
+	}
+	return out
+}
+
+// The files of a release are whole: what they say of each other is true, for
+// the tools of others too.
+func TestDist(t *testing.T) {
+	dir := sample(t)
+	out, _ := mustDist(t, dir, "tally-cli-0.3.0")
+	run(t, out, "sha256sum", "--check", "--strict", "SHA256SUMS")
+	m := readManifest(t, out)
+	assert.Equal(t, "tally-cli", m.Component)
+	assert.Equal(t, "tally-cli-0.2.0", m.PreviousTag)
+	assert.Equal(t, strings.TrimSpace(run(t, dir, "git", "rev-parse", "HEAD")), m.Commit)
+	assert.Contains(t, m.Toolchain.Image, "rust:1.96-bookworm@sha256:")
+
+	archive, found := m.ArchiveFor(native)
+	require.True(t, found)
+	require.Len(t, archive.Binaries, 1)
+	assert.Equal(t, "tally-cli-0.3.0-"+native+".tar.gz", archive.Name)
+	assert.Equal(t, "tally-cli", archive.Binaries[0].Package, "not that of the library called tally")
+	files := unpack(t, out)
+	bin := filepath.Join(files, archive.Binaries[0].Path)
+	assert.Equal(t, "tally 0.3.0\n", run(t, files, bin, "--version"))
+	assert.Contains(t, run(t, files, bin, "info"), "gzip", "the configured feature")
+	for _, f := range []string{"LICENSE-MIT", "LICENSE-APACHE", "README.md", "man/tally.1"} {
+		assert.FileExists(t, filepath.Join(filepath.Dir(bin), f))
+	}
+
+	changelog, err := os.ReadFile(filepath.Join(out, manifest.ChangelogName))
+	require.NoError(t, err)
+	date := run(t, dir, "git", "show", "-s", "--format=%cd", "--date=format:%Y-%m-%d", "HEAD")
+	assert.Contains(t, string(changelog), "/compare/tally-cli-0.2.0...tally-cli-0.3.0) - "+date)
+	assert.NotContains(t, string(changelog), "server", "changes of the other component")
+	assert.Contains(t, string(changelog), "### Breaking changes")
+	assert.Contains(t, string(changelog), "Add the gauge of Ny-Ålesund", "a change of the library that the component is built from")
+}
+
+// The binary is that of the source, whatever the times of the files say, and
+// nothing that did not change is compiled again.
+func TestNothingStaleAndNothingTwice(t *testing.T) {
+	build := func(dir string) (string, result) {
+		out := filepath.Join(t.TempDir(), "bin")
+		got := call(t, "--source="+dir, "build", "--target="+native, "--component=tally-cli", "export", "--path="+out)
+		require.NoError(t, got.err)
+		return out, got
+	}
+	dir := sample(t)
+	build(dir)
+
+	main := filepath.Join(dir, "crates/tally-cli/src/main.rs")
+	text, err := os.ReadFile(main)
+	require.NoError(t, err)
+	stamp := time.Now().Format(time.RFC3339Nano)
+	edited := replaceOnce(t, string(text), "fn main()", "#[used]\nstatic STAMP: &str = \""+stamp+"\";\n\nfn main()")
+	require.NoError(t, os.WriteFile(main, []byte(edited), 0o644))
+	// Older than every build so far, as a checkout or an upload may make it.
+	old := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
+	require.NoError(t, os.Chtimes(main, old, old))
+
+	out, got := build(dir)
+	binary, err := os.ReadFile(filepath.Join(out, "tally"))
+	require.NoError(t, err)
+	assert.Contains(t, string(binary), stamp, "a stale binary")
+	require.NotEmpty(t, got.compiled(), "nothing was compiled")
+	for _, id := range got.compiled() {
+		assert.Contains(t, id, "crates/tally-cli#", "a crate that was not edited was compiled again")
+	}
+}
+
+// The same commit gives the same bytes, from another path and empty caches.
+func TestDeterministic(t *testing.T) {
+	dir := tiny(t, "")
+	first, _ := mustDist(t, dir, "v1.0.0")
+	elsewhere := filepath.Join(t.TempDir(), "a", "longer", "path")
+	require.NoError(t, os.MkdirAll(filepath.Dir(elsewhere), 0o755))
+	run(t, filepath.Dir(elsewhere), "git", "clone", "-q", dir, elsewhere)
+	second, got := mustDist(t, elsewhere, "v1.0.0", "--cache-namespace="+time.Now().String())
+	assert.NotEmpty(t, got.compiled(), "the second build was to be from nothing")
+	assert.Equal(t, sums(t, first), sums(t, second))
+}
+
+func sums(t *testing.T, dir string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, manifest.SumsName))
+	require.NoError(t, err)
+	return string(text)
+}
+
+// Where the project puts its output does not matter.
+func TestCustomTargetDirAndProfile(t *testing.T) {
+	dir := tiny(t, "\n[profile.ship]\ninherits = \"release\"\n\n[package.metadata.gantry]\nprofile = \"ship\"\n")
+	write(t, dir, map[string]string{".cargo/config.toml": "[build]\ntarget-dir = \"elsewhere\"\nrustflags = [\"--cfg\", \"from_config\"]\n",
+		"src/main.rs": "fn main() { println!(\"{}\", if cfg!(from_config) { \"flags\" } else { \"no flags\" }); }\n"})
+	run(t, dir, "git", "tag", "-d", "v1.0.0")
+	commit(t, dir, "v1.0.0")
+	out, _ := mustDist(t, dir, "v1.0.0")
+	files := unpack(t, out)
+	assert.Equal(t, "flags\n", run(t, files, filepath.Join(files, readManifest(t, out).Archives()[0].Binaries[0].Path)), "the project's own rustflags")
+}
+
+// The caller's toolchain is used, with its own subcommand and its own mistakes.
+func TestCustomToolchain(t *testing.T) {
+	client := connect(t)
+	// A subcommand of Cargo is a program called cargo-NAME.
+	subcommand := func(name, script string) *dagger.Container {
+		return client.Container().From("rust:1.96-bookworm").
+			WithNewFile("/usr/local/bin/cargo-"+name, "#!/bin/sh\nset -e\nshift\n"+script, dagger.ContainerWithNewFileOpts{Permissions: 0o755})
+	}
+	dir := tiny(t, "")
+	build := func(ctr *dagger.Container, command, target string) (string, error) {
+		var out struct {
+			Gantry struct{ Build struct{ File struct{ Contents, ID string } } }
+		}
+		source := client.Host().Directory(dir)
+		sourceID, err := source.ID(t.Context())
+		require.NoError(t, err)
+		ctrID, err := ctr.ID(t.Context())
+		require.NoError(t, err)
+		err = client.Do(t.Context(), &dagger.Request{
+			Query: `query($source: DirectoryID!, $ctr: ContainerID!, $command: String!, $target: String!) {
+				gantry(source: $source, toolchain: $ctr, cargoCommand: $command) { build(target: $target) { file(path: "tiny") { id } } } }`,
+			Variables: map[string]any{"source": sourceID, "ctr": ctrID, "command": command, "target": target},
+		}, &dagger.Response{Data: &out})
+		if err != nil {
+			return "", err
+		}
+		path := filepath.Join(t.TempDir(), "tiny")
+		_, err = client.LoadFileFromID(dagger.FileID(out.Gantry.Build.File.ID)).Export(t.Context(), path)
+		return path, err
+	}
+	require.NoError(t, client.ModuleSource(".").AsModule().Serve(t.Context()))
+
+	path, err := build(subcommand("shipbuild", `RUSTFLAGS="--cfg shipped" exec cargo build "$@"`), "shipbuild", native)
+	require.NoError(t, err)
+	assert.Equal(t, "tiny 1.0.0\n", run(t, ".", path))
+
+	// A linker that is set up wrong builds for the machine it runs on.
+	_, err = build(subcommand("wrongbuild", `for a do shift; [ "$a" != `+foreign+` ] || a=`+native+`; set -- "$@" "$a"; done; exec cargo build "$@"`), "wrongbuild", foreign)
+	assert.ErrorContains(t, err, `binary "tiny" is for x86_64`)
+
+	_, err = build(subcommand("nobuild", `exec cargo check "$@"`), "nobuild", native)
+	assert.ErrorContains(t, err, `cargo built no binary "tiny" of package "tiny"`)
+
+	_, err = build(client.Container().From("debian:bookworm-slim"), "build", native)
+	assert.ErrorContains(t, err, "the toolchain container has no cargo on its PATH")
+}
+
+// Binaries of another architecture run under emulation.
+func TestForeignBinaryRuns(t *testing.T) {
+	dir := tiny(t, "")
+	out := filepath.Join(t.TempDir(), "bin")
+	got := call(t, "--source="+dir, "build", "--target=aarch64-unknown-linux-musl", "export", "--path="+out)
+	require.NoError(t, got.err)
+	qemu, err := exec.LookPath("qemu-aarch64-static")
+	require.NoError(t, err)
+	assert.Equal(t, "tiny 1.0.0\n", run(t, out, qemu, "./tiny"))
+}
+
+func TestPlanAndMatrix(t *testing.T) {
+	dir := sample(t)
+	got := call(t, "--source="+dir, "plan", "--tag=tally-1.4.0")
+	require.NoError(t, got.err)
+	assert.Contains(t, got.stdout, "previous tag  tally-1.3.1")
+	assert.Contains(t, got.stdout, "ready to release")
+
+	got = call(t, "--source="+dir, "matrix", "--tag=tally-cli-0.3.0")
+	require.NoError(t, got.err)
+	assert.Contains(t, got.stdout, `{"include":[{"target":"x86_64-unknown-linux-gnu"`)
+
+	run(t, dir, "git", "checkout", "-q", "release/1.3")
+	got = call(t, "--source="+dir, "plan", "--tag=tally-1.3.2", "--as-json")
+	require.NoError(t, got.err)
+	assert.Contains(t, got.stdout, `"previousTag": "tally-1.3.1"`)
+	assert.Contains(t, got.stdout, `"latest": false`)
+	assert.Contains(t, got.stdout, "stays at 1.4.0, the highest stable release")
+}
