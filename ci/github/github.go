@@ -188,6 +188,12 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
+// String names the client without what it knows.
+func (c *Client) String() string { return "client of " + c.o.APIURL }
+
+// GoString does, too.
+func (c *Client) GoString() string { return c.String() }
+
 func setDefault[T comparable](v *T, d T) {
 	var zero T
 	if *v == zero {
@@ -232,7 +238,7 @@ func (c *Client) token(ctx context.Context) (string, error) {
 	}
 	t, err := c.o.Token(ctx)
 	if err != nil {
-		return "", fmt.Errorf("get the token: %w", err)
+		return "", &permanent{fmt.Errorf("get the token: %w", err)}
 	}
 	t = strings.TrimSpace(t)
 	if t != "" {

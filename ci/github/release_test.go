@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,24 +100,21 @@ func TestFaultAtNinetyPercent(t *testing.T) {
 	})
 }
 
+// watcher adds up what is sent.
 type watcher struct {
 	NopObserver
+	mu    sync.Mutex
 	moved func(int64)
 	last  map[string]int64
-	lock  chan struct{}
 }
 
-func watch(moved func(int64)) *watcher {
-	w := &watcher{moved: moved, last: map[string]int64{}, lock: make(chan struct{}, 1)}
-	w.lock <- struct{}{}
-	return w
-}
+func watch(moved func(int64)) *watcher { return &watcher{moved: moved, last: map[string]int64{}} }
 
 func (w *watcher) StepProgress(_ context.Context, s Step, sent int64) {
-	<-w.lock
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.moved(sent - w.last[s.Asset])
 	w.last[s.Asset] = sent
-	w.lock <- struct{}{}
 }
 
 // Many assets stay under GitHub's limits and take hardly longer than those

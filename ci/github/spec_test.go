@@ -1,0 +1,124 @@
+package github
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAssetNames(t *testing.T) {
+	for name, good := range map[string]bool{
+		"a": true, "SHA256SUMS": true, "hello-1.2.3-x86_64-unknown-linux-gnu.tar.gz": true, "a+b_c.zip": true, "-x": true,
+		"": false, ".hidden": false, "end.": false, "a b": false, "a~b": false, "a(1)": false, "ü": false, "a..b": false, "a/b": false, "a@b": false, "a:b": false,
+	} {
+		s := &Spec{Owner: "o", Repo: "r", Tag: "v1", Commit: strings.Repeat("a", 40), Assets: []Asset{{Name: name}}}
+		require.Equal(t, good, len(s.Problems()) == 0, "%q: %v", name, s.Problems())
+	}
+}
+
+func TestProblems(t *testing.T) {
+	base := func() *Spec {
+		return &Spec{Owner: "o", Repo: "r", Tag: "v1.0.0", Commit: strings.Repeat("a", 40), VersionOf: versionOf}
+	}
+	for want, edit := range map[string]func(*Spec){
+		"":                      func(*Spec) {},
+		"is not a repository":   func(s *Spec) { s.Owner = "a/b" },
+		"is not a tag":          func(s *Spec) { s.Tag = "a b" },
+		"is not a commit":       func(s *Spec) { s.Commit = "abc" },
+		"is a prerelease":       func(s *Spec) { s.Tag = "v1.0.0-rc.1" },
+		"is not a version":      func(s *Spec) { s.Tag, s.OwnsLatest = "edge", true },
+		"needs a way to read":   func(s *Spec) { s.VersionOf, s.OwnsLatest = nil, true },
+		"less than 2 GiB":       func(s *Spec) { s.Assets = []Asset{{Name: "a", Size: 2 << 30}} },
+		"takes 1000 at most":    func(s *Spec) { s.Assets = many(1001) },
+		"not among the assets":  func(s *Spec) { s.Changelog = "CHANGELOG.md" },
+		"want 1 to 100":         func(s *Spec) { s.Dispatch = &Dispatch{EventType: strings.Repeat("x", 101)} },
+		"11 keys":               func(s *Spec) { s.Dispatch = &Dispatch{EventType: "x", Payload: keys(11)} },
+		"want an object":        func(s *Spec) { s.Dispatch = &Dispatch{EventType: "x", Payload: []int{1}} },
+		"takes less than 64 Ki": func(s *Spec) { s.Dispatch = &Dispatch{EventType: "x", Payload: keys(1, strings.Repeat("x", 70000))} },
+	} {
+		s := base()
+		edit(s)
+		ps := s.Problems()
+		if want == "" {
+			require.Empty(t, ps)
+			continue
+		}
+		require.NotEmpty(t, ps, want)
+		require.Contains(t, fmt.Sprint(ps), want)
+	}
+	slash := base()
+	slash.Tag = "foreign/go/v0.9.0-edge.4"
+	slash.VersionOf = nil
+	require.Empty(t, slash.Problems())
+}
+
+func many(n int) []Asset {
+	out := make([]Asset, n)
+	for i := range out {
+		out[i].Name = fmt.Sprintf("a%d", i)
+	}
+	return out
+}
+
+func keys(n int, v ...string) map[string]string {
+	m := map[string]string{}
+	for i := range n {
+		m[fmt.Sprint(i)] = strings.Join(v, "")
+	}
+	return m
+}
+
+// Notes that are too long end at a line, with the way to the rest.
+func TestNotesAreCut(t *testing.T) {
+	s := &Spec{Owner: "o", Repo: "r", Tag: "a/v1", Changelog: "CHANGELOG.md"}
+	s.Notes = "short\r\n\n"
+	body, cut := s.body("https://github.com/")
+	require.False(t, cut)
+	require.Equal(t, "short", body)
+
+	for _, line := range []string{"- a change in something", "- ändern 🦀 und mehr", strings.Repeat("x", 130000)} {
+		s.Notes = strings.Repeat(line+"\n", 1+200000/len(line))
+		body, cut = s.body("https://github.com/")
+		require.True(t, cut)
+		require.LessOrEqual(t, units(body), MaxBody)
+		require.Greater(t, units(body), MaxBody-300)
+		require.True(t, strings.HasSuffix(body, "[the full changelog](https://github.com/o/r/releases/download/a/v1/CHANGELOG.md)\n"), body[len(body)-200:])
+		if len(line) < 1000 {
+			require.Contains(t, body, line+"\n\n… ", "cut at a line")
+		}
+	}
+}
+
+// The pacer admits as much as the limits allow, and nothing more.
+func TestPacer(t *testing.T) {
+	clock := &skipping{now: time.Unix(0, 0)}
+	p := newPacer(Pace{ContentPerMinute: 3, ContentPerHour: 5, PointsPerMinute: 100}, clock)
+	at := func(k kind) time.Duration {
+		end, err := p.acquire(t.Context(), k, func(string, time.Duration) error { return nil })
+		require.NoError(t, err)
+		end()
+		return clock.Now().Sub(time.Unix(0, 0))
+	}
+	var got []time.Duration
+	for range 6 {
+		got = append(got, at(content))
+	}
+	require.Equal(t, []time.Duration{0, 0, 0, time.Minute, time.Minute, time.Hour}, got)
+	require.Equal(t, time.Hour, at(read))
+	p.hold(time.Minute, "a limit")
+	require.Equal(t, time.Hour+time.Minute, at(read))
+
+	// Points: 100 reads, or 20 writes.
+	p = newPacer(Pace{PointsPerMinute: 100, ContentPerMinute: -1, ContentPerHour: -1, Between: time.Second}, clock)
+	start := at(read)
+	for range 99 {
+		at(read)
+	}
+	require.Equal(t, start, clock.Now().Sub(time.Unix(0, 0)))
+	require.Equal(t, start+time.Minute, at(read))
+	first := at(content)
+	require.Equal(t, first+time.Second, at(content))
+}
