@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/stretchr/testify/require"
@@ -148,23 +146,4 @@ func texts(t testing.TB, rep *Report, err error) []string {
 		out = append(out, rep.Text(), string(j))
 	}
 	return out
-}
-
-// skipping is a clock that does not wait: sleeping moves it on.
-type skipping struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *skipping) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *skipping) Sleep(ctx context.Context, d time.Duration) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-	return ctx.Err()
 }

@@ -26,8 +26,8 @@ const (
 	Publish       Action = "publish"
 	Promote       Action = "promote"
 	SendEvent     Action = "dispatch"
-	// DeleteDraft is never planned: it removes a draft that this run made
-	// while another run made one too.
+	// DeleteDraft removes an empty draft that a run made while there was
+	// another one.
 	DeleteDraft Action = "delete-draft"
 )
 
@@ -199,6 +199,7 @@ type remote struct {
 	published *Release   // of the tag, with its assets
 	drafts    []*Release // of the tag, lowest id first
 	draft     *Release   // the draft to go on with, with its assets
+	spare     []*Release // drafts as a run makes them, empty, besides that one
 	all       []*Release
 	latest    *Release
 }
@@ -291,8 +292,35 @@ func (w *work) look(ctx context.Context) (*remote, error) {
 	case len(r.drafts) == 1 || len(r.drafts) > 1 && w.made[r.drafts[0].ID]:
 		r.draft = r.drafts[0]
 		r.draft.Assets, err = w.assets(ctx, r.draft.ID)
+	default:
+		err = w.choose(ctx, r)
 	}
 	return r, err
+}
+
+// choose picks the draft to go on with out of several, if the others are
+// exactly what a run leaves that ended right after it created them.
+func (w *work) choose(ctx context.Context, r *remote) error {
+	body, _ := w.spec.body(w.c.o.WebURL)
+	var kept, spare []*Release
+	for _, d := range r.drafts {
+		var err error
+		if d.Assets, err = w.assets(ctx, d.ID); err != nil {
+			return err
+		}
+		if len(d.Assets) == 0 && d.Title == w.spec.Title && normalize(d.Notes) == body && d.Commitish == w.spec.Commit {
+			spare = append(spare, d)
+		} else {
+			kept = append(kept, d)
+		}
+	}
+	if len(kept) == 0 && len(spare) > 0 {
+		kept, spare = spare[:1], spare[1:]
+	}
+	if len(kept) == 1 {
+		r.draft, r.spare = kept[0], spare
+	}
+	return nil
 }
 
 func draftsOf(all []*Release, tag string, without map[int64]bool) []*Release {
@@ -341,6 +369,9 @@ func (w *work) compare(ctx context.Context, p *Plan) error {
 	case r.draft != nil:
 		p.State = StateDraft
 		d := r.draft
+		for _, x := range r.spare {
+			p.Steps = append(p.Steps, Step{Action: DeleteDraft, Release: x.ID, Why: "empty, one of several"})
+		}
 		p.Steps = append(p.Steps, Step{Action: AdoptDraft, Release: d.ID, id: d.ID})
 		if missing(d.Title, spec.Title) || missing(normalize(d.Notes), body) {
 			p.Steps = append(p.Steps, Step{Action: SetNotes})

@@ -105,6 +105,10 @@ func (w *work) apply(ctx context.Context, p *Plan, rep *Report) error {
 			if err != nil {
 				return err
 			}
+		case DeleteDraft:
+			if err := w.deleteDraft(ctx, rep, s); err != nil {
+				return err
+			}
 		case AdoptDraft, Keep:
 			rep.did(s)
 		case SetNotes:
@@ -324,7 +328,7 @@ func (w *work) createDraft(ctx context.Context, rep *Report) (*Release, error) {
 			if drafts[0].ID == rel.ID {
 				return rel, nil
 			}
-			if err := w.deleteDraft(ctx, rep, rel.ID); err != nil {
+			if err := w.deleteDraft(ctx, rep, inVain(rel.ID)); err != nil {
 				return nil, err
 			}
 			rel = drafts[0]
@@ -353,23 +357,39 @@ func (w *work) refresh(ctx context.Context, rel *Release) error {
 	return nil
 }
 
-func (w *work) deleteDraft(ctx context.Context, rep *Report, id int64) error {
-	s := Step{Action: DeleteDraft, Release: id, Why: "made in vain by this run"}
+func inVain(id int64) Step {
+	return Step{Action: DeleteDraft, Release: id, Why: "made in vain by this run"}
+}
+
+// deleteDraft deletes a draft that this run made, or one that is empty.
+func (w *work) deleteDraft(ctx context.Context, rep *Report, s Step) error {
+	id := s.Release
 	return w.step(ctx, rep, s, func(ctx context.Context) error {
-		err := w.call(ctx, op{name: "delete this run's own draft", kind: remove}, func(ctx context.Context) error {
-			// Look first, each time: it must still be a draft.
-			g, _, err := w.releases().GetRelease(ctx, w.owner, w.name, id)
-			if err != nil {
+		var now *gh.RepositoryRelease
+		look := func(ctx context.Context) (bool, error) {
+			err := w.call(ctx, op{name: "read a draft before it is deleted"}, func(ctx context.Context) (err error) {
+				now, _, err = w.releases().GetRelease(ctx, w.owner, w.name, id)
 				return err
+			})
+			switch {
+			case errors.Is(err, ErrNotFound):
+				return true, nil
+			case err != nil:
+				return false, err
+			case !now.GetDraft() || len(now.Assets) > 0 && !w.made[id]:
+				return false, fmt.Errorf("%w: draft %d is in use", errConflict, id)
 			}
-			if !g.GetDraft() {
-				return fmt.Errorf("%w: draft %d was published", errConflict, id)
+			return false, nil
+		}
+		gone, err := look(ctx)
+		if err == nil && !gone {
+			err = w.call(ctx, op{name: "delete a draft", kind: remove, settle: look}, func(ctx context.Context) error {
+				_, err := w.releases().DeleteRelease(ctx, w.owner, w.name, id)
+				return err
+			})
+			if statusOf(err) == 404 {
+				err = nil
 			}
-			_, err = w.releases().DeleteRelease(ctx, w.owner, w.name, id)
-			return err
-		})
-		if statusOf(err) == 404 {
-			err = nil
 		}
 		if err == nil {
 			w.deleted[id] = true
@@ -385,7 +405,7 @@ func (w *work) dropOwnDrafts(ctx context.Context, rep *Report) error {
 		if rep.Release != nil && rep.Release.ID == id {
 			continue
 		}
-		if err := w.deleteDraft(ctx, rep, id); err != nil {
+		if err := w.deleteDraft(ctx, rep, inVain(id)); err != nil {
 			return err
 		}
 	}
@@ -479,7 +499,7 @@ func (w *work) publish(ctx context.Context, rep *Report, rel *Release, s Step) (
 		}
 	}
 	if ds := draftsOf(all, spec.Tag, w.deleted); len(ds) > 0 && ds[0].ID < rel.ID && w.made[rel.ID] {
-		if err := w.deleteDraft(ctx, rep, rel.ID); err != nil {
+		if err := w.deleteDraft(ctx, rep, inVain(rel.ID)); err != nil {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%w: another run's draft %d goes first", errConflict, ds[0].ID)

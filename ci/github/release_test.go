@@ -162,7 +162,7 @@ func TestLatestIsTheHighestStable(t *testing.T) {
 	releases, histories := 0, 0
 	rapid.Check(t, func(r *rapid.T) {
 		histories++
-		clock := &skipping{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+		clock := fakehub.NewClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 		w := newWorld(r, fakehub.Config{Now: clock.Now})
 		here := func(o *Options) { o.Clock = clock }
 		defer w.hub.Close()
@@ -289,6 +289,22 @@ var states = []state{
 		}},
 	{name: "two drafts", bad: "has 2 drafts",
 		setup: func(w *world, s *Spec) { w.repo.Seed(seeded(s, true, nil)); w.repo.Seed(seeded(s, true, nil)) }},
+	{name: "two drafts, one of them just created", plan: "adopt draft, upload 1 of 3, publish, delete draft",
+		setup: func(w *world, s *Spec) {
+			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files = nil }))
+			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files = x.Files[:2] }))
+		}},
+	{name: "three drafts, all just created", plan: "adopt draft, upload 3 of 3, publish, delete draft",
+		setup: func(w *world, s *Spec) {
+			for range 3 {
+				w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files = nil }))
+			}
+		}},
+	{name: "two drafts, one edited", bad: "has 2 drafts",
+		setup: func(w *world, s *Spec) {
+			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files, x.Body = nil, "By hand." }))
+			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files = x.Files[:2] }))
+		}},
 	{name: "published, equal", plan: "nothing to do",
 		setup: func(w *world, s *Spec) { w.repo.Seed(seeded(s, false, nil)) }},
 	{name: "published, equal, with an event", plan: "dispatch",
@@ -359,8 +375,6 @@ func wrote(c fakehub.Call) string {
 		return "create draft"
 	case "upload asset":
 		return "upload"
-	case "delete asset":
-		return "delete asset"
 	case "update release":
 		return "update"
 	}
@@ -376,6 +390,8 @@ func asWrites(p *Plan) []string {
 			out = append(out, "create draft")
 		case SetNotes, Publish, Promote:
 			out = append(out, "update")
+		case DeleteDraft:
+			out = append(out, "delete release")
 		case DeleteStarter:
 			out = append(out, "delete asset")
 		case Replace:

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/github/fakehub"
 )
 
 func TestAssetNames(t *testing.T) {
@@ -94,7 +96,7 @@ func TestNotesAreCut(t *testing.T) {
 
 // The pacer admits as much as the limits allow, and nothing more.
 func TestPacer(t *testing.T) {
-	clock := &skipping{now: time.Unix(0, 0)}
+	clock := fakehub.NewClock(time.Unix(0, 0))
 	p := newPacer(Pace{ContentPerMinute: 3, ContentPerHour: 5, PointsPerMinute: 100}, clock)
 	at := func(k kind) time.Duration {
 		end, err := p.acquire(t.Context(), k, func(string, time.Duration) error { return nil })

@@ -86,6 +86,9 @@ var routes = []route{
 	{"POST", "api", regexp.MustCompile(`^/graphql$`), "graphql", false, (*Server).graphql},
 	{"GET", "web", regexp.MustCompile(`^/(?P<owner>[^/]+)/(?P<repo>[^/]+)/releases/download/(?P<name>.+)$`), "download", false, (*Server).download},
 	{"GET", "web", regexp.MustCompile(`^/(?P<owner>[^/]+)/(?P<repo>[^/]+)/releases/latest/download/(?P<name>[^/]+)$`), "download latest", false, (*Server).downloadLatest},
+	{"GET", "web", regexp.MustCompile(`^/_state$`), "dump the state", false, (*Server).stateText},
+	{"GET", "web", regexp.MustCompile(`^/_calls$`), "list the calls", false, (*Server).callsText},
+	{"GET", "web", regexp.MustCompile(`^/_events$`), "list the events", false, (*Server).eventsText},
 	{"GET", "web", regexp.MustCompile(`^/_objects/(?P<id>\d+)/`), "get object", false, (*Server).object},
 }
 
@@ -1152,4 +1155,31 @@ func (s *Server) dispatch(w http.ResponseWriter, q *request) {
 	q.repo.dispatches = append(q.repo.dispatches, Dispatch{EventType: in.EventType, Payload: in.Payload})
 	s.event("dispatch", nil, "")
 	w.WriteHeader(204)
+}
+
+// Looking inside, for those who run the stand-in as a program.
+
+func plainText(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/plain; charset=utf-8") }
+
+func (s *Server) stateText(w http.ResponseWriter, _ *request) {
+	plainText(w)
+	_, _ = io.WriteString(w, s.dump())
+}
+
+func (s *Server) callsText(w http.ResponseWriter, _ *request) {
+	plainText(w)
+	for _, c := range s.calls {
+		fmt.Fprintf(w, "%s: %d, %d bytes", c, c.Status, c.Sent)
+		if c.Fault != "" {
+			fmt.Fprintf(w, ", fault: %s", c.Fault)
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func (s *Server) eventsText(w http.ResponseWriter, _ *request) {
+	plainText(w)
+	for _, e := range s.events {
+		fmt.Fprintf(w, "%s %s %s (%d assets, draft: %t)\n", e.Kind, e.Tag, e.Asset, len(e.Assets), e.Draft)
+	}
 }

@@ -440,6 +440,10 @@ func (s *Server) Forget() {
 func (s *Server) Dump() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.dump()
+}
+
+func (s *Server) dump() string {
 	var b bytes.Buffer
 	for _, key := range sortedKeys(s.repos) {
 		r := s.repos[key]

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Local serves a stand-in to the same process, over connections that are made
@@ -27,7 +28,6 @@ type Local struct {
 
 	mu         sync.Mutex
 	transports []*http.Transport
-	dead       atomic.Bool
 }
 
 // Start serves a stand-in in memory.
@@ -40,6 +40,35 @@ func Start(s *Server) *Local {
 	l.http = HTTPServer(s)
 	go func() { _ = l.http.Serve(l.l) }()
 	return l
+}
+
+// Clock is a clock on which waiting takes no time: sleeping moves it on. With
+// it as the clock of a stand-in and of a client, a rehearsal of an hour of
+// limits takes a moment.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock returns a clock that shows a time.
+func NewClock(now time.Time) *Clock { return &Clock{now: now} }
+
+// Now is the time that the clock shows.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Sleep moves the clock on.
+func (c *Clock) Sleep(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+	return nil
 }
 
 // HTTPServer is an HTTP server for a stand-in that speaks HTTP/1.1 and

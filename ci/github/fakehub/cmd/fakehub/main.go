@@ -7,7 +7,8 @@
 //	gh release view v1.0.0 -R github.localhost/demo/hello
 //
 // A client of the API uses http://127.0.0.1:8080/api/v3/ and, for uploads,
-// http://127.0.0.1:8080/api/uploads/. The state is lost when it ends.
+// http://127.0.0.1:8080/api/uploads/. What is in it is shown, as text, at
+// /_state, /_calls and /_events. The state is lost when it ends.
 package main
 
 import (
@@ -20,6 +21,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -42,7 +44,8 @@ func run() error {
 	immutable := flag.Bool("immutable", false, "make published releases immutable")
 	verbose := flag.Bool("verbose", false, "print every call")
 	token := flag.String("token", "", "the only token that may write; by default, any")
-	var repos, commits, tags list
+	var repos, commits, tags, faults list
+	flag.Var(&faults, "fault", `a fault for the n-th call, as "502 with starter@8"; may be repeated`)
 	flag.Var(&repos, "repo", "a repository to make, as owner/name; may be repeated")
 	flag.Var(&commits, "commit", "a commit of the last repository, as sha or sha@unix-time; may be repeated")
 	flag.Var(&tags, "tag", "a tag of the last repository, as name=sha; may be repeated")
@@ -89,6 +92,15 @@ func run() error {
 			return fmt.Errorf("read -tag %q: want name=sha", t)
 		}
 		last.Tag(name, sha)
+	}
+
+	for _, f := range faults {
+		kind, at, _ := strings.Cut(f, "@")
+		n, err := strconv.Atoi(at)
+		if err != nil || n < 1 {
+			return fmt.Errorf("read -fault %q: want kind@n", f)
+		}
+		hub.Arm(fakehub.Fault{Kind: fakehub.FaultKind(kind), N: n})
 	}
 
 	l, err := net.Listen("tcp", *listen)
