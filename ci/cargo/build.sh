@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds one target. The arguments are those of cargo, the subcommand first.
+# Builds one or more targets. The arguments are those of cargo, the subcommand
+# first. GANTRY_RUN lists those of the targets whose binaries run here.
 #
 # /gantry-input  the source, read only
 # /gantry        a cache volume: src, a copy of the source, and target
@@ -57,7 +58,7 @@ while IFS= read -r l; do
 done <"$tmp/links"
 
 cd "$src"
-export CARGO_TARGET_DIR=/gantry/target CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
+export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
 # The wrapper maps paths for rustc; C compilers get theirs through the cc crate.
 export RUSTC_WRAPPER=/gantry-bin/rustc-wrapper.sh
 export CFLAGS="-ffile-prefix-map=/gantry/src=. ${CFLAGS-}" CXXFLAGS="-ffile-prefix-map=/gantry/src=. ${CXXFLAGS-}"
@@ -80,7 +81,11 @@ sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$out/messages" | LC_ALL=C sort -u 
 while IFS= read -r exe; do
 	mkdir -p "$out/exe$(dirname "$exe")" "$out/run$(dirname "$exe")"
 	cp "$exe" "$out/exe$exe"
-	if [ "${GANTRY_RUN-}" = true ]; then
+	runs=
+	for triple in ${GANTRY_RUN-}; do
+		case $exe in "$CARGO_TARGET_DIR/$triple/"*) runs=true ;; esac
+	done
+	if [ "$runs" ]; then
 		# That it starts is what counts: with no such option it may fail, and a
 		# server may go on for ever.
 		status=0

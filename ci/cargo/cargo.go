@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -41,9 +42,6 @@ type Toolchain struct {
 	Custom *dagger.Container
 	// Channel is a release of Rust, "1.96".
 	Channel string
-	// Command is the Cargo subcommand that builds; empty leaves it to the
-	// configuration.
-	Command string
 }
 
 // Image is the reference of the official image, without digest.
@@ -89,6 +87,8 @@ func (t Toolchain) Digest(ctx context.Context) (string, error) {
 type Facts struct {
 	Metadata []byte
 	Files    []string
+	// System identifies what the toolchain's container runs programs with.
+	System string
 }
 
 // Inspect asks Cargo for the packages of a workspace, and lists its files.
@@ -106,6 +106,10 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory) (*Fact
 	if err != nil {
 		return nil, err
 	}
+	system, err := out.File("system").Contents(ctx)
+	if err != nil {
+		return nil, err
+	}
 	files := strings.Split(strings.TrimSuffix(list, "\n"), "\n")
 	sort.Strings(files)
 	for _, f := range files {
@@ -113,7 +117,7 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory) (*Fact
 			return nil, fmt.Errorf("file name %q has a backslash, which no archive can carry: rename it", f)
 		}
 	}
-	return &Facts{Metadata: []byte(metadata), Files: files}, nil
+	return &Facts{Metadata: []byte(metadata), Files: files, System: strings.TrimSpace(system)}, nil
 }
 
 // Git reads the facts of the repository; container is what has git in it.
@@ -188,24 +192,32 @@ func cargoHome(ctx context.Context, ctr *dagger.Container) (string, error) {
 	return "/root/.cargo", nil
 }
 
-// For is the container that builds one target, with whatever the target and
-// its configuration need installed.
-func (t Toolchain) For(ctx context.Context, b plan.Build) (*dagger.Container, error) {
+// For is the container that builds some targets, with whatever they and their
+// configuration need installed.
+func (t Toolchain) For(ctx context.Context, builds []plan.Build) (*dagger.Container, error) {
+	ctr := t.Base()
+	platform, err := ctr.Platform(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find the toolchain image %q: %w; pass --toolchain with a container that has Rust", t.Name(), err)
+	}
+	for _, b := range builds {
+		if ctr, err = t.prepare(ctx, ctr, platform, b); err != nil {
+			return nil, err
+		}
+	}
+	return ctr, nil
+}
+
+func (t Toolchain) prepare(ctx context.Context, ctr *dagger.Container, platform dagger.Platform, b plan.Build) (*dagger.Container, error) {
 	tgt := b.Target
 	if tgt.External != "" && t.Custom == nil {
 		return nil, fmt.Errorf("target %q needs %s", tgt.Triple, tgt.External)
 	}
-	base := t.Base()
-	platform, err := base.Platform(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("find the toolchain image %q: %w; pass --toolchain with a container that has Rust", t.Name(), err)
-	}
 	need := tgt.Tools(tgt.Native(string(platform)))
-	if t.command(b) != plan.DefaultCargoCommand || tgt.External != "" {
+	if b.Command != plan.DefaultCargoCommand || tgt.External != "" {
 		// The subcommand or the caller's container brings its own linker.
 		need = target.Tools{}
 	}
-	ctr := base
 	for _, e := range need.Env(tgt) {
 		if t.Custom != nil {
 			if set, err := ctr.EnvVariable(ctx, e.Name); err != nil {
@@ -227,13 +239,6 @@ func (t Toolchain) For(ctx context.Context, b plan.Build) (*dagger.Container, er
 		WithExec([]string{binDir + "/prepare.sh"}), nil
 }
 
-func (t Toolchain) command(b plan.Build) string {
-	if t.Command != "" {
-		return t.Command
-	}
-	return b.Command
-}
-
 // debianPackages adds the target's architecture to names without one.
 func debianPackages(names []string, debian string) []string {
 	var out []string
@@ -250,12 +255,12 @@ func debianPackages(names []string, debian string) []string {
 type Options struct {
 	// Epoch is SOURCE_DATE_EPOCH: the commit time in seconds.
 	Epoch int64
-	// Cache names the cache of compiled dependencies; builds of one name,
-	// target and toolchain share it.
+	// Cache names the cache volume of what was compiled. It must tell apart
+	// whatever may not share programs that Cargo runs while it builds.
 	Cache string
 }
 
-// Output of a build.
+// Output of one target of a build.
 type Output struct {
 	// Files of the binaries, in the order of the build's Bins.
 	Files []*dagger.File
@@ -263,56 +268,76 @@ type Output struct {
 	Run []string
 }
 
-// Build compiles one target and returns its binaries.
-func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, b plan.Build, opts Options) (*Output, error) {
-	ctr, err := t.For(ctx, b)
+// Build compiles targets that differ in nothing else ([plan.Group]), with one
+// call of Cargo, and returns the output of each.
+func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []plan.Build, opts Options) ([]Output, error) {
+	first, doing := group[0], "build "+triples(group)
+	ctr, err := t.For(ctx, group)
 	if err != nil {
 		return nil, err
 	}
 	platform, err := ctr.Platform(ctx)
 	if err != nil {
-		return nil, Explain(fmt.Sprintf("prepare target %q", b.Target.Triple), err)
+		return nil, Explain(doing, err)
 	}
 	if ctr, err = t.withRegistry(ctx, ctr); err != nil {
 		return nil, err
 	}
-	if !b.GitDir {
+	if !first.GitDir {
 		source = source.WithoutDirectory(".git")
 	}
-	for _, name := range sortedKeys(b.Config.Env) {
-		ctr = ctr.WithEnvVariable(name, b.Config.Env[name])
+	for _, name := range sortedKeys(first.Config.Env) {
+		ctr = ctr.WithEnvVariable(name, first.Config.Env[name])
 	}
-	volume := strings.Join([]string{"gantry", opts.Cache, b.Target.Triple, t.Name()}, "-")
+	args := append([]string{binDir + "/build.sh", first.Command}, first.Args()...)
+	var native []string
+	for _, b := range group {
+		args = append(args, "--target", b.Target.Triple)
+		if b.Target.Native(string(platform)) {
+			native = append(native, b.Target.Triple)
+		}
+	}
 	out := ctr.
-		WithMountedCache("/gantry", t.Client.CacheVolume(volume),
+		WithMountedCache("/gantry", t.Client.CacheVolume("gantry-"+opts.Cache),
 			dagger.ContainerWithMountedCacheOpts{Sharing: dagger.CacheSharingModeLocked}).
 		WithMountedDirectory(input, source).
 		WithWorkdir("/gantry").
+		WithEnvVariable("CARGO_TARGET_DIR", plan.TargetDir).
 		WithEnvVariable("SOURCE_DATE_EPOCH", strconv.FormatInt(opts.Epoch, 10)).
-		WithEnvVariable("GANTRY_PRE_BUILD", b.Config.PreBuild).
-		WithEnvVariable("GANTRY_RUN", strconv.FormatBool(b.Target.Native(string(platform)))).
-		WithExec(append([]string{binDir + "/build.sh", t.command(b)}, b.Args()...)).
+		WithEnvVariable("GANTRY_PRE_BUILD", first.Config.PreBuild).
+		WithEnvVariable("GANTRY_RUN", strings.Join(native, " ")).
+		WithExec(args).
 		Directory(output)
 	messages, err := out.File("messages").Contents(ctx)
 	if err != nil {
-		return nil, Explain(fmt.Sprintf("build target %q", b.Target.Triple), err)
+		return nil, Explain(doing, err)
 	}
-	executables, err := b.Executables(messages)
-	if err != nil {
-		return nil, err
-	}
-	result := &Output{}
-	for _, exe := range executables {
-		result.Files = append(result.Files, out.File("exe"+exe))
-		if b.Target.Native(string(platform)) {
-			run, err := out.File("run" + exe).Contents(ctx)
-			if err != nil {
-				return nil, err
+	results := make([]Output, len(group))
+	for i, b := range group {
+		executables, err := b.Executables(messages, len(group) > 1)
+		if err != nil {
+			return nil, err
+		}
+		for _, exe := range executables {
+			results[i].Files = append(results[i].Files, out.File("exe"+exe))
+			if slices.Contains(native, b.Target.Triple) {
+				run, err := out.File("run" + exe).Contents(ctx)
+				if err != nil {
+					return nil, err
+				}
+				results[i].Run = append(results[i].Run, run)
 			}
-			result.Run = append(result.Run, run)
 		}
 	}
-	return result, nil
+	return results, nil
+}
+
+func triples(group []plan.Build) string {
+	var names []string
+	for _, b := range group {
+		names = append(names, b.Target.Triple)
+	}
+	return strings.Join(names, ", ")
 }
 
 func sortedKeys(m map[string]string) []string {

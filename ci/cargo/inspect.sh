@@ -12,4 +12,7 @@ command -v cargo >/dev/null || fail "the toolchain container has no cargo on its
 
 mkdir -p "$1"
 find . -path ./.git -prune -o \( -type f -o -type l \) -print | sed 's#^\./##' >"$1/files"
+# Programs that Cargo runs while it builds are linked for this very system, so
+# another one must not find them in its cache.
+{ rustc -vV; cat /etc/os-release 2>/dev/null || true; ldd --version 2>&1 || true; } | sha256sum | cut -c 1-12 >"$1/system"
 cargo metadata --no-deps --format-version 1 >"$1/metadata.json"

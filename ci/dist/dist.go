@@ -21,7 +21,6 @@ import (
 	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/plan"
-	"dagger/gantry/ci/target"
 )
 
 // Built are the binaries of one target.
@@ -45,7 +44,7 @@ type Input struct {
 
 // Inspect checks the binaries of a target: format, architecture, linkage and
 // glibc floor. All that is wrong is in the error.
-func Inspect(b Built, maxGlibc string) ([]binary.Facts, error) {
+func Inspect(b Built) ([]binary.Facts, error) {
 	var all []binary.Facts
 	var errs []error
 	for i, file := range b.Files {
@@ -55,15 +54,16 @@ func Inspect(b Built, maxGlibc string) ([]binary.Facts, error) {
 			continue
 		}
 		all = append(all, facts)
-		for _, problem := range binary.Check(facts, want(b.Build.Target, b.Build.Bins[i].Name, maxGlibc)) {
+		for _, problem := range binary.Check(facts, want(b.Build, b.Build.Bins[i].Name)) {
 			errs = append(errs, problem)
 		}
 	}
 	return all, errors.Join(errs...)
 }
 
-func want(t target.Target, name, maxGlibc string) binary.Want {
-	return binary.Want{Binary: name, Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: maxGlibc}
+func want(b plan.Build, name string) binary.Want {
+	t := b.Target
+	return binary.Want{Binary: name, Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}
 }
 
 func inspect(file string) (binary.Facts, error) {
@@ -102,8 +102,12 @@ func Assemble(dir string, in Input) (*manifest.Manifest, error) {
 	}
 	asset.Kind = manifest.KindChangelog
 	m.Assets = append(m.Assets, asset)
-	for i, built := range in.Built {
-		asset, err := pack(dir, in, p.Targets[i].Archive, built, mtime)
+	for _, built := range in.Built {
+		name, err := p.Archive(built.Build.Target.Triple)
+		if err != nil {
+			return nil, err
+		}
+		asset, err := pack(dir, in, name, built, mtime)
 		if err != nil {
 			return nil, err
 		}
@@ -140,7 +144,7 @@ func Seal(dir string, m *manifest.Manifest) error {
 
 // pack writes the archive of one target.
 func pack(dir string, in Input, name string, built Built, mtime time.Time) (manifest.Asset, error) {
-	facts, err := Inspect(built, in.Plan.MaxGlibc())
+	facts, err := Inspect(built)
 	if err != nil {
 		return manifest.Asset{}, err
 	}

@@ -163,7 +163,9 @@ func TestCustomToolchain(t *testing.T) {
 	dir := tiny(t, "")
 	build := func(ctr *dagger.Container, command, target string) (string, error) {
 		var out struct {
-			Gantry struct{ Build struct{ File struct{ Contents, ID string } } }
+			Gantry struct {
+				Build struct{ File struct{ Contents, ID string } }
+			}
 		}
 		source := client.Host().Directory(dir)
 		sourceID, err := source.ID(t.Context())

@@ -9,11 +9,16 @@ import (
 	"strings"
 )
 
+// TargetDir is Cargo's target directory in a build.
+const TargetDir = "/gantry/target"
+
 // Executables finds the paths of the build's binaries, in the order of its
 // Bins, in Cargo's messages (see
 // https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages).
-// A binary counts only as that of the package that was asked for.
-func (b Build) Executables(messages string) ([]string, error) {
+// A binary counts only as that of the package that was asked for. Where the
+// call of Cargo was for several targets, it also has to be in the target's own
+// part of the target directory ("Build cache", The Cargo Book).
+func (b Build) Executables(messages string, several bool) ([]string, error) {
 	type key struct{ id, name string }
 	found := map[key]string{}
 	lines := bufio.NewScanner(strings.NewReader(messages))
@@ -30,6 +35,9 @@ func (b Build) Executables(messages string) ([]string, error) {
 		}
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
 			return nil, fmt.Errorf("read cargo's messages: %w", err)
+		}
+		if several && !strings.HasPrefix(m.Executable, TargetDir+"/"+b.Target.Triple+"/") {
+			continue
 		}
 		if m.Reason == "compiler-artifact" && m.Executable != "" && slices.Contains(m.Target.Kind, "bin") {
 			found[key{m.PackageID, m.Target.Name}] = m.Executable

@@ -184,8 +184,15 @@ func (p *Plan) Builds() ([]Build, error) {
 	return builds, nil
 }
 
-// MaxGlibc is the highest glibc version allowed, or empty.
-func (p *Plan) MaxGlibc() string { return p.component.Config.MaxGlibc }
+// Archive is the name of a target's archive.
+func (p *Plan) Archive(triple string) (string, error) {
+	for _, t := range p.Targets {
+		if t.Target == triple {
+			return t.Archive, nil
+		}
+	}
+	return "", fmt.Errorf("target %q is not in the plan of %q", triple, p.Tag)
+}
 
 // ChangelogConfig is the configured path of a git-cliff configuration.
 func (p *Plan) ChangelogConfig() string { return p.component.Config.Changelog.Config }

@@ -262,7 +262,7 @@ func TestBuildSettings(t *testing.T) {
 	b, err := c.Build("x86_64-unknown-linux-gnu")
 	require.NoError(t, err)
 	assert.Equal(t, []string{
-		"--locked", "--profile", "dist", "--target", "x86_64-unknown-linux-gnu", "--package", "app-cli",
+		"--locked", "--profile", "dist", "--package", "app-cli",
 		"--bin", "app", "--bin", "appctl", "--features", "extra",
 	}, b.Args())
 	b, err = c.Build("aarch64-unknown-linux-musl")
@@ -271,6 +271,24 @@ func TestBuildSettings(t *testing.T) {
 	assert.Equal(t, []string{"libssl-dev"}, b.Config.Packages)
 	assert.Contains(t, b.Args(), "--no-default-features")
 	assert.NotContains(t, b.Args(), "--features")
+}
+
+func TestGroup(t *testing.T) {
+	p := mustLoad(t, table{
+		"targets": []string{"x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"},
+		"target":  table{"aarch64-unknown-linux-gnu": table{"env": table{"A": "1"}}, "x86_64-unknown-linux-musl": table{"packages": []string{"libssl-dev"}}},
+	}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	builds, err := planOf(t, p, "v1.0.0", clean()).Builds()
+	require.NoError(t, err)
+	var got [][]string
+	for _, g := range Group(builds) {
+		var triples []string
+		for _, b := range g {
+			triples = append(triples, b.Target.Triple)
+		}
+		got = append(got, triples)
+	}
+	assert.Equal(t, [][]string{{"x86_64-unknown-linux-gnu", "aarch64-unknown-linux-musl"}, {"aarch64-unknown-linux-gnu"}, {"x86_64-unknown-linux-musl"}}, got)
 }
 
 func TestRequiredFeatures(t *testing.T) {
@@ -290,12 +308,16 @@ func TestExecutables(t *testing.T) {
 	}
 	b := Build{Bins: []Bin{{Name: "app", Package: "app-cli", ID: "cli-id"}}}
 	b.Target.Triple = "x86_64-unknown-linux-gnu"
-	paths, err := b.Executables(message("other-id", "bin", "app", "/target/wrong/app") + message("cli-id", "test", "app", "/target/app-test") + message("cli-id", "bin", "app", "/target/dist/app"))
+	paths, err := b.Executables(message("other-id", "bin", "app", "/target/wrong/app")+message("cli-id", "test", "app", "/target/app-test")+message("cli-id", "bin", "app", "/target/dist/app"), false)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"/target/dist/app"}, paths)
-	_, err = b.Executables(message("other-id", "bin", "app", "/target/wrong/app"))
+	_, err = b.Executables(message("other-id", "bin", "app", "/target/wrong/app"), false)
 	assert.ErrorContains(t, err, `cargo built no binary "app" of package "app-cli"; the binaries it named are: "app" of other-id`)
-	_, err = b.Executables("")
+	both := message("cli-id", "bin", "app", TargetDir+"/x86_64-unknown-linux-gnu/dist/app") + message("cli-id", "bin", "app", TargetDir+"/x86_64-unknown-linux-musl/dist/app")
+	paths, err = b.Executables(both, true)
+	require.NoError(t, err)
+	assert.Equal(t, []string{TargetDir + "/x86_64-unknown-linux-gnu/dist/app"}, paths)
+	_, err = b.Executables("", false)
 	assert.ErrorContains(t, err, "none")
 }
 

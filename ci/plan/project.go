@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"reflect"
 	"slices"
 	"sort"
 	"strings"
@@ -249,16 +250,21 @@ func (c *Component) Bins(triple string) ([]Bin, error) {
 
 // Build is what `cargo build` is to do for one target of one component.
 type Build struct {
-	Target  target.Target
-	Bins    []Bin
-	Config  BuildConfig
-	Command string // the Cargo subcommand
-	GitDir  bool
+	Target target.Target
+	Bins   []Bin
+	Config BuildConfig
+	// Command is the Cargo subcommand.
+	Command string
+	// GitDir says that the build sees .git.
+	GitDir bool
+	// MaxGlibc is the highest glibc version allowed, or empty.
+	MaxGlibc string
 }
 
-// Args of Cargo after the subcommand, less those that every build has.
+// Args of Cargo after the subcommand, less the targets and those that every
+// build has.
 func (b Build) Args() []string {
-	args := []string{"--locked", "--profile", b.Config.Profile, "--target", b.Target.Triple}
+	args := []string{"--locked", "--profile", b.Config.Profile}
 	var packages []string
 	for _, bin := range b.Bins {
 		if !slices.Contains(packages, bin.Package) {
@@ -284,6 +290,30 @@ func (b Build) Args() []string {
 	return args
 }
 
+// Group collects the builds that one call of Cargo can make: those that differ
+// in their target alone. Proc macros, build scripts and what they depend on
+// are then compiled once, and no core idles while one target is being linked.
+// Builds with Debian packages of their own stay alone, since the packages of
+// two architectures may exclude each other.
+func Group(builds []Build) [][]Build {
+	var groups [][]Build
+	for _, b := range builds {
+		i := slices.IndexFunc(groups, func(g []Build) bool { return g[0].together(b) })
+		if i < 0 {
+			groups = append(groups, nil)
+			i = len(groups) - 1
+		}
+		groups[i] = append(groups[i], b)
+	}
+	return groups
+}
+
+func (b Build) together(other Build) bool {
+	return b.Command == DefaultCargoCommand && len(b.Config.Packages) == 0 &&
+		b.Command == other.Command && b.GitDir == other.GitDir &&
+		reflect.DeepEqual(b.Config, other.Config) && slices.Equal(b.Bins, other.Bins)
+}
+
 // Build of one target.
 func (c *Component) Build(triple string) (Build, error) {
 	t, err := target.Lookup(triple)
@@ -294,7 +324,7 @@ func (c *Component) Build(triple string) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
-	b := Build{Target: t, Bins: bins, Config: c.Config.forTarget(triple), Command: c.Config.CargoCommand, GitDir: isTrue(c.Config.GitDir)}
+	b := Build{Target: t, Bins: bins, Config: c.Config.forTarget(triple), Command: c.Config.CargoCommand, GitDir: isTrue(c.Config.GitDir), MaxGlibc: c.Config.MaxGlibc}
 	if b.Config.Profile == "" {
 		b.Config.Profile = DefaultProfile
 	}

@@ -47,6 +47,7 @@ type Workspace struct {
 	client    *dagger.Client
 	source    *dagger.Directory
 	toolchain cargo.Toolchain
+	settings  Settings
 	cache     string
 }
 
@@ -62,7 +63,7 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	if !slices.Contains(entries, "Cargo.toml") {
 		return nil, fmt.Errorf("the source is not a Cargo workspace: it has no Cargo.toml at its top (it has %s); pass --source with the folder that has", list(entries))
 	}
-	w := &Workspace{client: client, source: source, toolchain: cargo.Toolchain{Client: client, Custom: settings.Toolchain, Command: settings.CargoCommand}}
+	w := &Workspace{client: client, source: source, settings: settings, toolchain: cargo.Toolchain{Client: client, Custom: settings.Toolchain}}
 	if settings.Toolchain == nil {
 		if w.toolchain.Channel, err = channel(ctx, source, entries); err != nil {
 			return nil, err
@@ -86,7 +87,7 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	if w.Project, err = plan.Load(facts.Metadata, facts.Files); err != nil {
 		return nil, err
 	}
-	w.cache = cacheName(w.Project, settings.Cache)
+	w.cache = cacheName(w.Project, facts.System, settings.Cache)
 	return w, nil
 }
 
@@ -124,15 +125,16 @@ func channel(ctx context.Context, source *dagger.Directory, entries []string) (s
 	return plan.Channel(text[0], text[1])
 }
 
-// cacheName tells the build caches of projects apart, by their packages.
-func cacheName(p *plan.Project, namespace string) string {
-	names := []string{namespace}
+// cacheName tells build caches apart: by the packages of the project, the
+// system that the toolchain runs on, and the caller's namespace.
+func cacheName(p *plan.Project, system, namespace string) string {
+	names := []string{system, namespace}
 	for _, c := range p.Components {
 		for _, pkg := range c.Packages {
 			names = append(names, pkg.Name)
 		}
 	}
-	sort.Strings(names[1:])
+	sort.Strings(names[2:])
 	sum := sha256.Sum256([]byte(strings.Join(names, "\n")))
 	return hex.EncodeToString(sum[:6])
 }
@@ -153,7 +155,7 @@ func (w *Workspace) Toolchain(ctx context.Context, triple, component string) (*d
 	if err != nil {
 		return nil, err
 	}
-	return w.toolchain.For(ctx, builds[0])
+	return w.toolchain.For(ctx, builds[:1])
 }
 
 // Build one target of a component, or of all for the empty name, into a
@@ -167,13 +169,14 @@ func (w *Workspace) Build(ctx context.Context, triple, component string) (*dagge
 		return nil, err
 	}
 	out := w.client.Directory()
-	for _, b := range builds {
-		built, err := w.compile(ctx, b, "")
+	for i, b := range builds {
+		// The folder on disk that the check leaves behind is not used here.
+		built, err := w.compile(ctx, builds[i:i+1])
 		if err != nil {
 			return nil, err
 		}
-		for i, bin := range b.Bins {
-			out = out.WithFile(bin.Name+b.Target.ExeSuffix, built.output.Files[i])
+		for j, bin := range b.Bins {
+			out = out.WithFile(bin.Name+b.Target.ExeSuffix, built[0].output.Files[j])
 		}
 	}
 	return out, nil
@@ -199,71 +202,94 @@ func (w *Workspace) builds(triple, component string) ([]plan.Build, error) {
 		}
 		builds = append(builds, b)
 	}
-	return builds, nil
+	return w.withCommand(builds), nil
+}
+
+// withCommand lets the caller's Cargo subcommand win.
+func (w *Workspace) withCommand(builds []plan.Build) []plan.Build {
+	if w.settings.CargoCommand != "" {
+		for i := range builds {
+			builds[i].Command = w.settings.CargoCommand
+		}
+	}
+	return builds
 }
 
 // prepare makes every check of the toolchain and of Cargo.lock, for all
 // targets, so that a target which can't be built is known before another is.
 func (w *Workspace) prepare(ctx context.Context, builds []plan.Build) error {
-	errs := make([]error, len(builds)+1)
+	groups := plan.Group(builds)
+	errs := make([]error, len(groups)+1)
 	var g errgroup.Group
-	for i, b := range builds {
+	for i, group := range groups {
 		g.Go(func() error {
-			ctr, err := w.toolchain.For(ctx, b)
+			ctr, err := w.toolchain.For(ctx, group)
 			if err == nil {
 				_, err = ctr.Sync(ctx)
 			}
 			if err != nil {
-				errs[i] = cargo.Explain(fmt.Sprintf("prepare target %q", b.Target.Triple), err)
+				errs[i] = cargo.Explain("prepare the toolchain", err)
 			}
 			return nil
 		})
 	}
 	g.Go(func() error {
-		errs[len(builds)] = w.toolchain.Fetch(ctx, w.source)
+		errs[len(groups)] = w.toolchain.Fetch(ctx, w.source)
 		return nil
 	})
 	_ = g.Wait() // the errors are collected, to be seen all at once
 	return errors.Join(errs...)
 }
 
-// compiled binaries, in the engine and on disk.
+// compiled binaries of a target, in the engine and on disk.
 type compiled struct {
-	output *cargo.Output
+	output cargo.Output
 	disk   dist.Built
 }
 
-// compile one target and check what came out.
-func (w *Workspace) compile(ctx context.Context, b plan.Build, maxGlibc string) (*compiled, error) {
+// compile the targets of a group and check what came out.
+func (w *Workspace) compile(ctx context.Context, group []plan.Build) ([]compiled, error) {
 	opts := cargo.Options{Cache: w.cache}
 	if w.Git.Commit != "" {
 		opts.Epoch = w.Git.Time.Unix()
 	}
-	output, err := w.toolchain.Build(ctx, w.source, b, opts)
+	outputs, err := w.toolchain.Build(ctx, w.source, group, opts)
 	if err != nil {
 		return nil, err
 	}
-	out := &compiled{output: output, disk: dist.Built{Build: b}}
-	dir := filepath.Join("build", b.Target.Triple)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	for i, bin := range b.Bins {
-		path := filepath.Join(dir, bin.Name+b.Target.ExeSuffix)
-		if _, err := output.Files[i].Export(ctx, path); err != nil {
-			return nil, fmt.Errorf("take binary %q of target %q: %w", bin.Name, b.Target.Triple, err)
-		}
-		out.disk.Files = append(out.disk.Files, path)
-	}
-	if _, err := dist.Inspect(out.disk, maxGlibc); err != nil {
-		return nil, err
-	}
-	for i, run := range output.Run {
-		if err := dist.CheckRun(b.Bins[i].Name, b.Target.Triple, run); err != nil {
+	all := make([]compiled, len(group))
+	for i, b := range group {
+		all[i] = compiled{outputs[i], dist.Built{Build: b}}
+		if err := all[i].check(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return out, nil
+	return all, nil
+}
+
+// check brings the binaries to disk and looks into them.
+func (c *compiled) check(ctx context.Context) error {
+	b := c.disk.Build
+	dir := filepath.Join("build", b.Target.Triple)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for i, bin := range b.Bins {
+		path := filepath.Join(dir, bin.Name+b.Target.ExeSuffix)
+		if _, err := c.output.Files[i].Export(ctx, path); err != nil {
+			return fmt.Errorf("take binary %q of target %q: %w", bin.Name, b.Target.Triple, err)
+		}
+		c.disk.Files = append(c.disk.Files, path)
+	}
+	if _, err := dist.Inspect(c.disk); err != nil {
+		return err
+	}
+	for i, run := range c.output.Run {
+		if err := dist.CheckRun(b.Bins[i].Name, b.Target.Triple, run); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Dist builds the files of a release. They are left in a folder of the
@@ -280,19 +306,19 @@ func (w *Workspace) Dist(ctx context.Context, tag string, targets []string) (str
 	if err != nil {
 		return "", err
 	}
+	builds = w.withCommand(builds)
 	if err := w.prepare(ctx, builds); err != nil {
 		return "", err
 	}
-	in := dist.Input{Plan: p, Built: make([]dist.Built, len(builds)), ExtraDir: "extra"}
+	in := dist.Input{Plan: p, ExtraDir: "extra"}
+	groups := plan.Group(builds)
+	results := make([][]compiled, len(groups))
 	g, gctx := errgroup.WithContext(ctx)
-	for i, b := range builds {
+	for i, group := range groups {
 		g.Go(func() error {
-			out, err := w.compile(gctx, b, p.MaxGlibc())
-			if err != nil {
-				return err
-			}
-			in.Built[i] = out.disk
-			return nil
+			var err error
+			results[i], err = w.compile(gctx, group)
+			return err
 		})
 	}
 	g.Go(func() error {
@@ -328,6 +354,11 @@ func (w *Workspace) Dist(ctx context.Context, tag string, targets []string) (str
 	})
 	if err := g.Wait(); err != nil {
 		return "", err
+	}
+	for _, group := range results {
+		for _, c := range group {
+			in.Built = append(in.Built, c.disk)
+		}
 	}
 	const dir = "dist"
 	if err := os.MkdirAll(dir, 0o755); err != nil {
