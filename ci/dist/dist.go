@@ -96,7 +96,7 @@ func Assemble(dir string, in Input) (*manifest.Manifest, error) {
 	if err := os.WriteFile(changelog, in.Changelog, 0o644); err != nil {
 		return nil, err
 	}
-	asset, err := measure(changelog)
+	asset, err := Measure(changelog)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func pack(dir string, in Input, name string, built Built, mtime time.Time) (mani
 		}
 		entry.Mode = 0o755
 		entries = append(entries, entry)
-		measured, err := measure(file)
+		measured, err := Measure(file)
 		if err != nil {
 			return manifest.Asset{}, err
 		}
@@ -182,7 +182,7 @@ func pack(dir string, in Input, name string, built Built, mtime time.Time) (mani
 			return manifest.Asset{}, err
 		}
 		entries = append(entries, entry)
-		measured, err := measure(file)
+		measured, err := Measure(file)
 		if err != nil {
 			return manifest.Asset{}, err
 		}
@@ -201,7 +201,7 @@ func pack(dir string, in Input, name string, built Built, mtime time.Time) (mani
 	if err := errors.Join(archive.Write(out, format, root, mtime, entries), out.Close()); err != nil {
 		return manifest.Asset{}, fmt.Errorf("write archive %q: %w", name, err)
 	}
-	measured, err := measure(filepath.Join(dir, name))
+	measured, err := Measure(filepath.Join(dir, name))
 	if err != nil {
 		return manifest.Asset{}, err
 	}
@@ -210,8 +210,8 @@ func pack(dir string, in Input, name string, built Built, mtime time.Time) (mani
 	return asset, nil
 }
 
-// measure is name, digest and size of a file.
-func measure(file string) (manifest.Asset, error) {
+// Measure is name, digest and size of a file.
+func Measure(file string) (manifest.Asset, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return manifest.Asset{}, err

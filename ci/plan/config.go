@@ -21,6 +21,10 @@ type Config struct {
 	Name string `json:"name"`
 	// Release false keeps a package with binaries out of releases.
 	Release *bool `json:"release"`
+	// Latest says that this component's releases are the ones for GitHub's
+	// "Latest", of which a repository has one. By default, those of the only
+	// component, or of the one whose tags have no prefix.
+	Latest *bool `json:"latest"`
 	// TagPrefix of the component's tags: "server-" for server-1.2.3 and
 	// server-v1.2.3.
 	TagPrefix *string `json:"tag-prefix"`

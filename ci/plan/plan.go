@@ -74,11 +74,13 @@ type Plan struct {
 	// Toolchain is the image that builds, or "custom".
 	Toolchain string `json:"toolchain"`
 	// Latest says whether this is the highest stable version of its component.
-	Latest    bool               `json:"latest"`
-	Targets   []TargetPlan       `json:"targets"`
-	Assets    []string           `json:"assets"`
-	ImageTags []version.ImageTag `json:"imageTags"`
-	Problems  []Problem          `json:"problems"`
+	Latest bool `json:"latest"`
+	// OwnsLatest says whether GitHub's "Latest" is for this component.
+	OwnsLatest bool               `json:"ownsLatest"`
+	Targets    []TargetPlan       `json:"targets"`
+	Assets     []string           `json:"assets"`
+	ImageTags  []version.ImageTag `json:"imageTags"`
+	Problems   []Problem          `json:"problems"`
 
 	// Releases are the tags that the changelog has sections for.
 	Releases []string `json:"-"`
@@ -160,7 +162,7 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 	}
 	plan := &Plan{
 		Component: c.Name, Tag: tag, Version: parsed.Version.String(), Channel: version.Channel(parsed.Version),
-		Repository: c.repository(git), Problems: []Problem{}, ImageTags: []version.ImageTag{}, component: c, tag: parsed,
+		Repository: c.repository(git), Problems: []Problem{}, ImageTags: []version.ImageTag{}, component: c, tag: parsed, OwnsLatest: c.OwnsLatest,
 	}
 	plan.checkVersion(parsed)
 	plan.checkGit(parsed, git, p.Scheme)
@@ -169,6 +171,15 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 		return nil, err
 	}
 	return plan, nil
+}
+
+// Title of the release: the component's name and version, or the version
+// alone where there is no other component.
+func (p *Plan) Title() string {
+	if p.tag.Prefix == "" {
+		return "v" + p.Version
+	}
+	return p.Component + " " + p.Version
 }
 
 // Builds are what Cargo is to do, one for each target.

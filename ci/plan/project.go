@@ -44,6 +44,8 @@ type Component struct {
 	Config Config
 	// Dirs whose changes are changes of the component; nil for everything.
 	Dirs []string
+	// OwnsLatest says that its releases may be GitHub's "Latest".
+	OwnsLatest bool
 
 	configDir string
 	include   []include
@@ -88,8 +90,32 @@ func Load(cargoMetadata []byte, files []string) (*Project, error) {
 	for _, c := range p.Components {
 		names = append(names, version.Component{Name: c.Name, Prefixes: c.Prefixes})
 	}
-	p.Scheme, err = version.NewScheme(names)
-	return p, err
+	if p.Scheme, err = version.NewScheme(names); err != nil {
+		return nil, err
+	}
+	return p, p.chooseLatest()
+}
+
+// chooseLatest finds the component whose releases may be GitHub's "Latest".
+func (p *Project) chooseLatest() error {
+	var owners []string
+	for _, c := range p.Components {
+		c.OwnsLatest = isTrue(c.Config.Latest)
+		if c.OwnsLatest {
+			owners = append(owners, c.Name)
+		}
+	}
+	if len(owners) > 1 {
+		return fmt.Errorf("components %s all have latest = true, but a repository has one Latest release: keep it at one", strings.Join(owners, ", "))
+	}
+	if len(owners) == 1 {
+		return nil
+	}
+	for _, c := range p.Components {
+		declined := c.Config.Latest != nil
+		c.OwnsLatest = !declined && (len(p.Components) == 1 || slices.Contains(c.Prefixes, ""))
+	}
+	return nil
 }
 
 // components finds what can be released. Each package with binaries is a

@@ -1,0 +1,198 @@
+package workspace
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+
+	"dagger/gantry/ci/cargo"
+	"dagger/gantry/ci/changelog"
+	"dagger/gantry/ci/dist"
+	"dagger/gantry/ci/github"
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/plan"
+	"dagger/gantry/internal/dagger"
+)
+
+// ReleaseOptions are the caller's wishes for a release.
+type ReleaseOptions struct {
+	// Repository is "owner/name"; empty takes that of Cargo.toml or of the
+	// remote called origin.
+	Repository string
+	// Dist holds release files that were built elsewhere; nil builds them.
+	Dist *dagger.Directory
+	// DryRun, Draft and ReplaceAssets are as in [github.Spec].
+	DryRun, Draft, ReplaceAssets bool
+	// Dispatch sends a repository_dispatch event once the release is published.
+	Dispatch bool
+}
+
+// EventType of the repository_dispatch event that starts phase 2.
+const EventType = "gantry-release-published"
+
+// Release brings the release of a tag into the state it should have. The
+// report is given also with an error, unless nothing could be planned.
+func (w *Workspace) Release(ctx context.Context, tag string, client *github.Client, opts ReleaseOptions) (*github.Report, error) {
+	p, err := w.Plan(tag, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	spec, err := w.spec(p, opts)
+	if err != nil {
+		return nil, err
+	}
+	// What GitHub would refuse is known before the first compile.
+	for _, name := range p.Assets {
+		spec.Assets = append(spec.Assets, github.Asset{Name: name})
+	}
+	if opts.Dist == nil {
+		if _, err := client.Preflight(ctx, *spec); err != nil {
+			return nil, err
+		}
+	}
+	dir, err := w.files(ctx, p, opts.Dist)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Assets, err = assets(dir); err != nil {
+		return nil, err
+	}
+	notes, err := w.Changelog(ctx, tag, changelog.Options{NotesOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	if spec.Notes, err = notes.Contents(ctx); err != nil {
+		return nil, cargo.Explain("make the release notes", err)
+	}
+	spec.Notes = strings.TrimSpace(spec.Notes)
+	return client.Release(ctx, *spec)
+}
+
+// spec of the release, less its assets and notes.
+func (w *Workspace) spec(p *plan.Plan, opts ReleaseOptions) (*github.Spec, error) {
+	owner, name, err := Repository(opts.Repository, p.Repository)
+	if err != nil {
+		return nil, err
+	}
+	spec := &github.Spec{
+		Owner: owner, Repo: name, Tag: p.Tag, Commit: p.Commit, Title: p.Title(), Changelog: manifest.ChangelogName,
+		Prerelease: p.Channel != "stable",
+		VersionOf: func(tag string) (*semver.Version, bool) {
+			t, err := w.Project.Scheme.Parse(tag)
+			if err != nil || t.Component != p.Component {
+				return nil, false
+			}
+			return t.Version, true
+		},
+		OwnsLatest:    p.OwnsLatest,
+		ReplaceAssets: opts.ReplaceAssets, DraftOnly: opts.Draft, DryRun: opts.DryRun,
+	}
+	if opts.Dispatch {
+		spec.Dispatch = &github.Dispatch{EventType: EventType, Payload: map[string]any{
+			"schema_version": "1.0", "repository": owner + "/" + name, "tag": p.Tag, "component": p.Component,
+			"version": p.Version, "channel": p.Channel, "commit": p.Commit,
+		}}
+	}
+	return spec, nil
+}
+
+// Repository reads "owner/name" from what the caller said, or from the URL of
+// the project's page.
+func Repository(said, page string) (owner, name string, err error) {
+	slug := said
+	if slug == "" {
+		u, err := url.Parse(page)
+		if page == "" || err != nil {
+			return "", "", fmt.Errorf("the GitHub repository is unknown: pass --repository owner/name, or set repository in Cargo.toml")
+		}
+		slug = strings.Trim(u.Path, "/")
+	}
+	owner, name, ok := strings.Cut(slug, "/")
+	if !ok || owner == "" || name == "" || strings.Contains(name, "/") {
+		return "", "", fmt.Errorf("repository %q is not owner/name: pass --repository owner/name", slug)
+	}
+	return owner, name, nil
+}
+
+// files of the release on disk: built, or those that were built elsewhere,
+// which must be all of this very commit's.
+func (w *Workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Directory) (string, error) {
+	if given == nil {
+		return w.Dist(ctx, p.Tag, nil)
+	}
+	if _, err := given.Export(ctx, "given"); err != nil {
+		return "", fmt.Errorf("take the dist: %w", err)
+	}
+	const dir = "dist"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	m, err := dist.Merge("given", dir)
+	if err != nil {
+		return "", err
+	}
+	if m.Tag != p.Tag || m.Commit != p.Commit || m.Component != p.Component {
+		return "", fmt.Errorf("the dist is that of tag %q at commit %s, not of %q at %s: build it from the same source", m.Tag, m.Commit, p.Tag, p.Commit)
+	}
+	var missing []string
+	for _, t := range p.Targets {
+		if _, found := m.ArchiveFor(t.Target); !found {
+			missing = append(missing, t.Target)
+		}
+	}
+	if len(missing) > 0 {
+		return "", fmt.Errorf("the dist has no archive for %s: build them too, or take them out of targets", strings.Join(missing, ", "))
+	}
+	return dir, nil
+}
+
+// assets are the files of a folder, as a release takes them.
+func assets(dir string) ([]github.Asset, error) {
+	m, err := dist.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{manifest.FileName, manifest.SumsName}
+	for _, a := range m.Assets {
+		names = append(names, a.Name)
+	}
+	slices.Sort(names)
+	var out []github.Asset
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		measured, err := dist.Measure(path)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, github.Asset{
+			Name: name, Size: measured.Size, SHA256: measured.SHA256, ContentType: contentType(name),
+			Open: func() (io.ReadCloser, error) { return os.Open(path) },
+		})
+	}
+	return out, nil
+}
+
+func contentType(name string) string {
+	switch {
+	case strings.HasSuffix(name, ".tar.gz"):
+		return "application/gzip"
+	case strings.HasSuffix(name, ".zip"):
+		return "application/zip"
+	case strings.HasSuffix(name, ".json"):
+		return "application/json"
+	case strings.HasSuffix(name, ".md"):
+		return "text/markdown"
+	default:
+		return "text/plain"
+	}
+}
