@@ -1,0 +1,385 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
+
+	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/manifest"
+)
+
+// DefaultUser of an image: nobody in particular, as in distroless.
+const DefaultUser = "65532:65532"
+
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// AssembleOptions direct [Assemble].
+type AssembleOptions struct {
+	ChooseOptions
+	// Bases finds the base images.
+	Bases Bases
+	// Limits of what is unpacked; by default, [archive.DefaultLimits].
+	Limits archive.Limits
+	// Dir is a folder for layers and, meanwhile, archives. By default, the
+	// system's for temporary files.
+	Dir string
+}
+
+// Image is an assembled image of a release, for all its platforms.
+type Image struct {
+	// Index of all platforms, and its digest.
+	Index  v1.ImageIndex
+	Digest v1.Hash
+	// Platforms of the index, sorted.
+	Platforms []PlatformImage
+
+	dir string
+}
+
+// PlatformImage is the image of one platform.
+type PlatformImage struct {
+	Choice
+	// Image and its digest.
+	Image  v1.Image
+	Digest v1.Hash
+	// Pinned is the base image that was used.
+	Pinned Pin
+	// LayerSize is the compressed size of the layer of binaries and files.
+	LayerSize int64
+}
+
+// Close removes the layers. The image can't be used any more.
+func (i *Image) Close() error { return os.RemoveAll(i.dir) }
+
+// Pins are the base images that were used.
+func (i *Image) Pins() Pins {
+	pins := Pins{}
+	for _, p := range i.Platforms {
+		if p.Pinned.Digest != "" {
+			pins[p.Platform] = p.Pinned
+		}
+	}
+	return pins
+}
+
+// Assemble makes the image of a release: for every platform of [Choose], the
+// base image and one layer of binaries and included files, with the
+// configuration of the manifest. Nothing is pushed, and the base's layers are
+// not even downloaded. The caller closes the image.
+//
+// The digest depends on nothing but the release, the options and the base
+// images' digests.
+func Assemble(ctx context.Context, r *Release, o AssembleOptions) (_ *Image, err error) {
+	choices, err := Choose(r.Manifest, o.ChooseOptions)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(o.Dir, "gantry-image-")
+	if err != nil {
+		return nil, err
+	}
+	image := &Image{Platforms: make([]PlatformImage, len(choices)), dir: dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, image.Close())
+		}
+	}()
+	meta, err := metadata(r.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for i, c := range choices {
+		g.Go(func() error {
+			p, err := assemble(gctx, r, o, c, meta, dir)
+			if err != nil {
+				return fmt.Errorf("assemble the image of %q: %w", c.Platform, err)
+			}
+			image.Platforms[i] = *p
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return image, image.index(meta)
+}
+
+// index puts the platforms' images together.
+func (i *Image) index(meta map[string]string) error {
+	annotations := maps.Clone(meta)
+	name := i.Platforms[0].Pinned.Name
+	var adds []mutate.IndexAddendum
+	for _, p := range i.Platforms {
+		platform, err := v1.ParsePlatform(p.Platform)
+		if err != nil {
+			return err
+		}
+		adds = append(adds, mutate.IndexAddendum{Add: p.Image, Descriptor: v1.Descriptor{Platform: platform}})
+		if p.Pinned.Name != name {
+			name = ""
+		}
+	}
+	// Which manifest the base's digest is of can be said for each platform only.
+	if name != "" {
+		annotations[keyBaseName] = name
+	}
+	index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), adds...)
+	i.Index = mutate.Annotations(index, annotations).(v1.ImageIndex)
+	digest, err := i.Index.Digest()
+	i.Digest = digest
+	return err
+}
+
+func assemble(ctx context.Context, r *Release, o AssembleOptions, c Choice, meta map[string]string, dir string) (*PlatformImage, error) {
+	spec := manifest.Image{}
+	if r.Manifest.Image != nil {
+		spec = *r.Manifest.Image
+	}
+	base := Base{Name: Scratch}
+	if c.Base != Scratch {
+		var err error
+		if base, err = o.Bases.Base(ctx, c.Base, c.Platform); err != nil {
+			return nil, err
+		}
+	}
+	source, err := r.fetch(ctx, c.asset, dir)
+	if err != nil {
+		return nil, err
+	}
+	layer, err := makeLayer(ctx, source, c.asset, spec.Include, r.date(), o.Limits, dir)
+	if err := errors.Join(err, discard(source)); err != nil {
+		return nil, err
+	}
+	img, err := onBase(base, c.Platform)
+	if err != nil {
+		return nil, err
+	}
+	if img, err = mutate.AppendLayers(img, layer); err != nil {
+		return nil, err
+	}
+	config, err := configFile(img, r, spec, c, base, meta)
+	if err != nil {
+		return nil, err
+	}
+	if img, err = mutate.ConfigFile(img, config); err != nil {
+		return nil, err
+	}
+	p := &PlatformImage{Choice: c, LayerSize: layer.size}
+	annotations := maps.Clone(meta)
+	if base.Image != nil {
+		p.Pinned = Pin{Name: base.Name, Digest: base.Digest.String()}
+		annotations[keyBaseName], annotations[keyBaseDigest] = p.Pinned.Name, p.Pinned.Digest
+	}
+	p.Image = mutate.Annotations(img, annotations).(v1.Image)
+	if p.Digest, err = p.Image.Digest(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// onBase returns an OCI image with the base's layers and an empty
+// configuration. A base in Docker's own format becomes one of OCI's, which has
+// annotations; its layers are the same bytes.
+func onBase(base Base, platform string) (v1.Image, error) {
+	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	if base.Image == nil {
+		return img, nil
+	}
+	config, err := base.Image.ConfigFile()
+	if err != nil {
+		return nil, fmt.Errorf("read base image %q: %w", base.Name, err)
+	}
+	want, err := v1.ParsePlatform(platform)
+	if err != nil {
+		return nil, err
+	}
+	if have := config.Platform(); have == nil || !fits(*want, v1.Platform{OS: have.OS, Architecture: have.Architecture, Variant: want.Variant}) {
+		return nil, fmt.Errorf("%w: %q is for %q, not for %q: set base to an image that has the platform", ErrBase, base.Name, have, platform)
+	}
+	layers, err := base.Image.Layers()
+	if err != nil {
+		return nil, fmt.Errorf("read base image %q: %w", base.Name, err)
+	}
+	for i, l := range layers {
+		if layers[i], err = ociLayer(l); err != nil {
+			return nil, fmt.Errorf("read base image %q: %w", base.Name, err)
+		}
+	}
+	return mutate.AppendLayers(img, layers...)
+}
+
+// ociTypes are OCI's names of Docker's media types.
+var ociTypes = map[types.MediaType]types.MediaType{
+	types.DockerLayer:             types.OCILayer,
+	types.DockerUncompressedLayer: types.OCIUncompressedLayer,
+	types.DockerForeignLayer:      types.OCIRestrictedLayer,
+}
+
+// retyped is a layer with another media type.
+type retyped struct {
+	v1.Layer
+	mediaType types.MediaType
+}
+
+// MediaType in OCI's terms.
+func (r retyped) MediaType() (types.MediaType, error) { return r.mediaType, nil }
+
+func ociLayer(l v1.Layer) (v1.Layer, error) {
+	mt, err := l.MediaType()
+	if err != nil {
+		return nil, err
+	}
+	oci, ok := ociTypes[mt]
+	if !ok {
+		return l, nil
+	}
+	// The pusher mounts layers of this type from the repository they are in.
+	if m, ok := l.(*remote.MountableLayer); ok {
+		return &remote.MountableLayer{Layer: retyped{m.Layer, oci}, Reference: m.Reference}, nil
+	}
+	return retyped{l, oci}, nil
+}
+
+// metadata are the annotations of the index and of every manifest.
+func metadata(m *manifest.Manifest) (map[string]string, error) {
+	home := m.Homepage
+	if home == "" {
+		home = m.Repository
+	}
+	meta := map[string]string{
+		keyTitle: m.Component, keyDescription: m.Description, keyVersion: m.Version, keyRevision: m.Commit,
+		keySource: m.Repository, keyURL: home, keyLicenses: m.License, keyCreated: m.CommitDate,
+	}
+	if m.Image != nil {
+		for _, key := range sortedKeys(m.Image.Labels) {
+			switch key {
+			case keyVersion, keyRevision, keyCreated, keyBaseName, keyBaseDigest, keyRefName:
+				return nil, fmt.Errorf("%w: label %q follows from the release and can't be set: remove it", ErrSpec, key)
+			}
+			if strings.HasPrefix(key, keyPrefix) {
+				meta[key] = m.Image.Labels[key]
+			}
+		}
+	}
+	maps.DeleteFunc(meta, func(_, value string) bool { return value == "" })
+	return meta, nil
+}
+
+// configFile is the configuration of a platform's image, which has the base's
+// layers and ours.
+func configFile(img v1.Image, r *Release, spec manifest.Image, c Choice, base Base, meta map[string]string) (*v1.ConfigFile, error) {
+	computed, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	platform, err := v1.ParsePlatform(c.Platform)
+	if err != nil {
+		return nil, err
+	}
+	config := &v1.ConfigFile{
+		OS: platform.OS, Architecture: platform.Architecture, Variant: platform.Variant,
+		Created: v1.Time{Time: r.date()}, RootFS: computed.RootFS,
+	}
+	if base.Image != nil {
+		from, err := base.Image.ConfigFile()
+		if err != nil {
+			return nil, err
+		}
+		config.Config, config.History = from.DeepCopy().Config, from.DeepCopy().History
+		if from.Variant != "" {
+			config.Variant = from.Variant
+		}
+	}
+	config.History = append(config.History, v1.History{
+		Created: v1.Time{Time: r.date()}, CreatedBy: "gantry", Comment: c.Archive,
+	})
+	run := &config.Config
+	// What describes the base's own program, or the machine it was built on.
+	run.OnBuild, run.Hostname, run.Domainname, run.Image, run.Healthcheck, run.ArgsEscaped, run.MacAddress = nil, "", "", "", nil, false, ""
+	if run.Entrypoint, err = entrypoint(r.Manifest, spec, c); err != nil {
+		return nil, err
+	}
+	run.Cmd = spec.Cmd
+	if run.User = spec.User; run.User == "" {
+		run.User = DefaultUser
+	}
+	if run.WorkingDir = spec.Workdir; run.WorkingDir == "" {
+		run.WorkingDir = "/"
+	}
+	run.Env = environment(run.Env, spec.Env)
+	for _, port := range spec.Expose {
+		if !strings.Contains(port, "/") {
+			port += "/tcp"
+		}
+		if run.ExposedPorts == nil {
+			run.ExposedPorts = map[string]struct{}{}
+		}
+		run.ExposedPorts[port] = struct{}{}
+	}
+	labels := map[string]string{}
+	for key, value := range run.Labels {
+		if !strings.HasPrefix(key, keyPrefix) { // the base's own title, version, …
+			labels[key] = value
+		}
+	}
+	maps.Copy(labels, spec.Labels)
+	maps.Copy(labels, meta)
+	run.Labels = labels
+	return config, nil
+}
+
+// entrypoint of an image: the specification's, the only binary, or the one with
+// the component's name.
+func entrypoint(m *manifest.Manifest, spec manifest.Image, c Choice) ([]string, error) {
+	if len(spec.Entrypoint) > 0 {
+		return spec.Entrypoint, nil
+	}
+	var names []string
+	for _, b := range c.asset.Binaries {
+		names = append(names, b.Name)
+	}
+	switch {
+	case len(names) == 1:
+		return []string{BinDir + "/" + names[0]}, nil
+	case slices.Contains(names, m.Component):
+		return []string{BinDir + "/" + m.Component}, nil
+	}
+	return nil, fmt.Errorf("%w: which of %s is the entrypoint? set entrypoint in the image configuration", ErrSpec, strings.Join(names, ", "))
+}
+
+// environment adds variables to the base's, which keep their order.
+func environment(base []string, add map[string]string) []string {
+	env := slices.Clone(base)
+	set := func(key, variable string, over bool) {
+		for i, v := range env {
+			if strings.HasPrefix(v, key+"=") {
+				if over {
+					env[i] = variable
+				}
+				return
+			}
+		}
+		env = append(env, variable)
+	}
+	set("PATH", defaultPath, false)
+	for _, key := range sortedKeys(add) {
+		set(key, key+"="+add[key], true)
+	}
+	return env
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,159 @@
+package oci
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// Base is the base image of one platform.
+type Base struct {
+	// Name is the reference without a digest; "scratch" for the empty one.
+	Name string
+	// Digest of the image's manifest; zero for the empty one.
+	Digest v1.Hash
+	// Image itself; nil for the empty one.
+	Image v1.Image
+}
+
+// Bases finds base images.
+type Bases interface {
+	// Base returns the image of a platform. The reference may have a digest, of
+	// an index or of the image. The platform is OCI's, "linux/arm64".
+	Base(ctx context.Context, ref, platform string) (Base, error)
+}
+
+// Pins are base images that were chosen before, by platform. A tag of a base
+// image moves; only pins make the same image a second time.
+type Pins map[string]Pin
+
+// Pin is the base image of one platform, fixed.
+type Pin struct {
+	// Name is the reference without a digest.
+	Name string `json:"name"`
+	// Digest of the platform's manifest, "sha256:…".
+	Digest string `json:"digest"`
+}
+
+// PinsOf reads which base images an assembled index was made from, out of its
+// annotations.
+func PinsOf(index v1.ImageIndex) (Pins, error) {
+	im, err := index.IndexManifest()
+	if err != nil {
+		return nil, fmt.Errorf("read the base images of an index: %w", err)
+	}
+	pins := Pins{}
+	for _, d := range im.Manifests {
+		if d.Platform == nil || d.Platform.OS == "unknown" {
+			continue
+		}
+		img, err := index.Image(d.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("read the base image of %q: %w", d.Platform, err)
+		}
+		m, err := img.Manifest()
+		if err != nil {
+			return nil, fmt.Errorf("read the base image of %q: %w", d.Platform, err)
+		}
+		if name, digest := m.Annotations[keyBaseName], m.Annotations[keyBaseDigest]; name != "" && digest != "" {
+			pins[d.Platform.String()] = Pin{Name: name, Digest: digest}
+		}
+	}
+	return pins, nil
+}
+
+// With returns bases that use the pins where they name the image asked for.
+func (p Pins) With(bases Bases) Bases { return pinned{bases, maps.Clone(p)} }
+
+type pinned struct {
+	Bases
+	pins Pins
+}
+
+// Base replaces a moving reference by the pin's digest.
+func (p pinned) Base(ctx context.Context, ref, platform string) (Base, error) {
+	name, digest := splitReference(ref)
+	if pin, ok := p.pins[platform]; ok && digest == "" && pin.Name == name {
+		return p.Bases.Base(ctx, name+"@"+pin.Digest, platform)
+	}
+	return p.Bases.Base(ctx, ref, platform)
+}
+
+// splitReference separates the digest from a reference.
+func splitReference(ref string) (name, digest string) {
+	name, digest, _ = strings.Cut(ref, "@")
+	return name, digest
+}
+
+// BaseIndexes are bases in memory, or in a layout, by reference.
+type BaseIndexes map[string]v1.ImageIndex
+
+// Base finds the platform in the index of that reference; a digest has to be
+// the index's or the image's.
+func (b BaseIndexes) Base(_ context.Context, ref, platform string) (Base, error) {
+	name, digest := splitReference(ref)
+	index, ok := b[name]
+	if !ok {
+		return Base{}, fmt.Errorf("find base image %q: %w: known are %q", ref, ErrNotFound, slices.Sorted(maps.Keys(b)))
+	}
+	img, err := selectPlatform(index, platform)
+	if err != nil {
+		return Base{}, fmt.Errorf("find base image %q: %w", ref, err)
+	}
+	found, err := img.Digest()
+	if err != nil {
+		return Base{}, fmt.Errorf("find base image %q: %w", ref, err)
+	}
+	if digest != "" && digest != found.String() {
+		if whole, err := index.Digest(); err != nil || whole.String() != digest {
+			return Base{}, fmt.Errorf("find base image %q: %w: it is %q", ref, ErrNotFound, found)
+		}
+	}
+	return Base{Name: name, Digest: found, Image: img}, nil
+}
+
+// selectPlatform returns the image of a platform from an index.
+func selectPlatform(index v1.ImageIndex, platform string) (v1.Image, error) {
+	want, err := v1.ParsePlatform(platform)
+	if err != nil {
+		return nil, err
+	}
+	im, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	var found *v1.Descriptor
+	var have []string
+	for i, d := range im.Manifests {
+		if d.Platform == nil || d.Platform.OS == "unknown" {
+			continue // attestations say unknown/unknown
+		}
+		have = append(have, d.Platform.String())
+		if d.MediaType.IsImage() && fits(*want, *d.Platform) && (found == nil || d.Platform.Variant == want.Variant) {
+			found = &im.Manifests[i]
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%w: it has no platform %q, only %s: set base to an image that has it, or leave the platform out", ErrBase, platform, strings.Join(have, ", "))
+	}
+	return index.Image(found.Digest)
+}
+
+// fits says whether an image of the platform have runs where want is asked
+// for. arm64 is v8 alone, so that its variant is often left out.
+func fits(want, have v1.Platform) bool {
+	if want.OS != have.OS || want.Architecture != have.Architecture {
+		return false
+	}
+	variant := func(p v1.Platform) string {
+		if p.Architecture == "arm64" && p.Variant == "v8" {
+			return ""
+		}
+		return p.Variant
+	}
+	return variant(want) == variant(have)
+}

@@ -1,0 +1,271 @@
+package oci
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"dagger/gantry/ci/binary"
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/target"
+)
+
+// Scratch is the reference of the empty base image.
+const Scratch = "scratch"
+
+// The default base images. Both have TLS roots and time zones, run as nobody in
+// particular, and have no shell.
+const (
+	StaticBase = "gcr.io/distroless/static-debian12:nonroot"
+	GlibcBase  = "gcr.io/distroless/cc-debian12:nonroot" // glibc 2.36
+)
+
+// BaseFor returns the default base image for a program of the given linkage,
+// "static" or "dynamic", and the C library of its target, "gnu" or "musl".
+func BaseFor(linkage, libc string) (string, error) {
+	switch {
+	case linkage == string(binary.Static):
+		return StaticBase, nil
+	case linkage == string(binary.Dynamic) && libc == "gnu":
+		return GlibcBase, nil
+	}
+	return "", fmt.Errorf("%w: there is no default one for a %s program with the C library %q: set base in the image configuration, to one that has that library", ErrBase, linkage, libc)
+}
+
+// Choice is what goes into the image of one platform.
+type Choice struct {
+	// Platform of OCI, "linux/arm64".
+	Platform string `json:"platform"`
+	// Archive that the binaries are taken from, and its Rust target.
+	Archive string `json:"archive"`
+	Target  string `json:"target"`
+	// Linkage is "static" when all binaries are.
+	Linkage string `json:"linkage"`
+	// Base image reference.
+	Base string `json:"base"`
+	// Why this archive and base.
+	Why string `json:"why"`
+
+	asset manifest.Asset
+}
+
+// ChooseOptions direct [Choose].
+type ChooseOptions struct {
+	// Base image for all platforms; by default, the manifest's, and else that of
+	// [BaseFor].
+	Base string
+	// Prefer lists C libraries ("gnu", "musl") or target triples, the best one
+	// first, for platforms that have several archives. By default, a static
+	// archive comes first: it runs on the smallest base.
+	Prefer []string
+	// Platforms to make; by default, the manifest's, and else every Linux
+	// platform of the release.
+	Platforms []string
+}
+
+// Choose decides, for every platform, which archive goes onto which base image.
+// The result is sorted by platform.
+//
+// A static archive comes before a dynamic one, and among equals the first by
+// triple. A base image that is known not to have what a program needs — a
+// loader, a glibc as new as its floor, a library — is refused.
+func Choose(m *manifest.Manifest, o ChooseOptions) ([]Choice, error) {
+	spec := manifest.Image{}
+	if m.Image != nil {
+		spec = *m.Image
+	}
+	if o.Base == "" {
+		o.Base = spec.Base
+	}
+	if len(o.Platforms) == 0 {
+		o.Platforms = spec.Platforms
+	}
+	byPlatform := map[string][]candidate{}
+	var all []string
+	for _, a := range m.Archives() {
+		t, err := target.Lookup(a.Target)
+		if err != nil || t.Platform == "" {
+			continue // another operating system, or a target of a newer Gantry
+		}
+		if byPlatform[t.Platform] == nil {
+			all = append(all, t.Platform)
+		}
+		byPlatform[t.Platform] = append(byPlatform[t.Platform], candidate{a, t, linkage(a)})
+	}
+	slices.Sort(all)
+	platforms := all
+	if len(o.Platforms) > 0 {
+		platforms = slices.Sorted(slices.Values(o.Platforms))
+	}
+	if len(platforms) == 0 {
+		return nil, fmt.Errorf("%w: release %q has no archive for Linux: release a Linux target", ErrSpec, m.Tag)
+	}
+	var choices []Choice
+	for _, p := range slices.Compact(platforms) {
+		found := byPlatform[p]
+		if len(found) == 0 {
+			return nil, fmt.Errorf("%w: release %q has no archive for platform %q, only for %s: release a target of it, or leave it out of the image's platforms", ErrSpec, m.Tag, p, strings.Join(all, ", "))
+		}
+		c, err := choose(p, found, o)
+		if err != nil {
+			return nil, fmt.Errorf("choose what goes into the image of %q: %w", p, err)
+		}
+		choices = append(choices, c)
+	}
+	return choices, nil
+}
+
+type candidate struct {
+	asset   manifest.Asset
+	target  target.Target
+	linkage string
+}
+
+// linkage of an archive: what its most demanding binary has.
+func linkage(a manifest.Asset) string {
+	for _, b := range a.Binaries {
+		if b.Linkage != string(binary.Static) {
+			return string(binary.Dynamic)
+		}
+	}
+	return string(binary.Static)
+}
+
+func choose(platform string, found []candidate, o ChooseOptions) (Choice, error) {
+	rank := func(c candidate) int {
+		for i, p := range o.Prefer {
+			if p == c.target.Libc || p == c.target.Triple {
+				return i
+			}
+		}
+		if c.linkage == string(binary.Static) {
+			return len(o.Prefer)
+		}
+		return len(o.Prefer) + 1
+	}
+	slices.SortStableFunc(found, func(a, b candidate) int {
+		if d := rank(a) - rank(b); d != 0 {
+			return d
+		}
+		return strings.Compare(a.target.Triple, b.target.Triple)
+	})
+	best := found[0]
+	c := Choice{
+		Platform: platform, Archive: best.asset.Name, Target: best.target.Triple, Linkage: best.linkage, Base: o.Base, asset: best.asset,
+		Why: best.linkage + " binaries",
+	}
+	switch {
+	case len(found) == 1:
+		c.Why += ", the platform's only archive"
+	case rank(best) < len(o.Prefer):
+		c.Why += ", preferred by configuration"
+	case best.linkage == string(binary.Static):
+		c.Why += ", before those that need a loader"
+	}
+	if c.Base == "" {
+		base, err := BaseFor(best.linkage, best.target.Libc)
+		if err != nil {
+			return Choice{}, err
+		}
+		c.Base = base
+		c.Why += "; the default base for them"
+	} else {
+		c.Why += "; the configured base"
+	}
+	for _, b := range best.asset.Binaries {
+		if err := checkBase(c.Base, best.target, b); err != nil {
+			return Choice{}, err
+		}
+	}
+	return c, nil
+}
+
+// runtime is what is known of a base image.
+type runtime struct {
+	libc string // "" when it has none
+	// glibc version
+	glibc string
+	// libs are all its libraries; nil when that isn't known.
+	libs []string
+}
+
+// glibcLibs are the libraries of glibc itself that programs name.
+var glibcLibs = []string{"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libresolv.so.2", "libanl.so.1"}
+
+// runtimeOf looks a reference up among well-known base images. Of every other
+// image, the smoke test has to find out.
+func runtimeOf(ref string) (runtime, bool) {
+	if ref == Scratch {
+		return runtime{}, true
+	}
+	repository, tag := ref, ""
+	repository, _, _ = strings.Cut(repository, "@")
+	if i := strings.LastIndexByte(repository, ':'); i > strings.LastIndexByte(repository, '/') {
+		repository, tag = repository[:i], repository[i+1:]
+	}
+	if name, ok := strings.CutPrefix(repository, "gcr.io/distroless/"); ok {
+		kind, release, _ := strings.Cut(name, "-debian")
+		glibc := map[string]string{"11": "2.31", "12": "2.36", "13": "2.41"}[release]
+		if kind == "static" {
+			return runtime{}, true
+		}
+		if glibc == "" {
+			return runtime{}, false
+		}
+		r := runtime{libc: "gnu", glibc: glibc}
+		if release == "12" { // others are not so well known
+			switch kind {
+			case "base-nossl":
+				r.libs = glibcLibs
+			case "base":
+				r.libs = append(slices.Clone(glibcLibs), "libssl.so.3", "libcrypto.so.3")
+			case "cc":
+				r.libs = append(slices.Clone(glibcLibs), "libssl.so.3", "libcrypto.so.3", "libgcc_s.so.1", "libstdc++.so.6", "libgomp.so.1")
+			}
+		}
+		return r, true
+	}
+	repository = strings.TrimPrefix(strings.TrimPrefix(repository, "docker.io/"), "library/")
+	switch release, _, _ := strings.Cut(tag, "-"); repository {
+	case "alpine":
+		return runtime{libc: "musl"}, true
+	case "debian":
+		if glibc := map[string]string{"bullseye": "2.31", "bookworm": "2.36", "trixie": "2.41"}[release]; glibc != "" {
+			return runtime{libc: "gnu", glibc: glibc}, true
+		}
+	case "ubuntu":
+		if glibc := map[string]string{"20.04": "2.31", "focal": "2.31", "22.04": "2.35", "jammy": "2.35", "24.04": "2.39", "noble": "2.39"}[release]; glibc != "" {
+			return runtime{libc: "gnu", glibc: glibc}, true
+		}
+	}
+	return runtime{}, false
+}
+
+// checkBase refuses a base image that is known not to run the binary.
+func checkBase(ref string, t target.Target, b manifest.Binary) error {
+	if b.Linkage == string(binary.Static) {
+		return nil
+	}
+	have, known := runtimeOf(ref)
+	if !known {
+		return nil
+	}
+	refuse := func(needs, has string) error {
+		return fmt.Errorf("%w: binary %q of %q %s, and %q %s", ErrBase, b.Name, t.Triple, needs, ref, has)
+	}
+	switch {
+	case have.libc == "":
+		return refuse("is dynamic", "has no loader: release a static target (musl), or set base to an image with the C library")
+	case have.libc != t.Libc:
+		return refuse("needs the C library "+t.Libc, "has "+have.libc+": set base to an image with the other one")
+	case b.GlibcFloor != "" && have.glibc != "" && binary.CompareVersions(b.GlibcFloor, have.glibc) > 0:
+		return refuse("needs glibc "+b.GlibcFloor, "has "+have.glibc+": build against an older one, or set base to a newer image")
+	}
+	for _, lib := range b.Needed {
+		if have.libs != nil && !slices.Contains(have.libs, lib) && !strings.HasPrefix(lib, "ld") {
+			return refuse("needs the library "+strconv.Quote(lib), "does not have it: link it statically, or set base to an image that has it")
+		}
+	}
+	return nil
+}

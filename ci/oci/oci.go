@@ -1,0 +1,69 @@
+// Package oci makes container images out of a published release, and publishes
+// them.
+//
+// An image is assembled, not built: the binaries of the release's archives
+// become one layer on a base image, for every platform, in an index whose
+// digest is known before anything is pushed. Publishing is a plan and an apply;
+// run it again, after a crash or next to another run, and it ends in the same
+// state.
+//
+// What the package keeps, always:
+//   - The bytes in an image are those of the release: an archive or a binary
+//     that isn't what the manifest and the checksums say is never used.
+//   - The same release on the same base images is the same digest, on any
+//     machine and at any time.
+//   - A tag is written after everything that it names, the exact version's tag
+//     once and for all, and floating tags after it, from narrow to wide.
+//   - A floating tag never moves to a lower version.
+//   - What is already right is not sent again.
+//   - Only a registry's own "404" with its code means that something is absent.
+//     Every other failure means that nobody knows.
+//
+// It never touches the release, which it only reads through [Assets].
+package oci
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// Assets gives the files of a release.
+type Assets interface {
+	// Open returns the content of the asset called name and its size, or -1
+	// when that isn't known. It is closed by the caller.
+	Open(ctx context.Context, name string) (io.ReadCloser, int64, error)
+}
+
+// What the functions of the package refuse, for errors.Is.
+var (
+	// ErrMismatch says that an asset of the release isn't what the manifest and
+	// the checksums say.
+	ErrMismatch = errors.New("not what the release says it is")
+	// ErrBase says that a base image can't run what is put on it.
+	ErrBase = errors.New("unsuitable base image")
+	// ErrSpec says that the manifest's image specification can't be met.
+	ErrSpec = errors.New("impossible image specification")
+	// ErrNotFound says that a registry confirmed that something isn't there.
+	ErrNotFound = errors.New("not in the registry")
+	// ErrSmoke says that the smoke test failed, so that no tag was written.
+	ErrSmoke = errors.New("smoke test failed")
+	// ErrLayout says that an OCI layout is damaged or holds something else.
+	ErrLayout = errors.New("not a valid OCI layout")
+)
+
+// The annotations and labels of images, of the OCI image specification.
+const (
+	keyPrefix      = "org.opencontainers.image."
+	keyTitle       = keyPrefix + "title"
+	keyDescription = keyPrefix + "description"
+	keyVersion     = keyPrefix + "version"
+	keyRevision    = keyPrefix + "revision"
+	keySource      = keyPrefix + "source"
+	keyURL         = keyPrefix + "url"
+	keyLicenses    = keyPrefix + "licenses"
+	keyCreated     = keyPrefix + "created"
+	keyBaseName    = keyPrefix + "base.name"
+	keyBaseDigest  = keyPrefix + "base.digest"
+	keyRefName     = keyPrefix + "ref.name"
+)
