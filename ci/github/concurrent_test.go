@@ -1,6 +1,7 @@
 package github
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -143,7 +144,65 @@ func TestSecondRunDuringLongUpload(t *testing.T) {
 			require.NoError(t, errs[1])
 			require.Len(t, onlyRelease(w, "v1.0.0"), 1)
 			w.neverIncomplete(spec)
+			if every < time.Second { // it is worth waiting for
+				require.Zero(t, reps[1].BytesSent)
+				require.Equal(t, int64(5200), reps[0].BytesSent)
+			}
 			t.Logf("a read every %s: the first run sent %d bytes, the second %d", every, reps[0].BytesSent, reps[1].BytesSent)
+		})
+	}
+}
+
+// Were GitHub not to refuse a second release of a tag, the runs' own care
+// would still make it one, as long as lists show a draft before a run is done.
+func TestTwoRunsWithoutGitHubsHelp(t *testing.T) {
+	for _, delay := range []time.Duration{0, 2 * time.Second} {
+		twice := 0
+		const schedules = 100
+		for seed := range uint64(schedules) {
+			synctest.Test(t, func(t *testing.T) {
+				w, spec := full(t, fakehub.Config{Latency: jittery(seed), ListDelay: delay, DuplicateTags: true})
+				var errs [2]error
+				var wg sync.WaitGroup
+				for i := range errs {
+					wg.Go(func() { _, errs[i] = w.client().Release(t.Context(), spec) })
+				}
+				wg.Wait()
+				require.NoError(t, errors.Join(errs[:]...))
+				w.neverIncomplete(spec)
+				time.Sleep(time.Minute)
+				if len(onlyRelease(w, "v1.2.0")) > 1 {
+					twice++
+				}
+			})
+		}
+		require.Zero(t, twice, "lists %s behind", delay)
+		t.Logf("lists %s behind, duplicates not refused: %d interleavings, %d with two releases", delay, schedules, twice)
+	}
+}
+
+// A limit that one call meets holds all of them back.
+func TestLimitHoldsEverythingBack(t *testing.T) {
+	for _, kind := range []fakehub.FaultKind{fakehub.Secondary, fakehub.TooMany, fakehub.Primary} {
+		synctest.Test(t, func(t *testing.T) {
+			var quietFrom time.Time
+			early := 0
+			w := newWorld(t, fakehub.Config{Latency: func(fakehub.Call) time.Duration {
+				if since := time.Since(quietFrom); !quietFrom.IsZero() && since > time.Second && since < 30*time.Second {
+					early++
+				}
+				return 300 * time.Millisecond
+			}})
+			spec := w.spec("v1.0.0")
+			for i := range 20 {
+				spec.Assets = append(spec.Assets, file(fmt.Sprint("asset-", i), []byte("x")))
+			}
+			w.hub.Arm(fakehub.Fault{Kind: kind, N: 5, RetryAfter: 30 * time.Second,
+				Match: func(c fakehub.Call) bool { return c.Op == "upload asset" },
+				Do:    func(fakehub.Call) { quietFrom = time.Now() }})
+			_, err := w.client().Release(t.Context(), spec)
+			require.NoError(t, err)
+			require.Zero(t, early, "%s: calls within what the limit said to wait", kind)
 		})
 	}
 }

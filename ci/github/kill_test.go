@@ -1,6 +1,7 @@
 package github
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -77,11 +78,15 @@ func TestKilledAtEveryCall(t *testing.T) {
 
 			victim := exec.Command(os.Args[0])
 			victim.Env = append(os.Environ(), victimEnv+"="+url, "GANTRY_TEST_COMMIT="+w.commit)
-			hub.Arm(fakehub.Fault{Kind: kind, N: at.N, Do: func(fakehub.Call) { _ = victim.Process.Kill() }})
-			out, err := victim.CombinedOutput()
+			var out bytes.Buffer
+			victim.Stderr = &out
+			started := make(chan struct{})
+			hub.Arm(fakehub.Fault{Kind: kind, N: at.N, Do: func(fakehub.Call) { <-started; _ = victim.Process.Kill() }})
+			require.NoError(t, victim.Start())
+			close(started)
 			var exit *exec.ExitError
-			require.ErrorAs(t, err, &exit, string(out))
-			require.Equal(t, -1, exit.ExitCode(), "killed at call %d: %s", at.N, out)
+			require.ErrorAs(t, victim.Wait(), &exit, out.String())
+			require.Equal(t, -1, exit.ExitCode(), "killed at call %d: %s", at.N, out.String())
 			require.Equal(t, 1, hub.FaultsMet())
 
 			c, err := New(overTCP(url))

@@ -191,6 +191,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call.N = len(s.calls) + 1
 	s.calls = append(s.calls, call)
 	s.active++
+	q.repo = s.repos[strings.ToLower(owner+"/"+repo)]
 	fault := s.pick(call)
 	if fault != nil {
 		call.Fault = fault.Kind
@@ -206,7 +207,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = sw
 	w.Header().Set("Date", s.cfg.Now().UTC().Format(http.TimeFormat))
 	w.Header().Set("X-GitHub-Request-Id", fmt.Sprintf("FAKE:%d", call.N))
-	work := func(w http.ResponseWriter) { s.serve(w, q, handle, owner, repo) }
+	work := func(w http.ResponseWriter) { s.serve(w, q, handle, owner) }
 	if fault != nil {
 		s.fail(w, q, fault, work)
 		return
@@ -214,7 +215,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	work(w)
 }
 
-func (s *Server) serve(w http.ResponseWriter, q *request, handle func(*Server, http.ResponseWriter, *request), owner, repo string) {
+func (s *Server) serve(w http.ResponseWriter, q *request, handle func(*Server, http.ResponseWriter, *request), owner string) {
 	token, given := bearer(q.r)
 	s.mu.Lock()
 	q.access, q.known = Access{User: "octocat", Push: true, Scopes: "repo"}, true
@@ -227,7 +228,6 @@ func (s *Server) serve(w http.ResponseWriter, q *request, handle func(*Server, h
 			return
 		}
 	}
-	q.repo = s.repos[strings.ToLower(owner+"/"+repo)]
 	s.mu.Unlock()
 
 	if given && !q.known && q.call.Host != "web" {
@@ -787,7 +787,7 @@ func (s *Server) mayPublish(w http.ResponseWriter, q *request, rel *release, pub
 	if !published {
 		return true
 	}
-	if other := q.repo.publishedByTag(rel.tag); other != nil && other.id != rel.id {
+	if other := q.repo.publishedByTag(rel.tag); !s.cfg.DuplicateTags && other != nil && other.id != rel.id {
 		validationFailed(w, "Release", "tag_name", "already_exists", "")
 		return false
 	}

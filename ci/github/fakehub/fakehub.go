@@ -46,6 +46,9 @@ type Config struct {
 	// NoDigests leaves the digest of every asset null, as for assets uploaded
 	// before GitHub recorded digests.
 	NoDigests bool
+	// DuplicateTags lets a second release of a tag be published, as if GitHub
+	// did not refuse it.
+	DuplicateTags bool
 }
 
 // Access is what a token may do.

@@ -229,6 +229,64 @@ func TestRules(t *testing.T) {
 	h.must(422, "POST", s+"/releases", `{"tag_name":"v1"}`)
 }
 
+// Every fault does what it says, to the caller and to the state.
+func TestFaults(t *testing.T) {
+	const broken = -1
+	for kind, want := range map[FaultKind]struct {
+		status int
+		asset  string // what is left of the upload
+	}{
+		ServerError:      {500, ""},
+		ServerErrorAfter: {500, "uploaded"},
+		BadGateway:       {502, "starter"},
+		BadGatewayAfter:  {502, "uploaded"},
+		Reset:            {broken, "starter"},
+		ResetAfter:       {broken, "uploaded"},
+		Refused:          {broken, ""}, // on HTTP/1
+		RefusedAfter:     {broken, "uploaded"},
+		NotFound:         {404, ""},
+		NotFoundPage:     {404, ""},
+		Secondary:        {403, ""},
+		SecondaryBare:    {403, ""},
+		TooMany:          {429, ""},
+		Primary:          {403, ""},
+		Hang:             {broken, ""},
+		HangAfter:        {broken, "uploaded"},
+		Exists:           {422, "uploaded"},
+		LostBody:         {201, "uploaded"},
+		Page:             {200, "uploaded"},
+		Corrupt:          {201, "uploaded"},
+		Echo:             {500, ""},
+		Denied:           {403, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHub(t, Config{})
+			rel := h.repo.Seed(Seed{Tag: "v1", Draft: true})
+			h.Arm(Fault{Kind: kind, N: 1})
+			h.http.Timeout = time.Minute
+			resp, err := h.http.Post(fmt.Sprintf("%sapi/uploads/repos/octo/hello/releases/%d/assets?name=a", h.URL, rel), "text/plain", strings.NewReader("hello"))
+			status := broken
+			if err == nil {
+				status = resp.StatusCode
+				body, err := io.ReadAll(resp.Body)
+				require.NoError(t, err, kind)
+				_ = resp.Body.Close()
+				require.Equal(t, kind == LostBody, len(body) == 0, kind)
+			}
+			require.Equal(t, want.status, status, "%s: %v", kind, err)
+			require.Equal(t, 1, h.FaultsMet())
+			_, list := h.do("GET", fmt.Sprintf("/repos/octo/hello/releases/%d/assets", rel), "")
+			var assets []struct{ State string }
+			require.NoError(t, json.Unmarshal([]byte(list), &assets))
+			left := ""
+			if len(assets) > 0 {
+				left = assets[0].State
+			}
+			require.Equal(t, want.asset, left, kind)
+		})
+	}
+}
+
 // Pages have Link headers, lists lag, limits bite: under a virtual clock.
 func TestListsAndLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -227,7 +227,7 @@ func (s *Server) fail(w http.ResponseWriter, req *request, f *Fault, work func(h
 
 // leaveStarter makes the empty asset that a failed upload leaves behind.
 func (s *Server) leaveStarter(req *request) {
-	if req.op != "upload asset" {
+	if req.op != "upload asset" || req.repo == nil {
 		return
 	}
 	s.mu.Lock()
