@@ -1,0 +1,456 @@
+package oci
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"golang.org/x/sync/errgroup"
+)
+
+// RegistryOptions are the durable settings for a registry. The zero value
+// reads and writes over HTTPS, as nobody.
+type RegistryOptions struct {
+	// Keychain finds credentials; see [Login] and [DockerConfig]. By default,
+	// there are none.
+	Keychain authn.Keychain
+	// PlainHTTP allows a registry without TLS, and sends it credentials all the
+	// same.
+	PlainHTTP bool
+	// RootCAs are certificates, in PEM, that are trusted besides the system's.
+	RootCAs []byte
+	// Transport carries the requests. By default, a transport of its own, with
+	// the proxy of the environment. It cannot be combined with RootCAs.
+	Transport http.RoundTripper
+	// Tries is how often a request is made before a transient failure is given
+	// up on. By default, 5.
+	Tries int
+	// Wait is the pause before the second try; it doubles for every further
+	// one. By default, 1 second.
+	Wait time.Duration
+	// Timeout bounds the time in which nothing moves. By default, a minute.
+	Timeout time.Duration
+	// Jobs is how many blobs are sent at once. By default, 4.
+	Jobs int
+	// Sleep waits. By default, it does so by the clock.
+	Sleep func(context.Context, time.Duration) error
+}
+
+func (o RegistryOptions) withDefaults() (RegistryOptions, error) {
+	if o.Transport != nil && o.RootCAs != nil {
+		return o, errors.New("set either a transport or root certificates, not both")
+	}
+	if o.Keychain == nil {
+		o.Keychain = nobody{}
+	}
+	if o.Tries <= 0 {
+		o.Tries = 5
+	}
+	if o.Wait <= 0 {
+		o.Wait = time.Second
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = time.Minute
+	}
+	if o.Jobs <= 0 {
+		o.Jobs = 4
+	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	if o.Transport == nil {
+		t := &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			ForceAttemptHTTP2:     true,
+			MaxIdleConnsPerHost:   16,
+			IdleConnTimeout:       90 * time.Second,
+			TLSHandshakeTimeout:   10 * time.Second,
+			ExpectContinueTimeout: time.Second,
+		}
+		if o.RootCAs != nil {
+			pool, err := x509.SystemCertPool()
+			if err != nil {
+				pool = x509.NewCertPool()
+			}
+			if !pool.AppendCertsFromPEM(o.RootCAs) {
+				return o, errors.New("read the root certificates: no certificate in PEM found")
+			}
+			t.TLSClientConfig = &tls.Config{RootCAs: pool}
+		}
+		o.Transport = t
+	}
+	return o, nil
+}
+
+// Repository is one repository of a registry. It may be used by several
+// goroutines.
+type Repository struct {
+	repo  name.Repository
+	o     RegistryOptions
+	stats *stats
+
+	mu       sync.Mutex
+	sessions map[bool]http.RoundTripper // by whether they may write
+}
+
+// NewRepository checks the address, "ghcr.io/owner/name", and the options. It
+// makes no request.
+func NewRepository(address string, o RegistryOptions) (*Repository, error) {
+	var options []name.Option
+	if o.PlainHTTP {
+		options = append(options, name.Insecure)
+	}
+	repo, err := name.NewRepository(address, append(options, name.StrictValidation)...)
+	if err != nil {
+		return nil, fmt.Errorf("read repository %q: %w: write it like ghcr.io/owner/name, without a tag", address, err)
+	}
+	if o, err = o.withDefaults(); err != nil {
+		return nil, fmt.Errorf("open repository %q: %w", address, err)
+	}
+	return &Repository{repo: repo, o: o, stats: &stats{}, sessions: map[bool]http.RoundTripper{}}, nil
+}
+
+// String is the address of the repository.
+func (r *Repository) String() string { return r.repo.Name() }
+
+// Stats count what was exchanged so far.
+func (r *Repository) Stats() Stats { return r.stats.read() }
+
+// options log in, once, and return what go-containerregistry needs.
+//
+// A repository that is to be written to is read with the rights to write as
+// well: some registries deny reading one that isn't there yet.
+func (r *Repository) options(ctx context.Context, write bool, mounts ...name.Repository) ([]remote.Option, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	session := r.sessions[write]
+	if session == nil || len(mounts) > 0 {
+		auth, err := authn.Resolve(ctx, r.o.Keychain, r.repo)
+		if err != nil {
+			return nil, fmt.Errorf("find credentials for %q: %w", r.repo, err)
+		}
+		scope := transport.PullScope
+		if write && auth != authn.Anonymous { // nobody may look, at least
+			scope = transport.PushScope
+		}
+		scopes := []string{r.repo.Scope(scope)}
+		for _, m := range mounts {
+			scopes = append(scopes, m.Scope(transport.PullScope))
+		}
+		session, err = transport.NewWithContext(ctx, r.repo.Registry, auth, &retrying{r.o.Transport, r.o, r.stats}, scopes)
+		if err != nil {
+			return nil, hint(err)
+		}
+		r.sessions[write] = session
+	}
+	return []remote.Option{
+		remote.WithTransport(session), remote.WithContext(ctx), remote.WithJobs(r.o.Jobs),
+		remote.WithRetryPredicate(transient),
+		remote.WithRetryBackoff(remote.Backoff{Duration: r.o.Wait, Factor: 2, Jitter: 0.2, Steps: r.o.Tries}),
+	}, nil
+}
+
+// hint adds to an error what to do about it.
+func hint(err error) error {
+	var refused *transport.Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.StatusCode {
+	case http.StatusUnauthorized:
+		return fmt.Errorf("%w: check the credentials", err)
+	case http.StatusForbidden:
+		return fmt.Errorf("%w: check that the credentials may write to the repository", err)
+	}
+	return err
+}
+
+// confirmedAbsent says whether a registry's own answer was that something isn't
+// there. A proxy's page with the same status is not; nor is a HEAD, which has
+// no code. NOT_FOUND is Harbor's, for both.
+func confirmedAbsent(err error) bool {
+	var refused *transport.Error
+	if !errors.As(err, &refused) || refused.StatusCode != http.StatusNotFound {
+		return false
+	}
+	return slices.ContainsFunc(refused.Errors, func(d transport.Diagnostic) bool {
+		return d.Code == transport.ManifestUnknownErrorCode || d.Code == transport.NameUnknownErrorCode || d.Code == "NOT_FOUND"
+	})
+}
+
+// found is a manifest in a registry.
+type found struct {
+	digest v1.Hash
+	// annotations of the manifest or index.
+	annotations map[string]string
+}
+
+// get reads the manifest of a tag or a digest. Its error wraps ErrNotFound only
+// if the registry confirmed that there is none.
+func (r *Repository) get(ctx context.Context, write bool, reference string) (*found, error) {
+	options, err := r.options(ctx, write)
+	if err != nil {
+		return nil, fmt.Errorf("read %s of %q: %w", reference, r, err)
+	}
+	d, err := remote.Get(r.reference(reference), options...)
+	switch {
+	case confirmedAbsent(err):
+		return nil, fmt.Errorf("read %s of %q: %w: %w", reference, r, ErrNotFound, err)
+	case err != nil:
+		return nil, fmt.Errorf("read %s of %q: %w", reference, r, hint(err))
+	}
+	f := &found{digest: d.Digest}
+	var m struct {
+		Annotations map[string]string `json:"annotations"`
+	}
+	if json.Unmarshal(d.Manifest, &m) == nil { // what is no manifest has no annotations
+		f.annotations = m.Annotations
+	}
+	return f, nil
+}
+
+func (r *Repository) reference(s string) name.Reference {
+	if _, err := v1.NewHash(s); err == nil {
+		return r.repo.Digest(s)
+	}
+	return r.repo.Tag(s)
+}
+
+// Digest reads what a tag or a digest names. Its error wraps [ErrNotFound] only
+// if the registry confirmed that there is nothing.
+func (r *Repository) Digest(ctx context.Context, reference string) (v1.Hash, error) {
+	f, err := r.get(ctx, false, reference)
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	return f.digest, nil
+}
+
+// Tags lists all tags, of every page, sorted; none if the registry confirmed
+// that there is no such repository.
+func (r *Repository) Tags(ctx context.Context) ([]string, error) { return r.tags(ctx, false) }
+
+func (r *Repository) tags(ctx context.Context, write bool) ([]string, error) {
+	options, err := r.options(ctx, write)
+	if err != nil {
+		return nil, fmt.Errorf("list the tags of %q: %w", r, err)
+	}
+	tags, err := remote.List(r.repo, options...)
+	switch {
+	case confirmedAbsent(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("list the tags of %q: %w", r, hint(err))
+	}
+	slices.Sort(tags)
+	return slices.Compact(tags), nil
+}
+
+// Index reads the index of a tag or a digest. Images and layers are read when
+// they are asked for, within the same context.
+func (r *Repository) Index(ctx context.Context, reference string) (v1.ImageIndex, error) {
+	d, err := r.descriptor(ctx, reference)
+	if err != nil {
+		return nil, err
+	}
+	if !d.MediaType.IsIndex() {
+		return nil, fmt.Errorf("read %s of %q: it is a %q, not an index of platforms", reference, r, d.MediaType)
+	}
+	index, err := d.ImageIndex()
+	if err != nil {
+		return nil, fmt.Errorf("read %s of %q: %w", reference, r, err)
+	}
+	return index, nil
+}
+
+func (r *Repository) descriptor(ctx context.Context, reference string) (*remote.Descriptor, error) {
+	options, err := r.options(ctx, false)
+	if err != nil {
+		return nil, fmt.Errorf("read %s of %q: %w", reference, r, err)
+	}
+	d, err := remote.Get(r.reference(reference), options...)
+	switch {
+	case confirmedAbsent(err):
+		return nil, fmt.Errorf("read %s of %q: %w: %w", reference, r, ErrNotFound, err)
+	case err != nil:
+		return nil, fmt.Errorf("read %s of %q: %w", reference, r, hint(err))
+	}
+	return d, nil
+}
+
+// push sends an index by digest: first the blobs and manifests of every image,
+// of which those that are there are not sent, and those that the registry has
+// elsewhere are mounted.
+func (r *Repository) push(ctx context.Context, index v1.ImageIndex) error {
+	digest, err := index.Digest()
+	if err != nil {
+		return err
+	}
+	children, err := images(index)
+	if err != nil {
+		return err
+	}
+	mounts, err := mountable(children, r.repo)
+	if err != nil {
+		return err
+	}
+	options, err := r.options(ctx, true, mounts...)
+	if err != nil {
+		return err
+	}
+	pusher, err := remote.NewPusher(options...)
+	if err != nil {
+		return err
+	}
+	// A registry that lost an image still has the index, so that the images are
+	// looked at first.
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.o.Jobs)
+	for _, c := range children {
+		g.Go(func() error { return pusher.Push(gctx, r.repo.Digest(c.digest.String()), c.image) })
+	}
+	if err := g.Wait(); err != nil {
+		return hint(err)
+	}
+	return hint(pusher.Push(ctx, r.repo.Digest(digest.String()), index))
+}
+
+// tag makes a tag name the index, which is in the repository.
+func (r *Repository) tag(ctx context.Context, tag string, index partial.WithRawManifest) error {
+	options, err := r.options(ctx, true)
+	if err != nil {
+		return err
+	}
+	return hint(remote.Put(r.repo.Tag(tag), index, options...))
+}
+
+type child struct {
+	platform string
+	digest   v1.Hash
+	image    v1.Image
+}
+
+// images of an index, in its order.
+func images(index v1.ImageIndex) ([]child, error) {
+	im, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	var all []child
+	for _, d := range im.Manifests {
+		if !d.MediaType.IsImage() {
+			return nil, fmt.Errorf("the index has a %q, which is no image", d.MediaType)
+		}
+		img, err := index.Image(d.Digest)
+		if err != nil {
+			return nil, err
+		}
+		c := child{digest: d.Digest, image: img}
+		if d.Platform != nil {
+			c.platform = d.Platform.String()
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// mountable are the other repositories of the same registry that have layers of
+// the images.
+func mountable(children []child, repo name.Repository) ([]name.Repository, error) {
+	var from []name.Repository
+	for _, c := range children {
+		layers, err := c.image.Layers()
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range layers {
+			m, ok := l.(*remote.MountableLayer)
+			if !ok {
+				continue
+			}
+			other := m.Reference.Context()
+			if other.RegistryStr() == repo.RegistryStr() && other.RepositoryStr() != repo.RepositoryStr() && !slices.Contains(from, other) {
+				from = append(from, other)
+			}
+		}
+	}
+	return from, nil
+}
+
+// RegistryBases finds base images in registries. A reference is resolved once,
+// so that all platforms come from one index.
+func RegistryBases(o RegistryOptions) Bases {
+	return &registryBases{o: o, seen: map[string]*remote.Descriptor{}}
+}
+
+type registryBases struct {
+	o    RegistryOptions
+	mu   sync.Mutex
+	seen map[string]*remote.Descriptor
+}
+
+// Base reads an index or an image.
+func (b *registryBases) Base(ctx context.Context, ref, platform string) (Base, error) {
+	base, err := b.base(ctx, ref, platform)
+	if err != nil {
+		return Base{}, fmt.Errorf("find base image %q: %w", ref, err)
+	}
+	return base, nil
+}
+
+func (b *registryBases) base(ctx context.Context, ref, platform string) (Base, error) {
+	var options []name.Option
+	if b.o.PlainHTTP {
+		options = append(options, name.Insecure)
+	}
+	parsed, err := name.ParseReference(ref, options...)
+	if err != nil {
+		return Base{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := b.seen[ref]
+	if d == nil {
+		r, err := NewRepository(parsed.Context().Name(), b.o)
+		if err != nil {
+			return Base{}, err
+		}
+		if d, err = r.descriptor(ctx, parsed.Identifier()); err != nil {
+			return Base{}, err
+		}
+		b.seen[ref] = d
+	}
+	base := Base{}
+	base.Name, _ = splitReference(ref)
+	if d.MediaType.IsIndex() {
+		index, err := d.ImageIndex()
+		if err != nil {
+			return Base{}, err
+		}
+		if base.Image, err = selectPlatform(index, platform); err != nil {
+			return Base{}, err
+		}
+	} else if base.Image, err = d.Image(); err != nil {
+		return Base{}, err
+	}
+	base.Digest, err = base.Image.Digest()
+	return base, err
+}
+
+var _ io.Closer = (*Image)(nil)

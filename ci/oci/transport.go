@@ -1,0 +1,238 @@
+package oci
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// Stats count what was exchanged with a registry.
+type Stats struct {
+	// Requests, those made again too.
+	Requests int64 `json:"requests"`
+	// Retries among them, as far as they were made by the transport.
+	Retries int64 `json:"retries"`
+	// BytesPushed are the bytes of blobs and manifests that were sent.
+	BytesPushed int64 `json:"bytesPushed"`
+}
+
+type stats struct{ requests, retries, pushed atomic.Int64 }
+
+func (s *stats) read() Stats {
+	return Stats{Requests: s.requests.Load(), Retries: s.retries.Load(), BytesPushed: s.pushed.Load()}
+}
+
+// errStalled says that a request made no progress for too long.
+var errStalled = errors.New("the registry made no progress")
+
+// mostWait is the longest that a registry may ask to wait for.
+const mostWait = 2 * time.Minute
+
+// retrying is a transport that bounds the time without progress, and makes
+// requests again that only read, or that the registry says it did not take on.
+// What writes is made again by the pusher, as a whole.
+type retrying struct {
+	inner http.RoundTripper
+	o     RegistryOptions
+	stats *stats
+}
+
+// RoundTrip carries out a request.
+func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	reads := req.Method == http.MethodGet || req.Method == http.MethodHead
+	for try := 1; ; try++ {
+		res, err := t.once(req)
+		if try >= t.o.Tries || ctx.Err() != nil {
+			return res, err
+		}
+		wait := t.o.backoff(try)
+		switch {
+		case err != nil:
+			if !reads || !transient(err) {
+				return nil, err
+			}
+		case res.StatusCode == http.StatusTooManyRequests || reads && transientStatus(res.StatusCode):
+			if !reads && req.Body != nil && req.GetBody == nil {
+				return res, nil
+			}
+			asked := retryAfter(res)
+			if asked > mostWait {
+				return res, nil
+			}
+			wait = max(wait, asked)
+			// The connection can be used again once the body is read.
+			_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10))
+			_ = res.Body.Close()
+		default:
+			return res, nil
+		}
+		if err := t.o.Sleep(ctx, wait); err != nil {
+			return nil, err
+		}
+		t.stats.retries.Add(1)
+		if req.GetBody != nil {
+			body, err := req.GetBody()
+			if err != nil {
+				return nil, err
+			}
+			req = req.Clone(ctx)
+			req.Body = body
+		}
+	}
+}
+
+// once makes a request that ends when nothing moves for too long.
+func (t *retrying) once(req *http.Request) (*http.Response, error) {
+	t.stats.requests.Add(1)
+	ctx, cancel := context.WithCancelCause(req.Context())
+	timer := time.AfterFunc(t.o.Timeout, func() {
+		cancel(fmt.Errorf("%w in %s: try again later", errStalled, t.o.Timeout))
+	})
+	moved := func() { timer.Reset(t.o.Timeout) }
+	explain := func(err error) error {
+		if cause := context.Cause(ctx); cause != nil && errors.Is(cause, errStalled) && err != nil && err != io.EOF {
+			return cause
+		}
+		return err
+	}
+	req = req.Clone(ctx)
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = &watched{ReadCloser: req.Body, moved: func(n int) {
+			moved()
+			t.stats.pushed.Add(int64(n))
+		}}
+	}
+	res, err := t.inner.RoundTrip(req)
+	if err != nil {
+		timer.Stop()
+		err = explain(err)
+		cancel(nil)
+		return nil, err
+	}
+	moved()
+	res.Body = &watched{ReadCloser: res.Body, moved: func(int) { moved() }, explain: explain, closed: func() {
+		timer.Stop()
+		cancel(nil)
+	}}
+	return res, nil
+}
+
+// watched is a body whose progress is noticed.
+type watched struct {
+	io.ReadCloser
+	moved   func(int)
+	explain func(error) error
+	closed  func()
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if n > 0 {
+		w.moved(n)
+	}
+	if w.explain != nil {
+		err = w.explain(err)
+	}
+	return n, err
+}
+
+// Close closes the body.
+func (w *watched) Close() error {
+	err := w.ReadCloser.Close()
+	if w.closed != nil {
+		w.closed()
+	}
+	return err
+}
+
+func retryAfter(res *http.Response) time.Duration {
+	value := res.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(value); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return time.Until(at)
+	}
+	return 0
+}
+
+func (o RegistryOptions) backoff(try int) time.Duration {
+	d := o.Wait << min(try-1, 6)
+	return d + time.Duration(rand.Float64()*0.2*float64(d))
+}
+
+// transientStatus says whether a status may be another one the next time.
+func transientStatus(code int) bool {
+	switch code {
+	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported, http.StatusInsufficientStorage:
+		return false
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, 499: // nginx: client closed request
+		return true
+	}
+	return code >= 500
+}
+
+// transient says whether an error may go away by itself: of the network, of an
+// overloaded or restarting registry, of an upload that was lost. What a
+// registry refuses, it refuses again.
+func transient(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) && !errors.Is(err, errStalled) {
+		return false
+	}
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if e == context.DeadlineExceeded { // of the caller; a dialer's own is another
+			return false
+		}
+	}
+	var refused *transport.Error
+	if errors.As(err, &refused) {
+		for _, d := range refused.Errors {
+			if d.Code == transport.BlobUploadInvalidErrorCode || d.Code == transport.BlobUploadUnknownErrorCode {
+				return true
+			}
+		}
+		return transientStatus(refused.StatusCode)
+	}
+	var (
+		certificate *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+		authority   x509.UnknownAuthorityError
+		host        x509.HostnameError
+	)
+	if errors.As(err, &certificate) || errors.As(err, &record) || errors.As(err, &authority) || errors.As(err, &host) {
+		return false
+	}
+	var network net.Error
+	return errors.Is(err, errStalled) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, net.ErrClosed) ||
+		errors.As(err, &network) && network.Timeout() || isOpError(err)
+}
+
+func isOpError(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
