@@ -138,6 +138,8 @@ gantry_env_lines() {
     printf 'export _EXPERIMENTAL_DAGGER_RUNNER_HOST=%q\n' "$GANTRY_RUNNER_HOST"
     # shellcheck disable=SC2016 # the reader's PATH
     printf 'export PATH=%q:"$PATH"\n' /usr/local/bin
+    # Programs that use Dagger's SDK would download a CLI of their own.
+    printf 'export _EXPERIMENTAL_DAGGER_CLI_BIN=%q\n' /usr/local/bin/dagger
   fi
   printf 'export DAGGER_NO_NAG=1\n'
   printf 'export DO_NOT_TRACK=1\n'

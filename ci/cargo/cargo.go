@@ -9,7 +9,6 @@ package cargo
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"path"
@@ -22,9 +21,6 @@ import (
 	"dagger/gantry/ci/target"
 	"dagger/gantry/internal/dagger"
 )
-
-//go:embed *.sh
-var scripts embed.FS
 
 // Places in a toolchain container. They are the same on every machine, so that
 // no path of one gets into a binary.
@@ -61,13 +57,8 @@ func (t Toolchain) Base() *dagger.Container {
 	if ctr == nil {
 		ctr = t.Client.Container().From(t.Image())
 	}
-	dir := t.Client.Directory()
-	entries, _ := scripts.ReadDir(".") // embedded: it can't fail
-	for _, e := range entries {
-		text, _ := scripts.ReadFile(e.Name())
-		dir = dir.WithNewFile(e.Name(), string(text), dagger.DirectoryWithNewFileOpts{Permissions: 0o755})
-	}
-	return ctr.WithDirectory(binDir, dir)
+	return ctr.WithDirectory(binDir, t.Client.CurrentModule().Source().Directory("ci/cargo"),
+		dagger.ContainerWithDirectoryOpts{Include: []string{"*.sh"}})
 }
 
 // Digest is the reference of the toolchain's image with its digest, or empty

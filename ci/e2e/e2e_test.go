@@ -59,6 +59,12 @@ func tail(text string) string {
 	return strings.Join(lines, "\n")
 }
 
+// said is the error that the call ended with.
+func (r result) said() string {
+	_, message, _ := strings.Cut(r.log, "\nError: ")
+	return message
+}
+
 // started says whether Cargo was asked to compile anything.
 func (r result) started() bool { return strings.Contains(r.log, "/gantry-bin/build.sh ") }
 

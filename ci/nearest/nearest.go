@@ -4,16 +4,20 @@ package nearest
 import (
 	"fmt"
 
-	"github.com/agnivade/levenshtein"
+	"github.com/adrg/strutil/metrics"
 )
+
+// edits counts insertions and deletions alone: a word that was left out, as in
+// "x86_64-linux-gnu", is nearer than one that was replaced.
+var edits = metrics.Levenshtein{CaseSensitive: true, InsertCost: 1, DeleteCost: 1, ReplaceCost: 2}
 
 // Of returns the candidate with the fewest edits from s, the first among
 // equals; it is empty when there is no candidate or when none shares enough
 // with s to be a plausible slip.
 func Of(s string, candidates []string) string {
-	best, least := "", len(s)/2+2
+	best, least := "", len(s)*2/3+2
 	for _, c := range candidates {
-		if d := levenshtein.ComputeDistance(s, c); d < least {
+		if d := edits.Distance(s, c); d < least {
 			best, least = c, d
 		}
 	}
