@@ -88,6 +88,8 @@ func TestKilledAtEveryCall(t *testing.T) {
 			require.ErrorAs(t, victim.Wait(), &exit, out.String())
 			require.Equal(t, -1, exit.ExitCode(), "killed at call %d: %s", at.N, out.String())
 			require.Equal(t, 1, hub.FaultsMet())
+			// The call that it died in is carried out, or not, before the next.
+			require.Eventually(t, func() bool { return hub.Active() == 0 }, 10*time.Second, time.Millisecond)
 
 			c, err := New(overTCP(url))
 			require.NoError(t, err)

@@ -24,7 +24,10 @@ const rounds = 5
 // which is empty, and goes on with the other. What remains is the case in which
 // GitHub's list shows neither run the other's draft until both are filled;
 // then GitHub refuses to publish the second, and the run that lost compares
-// what was published with what it has, and deletes its draft.
+// what was published with what it has, and deletes its draft. And if GitHub
+// carries out a call of a killed run only after the next run has looked for
+// drafts, an empty draft may stay besides the published release; every later
+// run's plan notes it.
 func (c *Client) Release(ctx context.Context, spec Spec) (*Report, error) {
 	ctx, s := c.begin(ctx)
 	s.until = s.started.Add(c.o.Deadline)

@@ -421,6 +421,13 @@ func (s *Server) Events() []Event {
 	return slices.Clone(s.events)
 }
 
+// Active counts the calls under way.
+func (s *Server) Active() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.active
+}
+
 // LimitHits counts the calls that were refused because of a limit.
 type LimitHits struct{ Content, Points, Concurrent, Primary int }
 
