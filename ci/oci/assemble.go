@@ -300,9 +300,6 @@ func configFile(img v1.Image, r *Release, spec manifest.Image, c Choice, base Ba
 			return nil, err
 		}
 		config.Config, config.History = from.DeepCopy().Config, from.DeepCopy().History
-		if from.Variant != "" {
-			config.Variant = from.Variant
-		}
 	}
 	config.History = append(config.History, v1.History{
 		Created: v1.Time{Time: r.date()}, CreatedBy: "gantry", Comment: c.Archive,
