@@ -1,0 +1,207 @@
+package dist
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/plan"
+)
+
+const (
+	amd = "x86_64-unknown-linux-gnu"
+	arm = "aarch64-unknown-linux-musl"
+)
+
+// program compiles a small static program for a Go architecture, which stands
+// for what Cargo would have built.
+func program(t *testing.T, arch string) string {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() { println(\"app 1.0.0\") }\n"), 0o644))
+	out := filepath.Join(dir, "app")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "main.go")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
+	text, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(text))
+	return out
+}
+
+// input of a release of one program for the targets given.
+func input(t *testing.T, binaries map[string]string, targets ...string) Input {
+	t.Helper()
+	raw, err := json.Marshal(map[string]any{
+		"workspace_root": "/src", "workspace_members": []string{"app"},
+		"metadata": map[string]any{"gantry": map[string]any{"targets": []string{amd, arm}}},
+		"packages": []any{map[string]any{
+			"id": "app", "name": "app", "version": "1.0.0", "manifest_path": "/src/Cargo.toml", "license": "MIT",
+			"targets": []any{map[string]any{"name": "app", "kind": []string{"bin"}}},
+		}},
+	})
+	require.NoError(t, err)
+	project, err := plan.Load(raw, []string{"Cargo.toml", "Cargo.lock", "LICENSE"})
+	require.NoError(t, err)
+	git := plan.Git{Present: true, Commit: "0123456789abcdef0123456789abcdef01234567", Time: time.Unix(1700000000, 0)}
+	p, err := project.Plan("v1.0.0", git, targets)
+	require.NoError(t, err)
+	require.NoError(t, p.Err())
+	extra := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(extra, "LICENSE"), []byte("MIT\n"), 0o600))
+	in := Input{Plan: p, ExtraDir: extra, Changelog: []byte("# Changelog\n"), Toolchain: manifest.Toolchain{Rustc: "rustc 1.96.0", Cargo: "cargo 1.96.0"}}
+	builds, err := p.Builds()
+	require.NoError(t, err)
+	for _, b := range builds {
+		in.Built = append(in.Built, Built{Build: b, Files: []string{binaries[b.Target.Triple]}})
+	}
+	return in
+}
+
+func assemble(t *testing.T, in Input) string {
+	t.Helper()
+	dir := t.TempDir()
+	_, err := Assemble(dir, in)
+	require.NoError(t, err)
+	return dir
+}
+
+func binaries(t *testing.T) map[string]string {
+	t.Helper()
+	return map[string]string{amd: program(t, "amd64"), arm: program(t, "arm64")}
+}
+
+func read(t *testing.T, dir, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	require.NoError(t, err)
+	return text
+}
+
+func TestAssemble(t *testing.T) {
+	bins := binaries(t)
+	dir := assemble(t, input(t, bins))
+	m, err := Read(dir)
+	require.NoError(t, err)
+	assert.Equal(t, "app", m.Component)
+	assert.Equal(t, "2023-11-14T22:13:20Z", m.CommitDate)
+	require.Len(t, m.Archives(), 2)
+	for _, a := range m.Archives() {
+		f, err := os.Open(filepath.Join(dir, a.Name))
+		require.NoError(t, err)
+		assert.NoError(t, CheckArchive(f, a), a.Name)
+		require.NoError(t, f.Close())
+		assert.Equal(t, "static", a.Binaries[0].Linkage)
+		assert.Equal(t, "0644", a.Files[0].Mode, "the mode of the source is not that of the archive")
+	}
+	for i := range 2 {
+		again := assemble(t, input(t, bins))
+		assert.Equal(t, read(t, dir, manifest.SumsName), read(t, again, manifest.SumsName), "round %d", i)
+	}
+}
+
+// Nothing that is not what its target asks for gets into an archive.
+func TestAssembleRefuses(t *testing.T) {
+	bins := binaries(t)
+	text := filepath.Join(t.TempDir(), "app")
+	require.NoError(t, os.WriteFile(text, []byte("#!/bin/sh\n"), 0o755))
+	for says, wrong := range map[string]map[string]string{
+		`binary "app" is for aarch64`:   {amd: bins[arm], arm: bins[arm]},
+		"not an ELF, PE or Mach-O file": {amd: text, arm: bins[arm]},
+		"no such file or directory":     {amd: filepath.Join(t.TempDir(), "nothing"), arm: bins[arm]},
+	} {
+		_, err := Assemble(t.TempDir(), input(t, wrong))
+		assert.ErrorContains(t, err, says)
+	}
+}
+
+func TestReadFindsWhatChanged(t *testing.T) {
+	bins := binaries(t)
+	for _, c := range []struct {
+		name, says string
+		change     func(dir string) error
+	}{
+		{"an archive is gone", "is missing", func(dir string) error { return os.Remove(filepath.Join(dir, "app-1.0.0-"+amd+".tar.gz")) }},
+		{"a byte more", "bytes of sha256", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, manifest.ChangelogName), []byte("# changelog\n"), 0o644)
+		}},
+		{"another manifest", `has "`, func(dir string) error {
+			text := append(read(t, dir, manifest.FileName), '\n')
+			return os.WriteFile(filepath.Join(dir, manifest.FileName), text, 0o644)
+		}},
+		{"no sums", "SHA256SUMS", func(dir string) error { return os.Remove(filepath.Join(dir, manifest.SumsName)) }},
+	} {
+		dir := assemble(t, input(t, bins))
+		require.NoError(t, c.change(dir))
+		_, err := Read(dir)
+		assert.ErrorContains(t, err, c.says, c.name)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	bins := binaries(t)
+	whole := assemble(t, input(t, bins))
+	parts := t.TempDir()
+	for _, target := range []string{amd, arm} {
+		require.NoError(t, os.Rename(assemble(t, input(t, bins, target)), filepath.Join(parts, target)))
+	}
+	out := t.TempDir()
+	_, err := Merge(parts, out)
+	require.NoError(t, err)
+	assert.Equal(t, read(t, whole, manifest.SumsName), read(t, out, manifest.SumsName), "parts and whole are the same bytes")
+
+	other := input(t, bins, arm)
+	other.Toolchain.Rustc = "rustc 1.95.0"
+	require.NoError(t, os.Rename(assemble(t, other), filepath.Join(parts, "other")))
+	_, err = Merge(parts, t.TempDir())
+	assert.ErrorContains(t, err, "were not built alike")
+	_, err = Merge(t.TempDir(), t.TempDir())
+	assert.ErrorContains(t, err, "pass what the function dist made")
+}
+
+func TestCheckArchiveFindsWhatChanged(t *testing.T) {
+	dir := assemble(t, input(t, binaries(t), amd))
+	m, err := Read(dir)
+	require.NoError(t, err)
+	check := func(change func(a *manifest.Asset)) error {
+		a := m.Archives()[0]
+		a.Binaries = append([]manifest.Binary{}, a.Binaries...)
+		a.Files = append([]manifest.File{}, a.Files...)
+		change(&a)
+		f, err := os.Open(filepath.Join(dir, a.Name))
+		require.NoError(t, err)
+		defer f.Close()
+		return CheckArchive(f, a)
+	}
+	assert.NoError(t, check(func(*manifest.Asset) {}))
+	assert.ErrorContains(t, check(func(a *manifest.Asset) { a.Binaries[0].SHA256 = a.SHA256 }), "but the manifest says")
+	assert.ErrorContains(t, check(func(a *manifest.Asset) { a.Files[0].Mode = "0755" }), "and mode 0644")
+	assert.ErrorContains(t, check(func(a *manifest.Asset) { a.Files = nil }), "of which the manifest says nothing")
+	assert.ErrorContains(t, check(func(a *manifest.Asset) {
+		a.Files = append(a.Files, manifest.File{Path: "more", SHA256: a.SHA256})
+	}), `lacks "more"`)
+}
+
+func TestCheckRun(t *testing.T) {
+	for run, says := range map[string]string{
+		"app 1.0.0\nexit status 0\n":             "",
+		"unknown option\nexit status 2\n":        "",
+		"listening\nexit status 124\n":           "",
+		"./app: not found\nexit status 127\n":    "does not start",
+		"GLIBC_2.38 not found\nexit status 1\n":  "",
+		"Illegal instruction\nexit status 132\n": "does not start",
+		"":                                       "was not run",
+	} {
+		err := CheckRun("app", amd, run)
+		if says == "" {
+			assert.NoError(t, err, run)
+		} else {
+			assert.ErrorContains(t, err, says, run)
+		}
+	}
+}

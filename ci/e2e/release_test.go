@@ -1,0 +1,136 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/github/fakehub"
+	"dagger/gantry/ci/manifest"
+)
+
+// canary stands for a token; it may be in nothing that anybody can read.
+const canary = "ghp_canary0123456789abcdefghijklmnopqrstu"
+
+// hub serves a stand-in of GitHub that the engine's containers reach too.
+type hub struct {
+	*fakehub.Server
+	repo *fakehub.Repo
+	api  string
+}
+
+func newHub(t *testing.T, source string) *hub {
+	t.Helper()
+	server := fakehub.New(fakehub.Config{Tokens: map[string]fakehub.Access{canary: {User: "octocat", Push: true, Scopes: "repo"}}})
+	t.Cleanup(server.Close)
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	require.NoError(t, err)
+	http := fakehub.HTTPServer(server)
+	go func() { _ = http.Serve(fakehub.Refusing(l)) }()
+	t.Cleanup(func() { _ = http.Close() })
+	host := os.Getenv("GANTRY_HOST_IN_CONTAINERS")
+	require.NotEmpty(t, host, "set by scripts/test: the address at which containers of the engine reach this machine")
+	h := &hub{Server: server, repo: server.AddRepo("example", "tiny"), api: fmt.Sprintf("http://%s:%d/api/v3/", host, l.Addr().(*net.TCPAddr).Port)}
+	h.repo.Tag("v1.0.0", strings.TrimSpace(run(t, source, "git", "rev-parse", "v1.0.0")))
+	return h
+}
+
+// release calls release, and looks for the token in everything it prints.
+func (h *hub) release(t *testing.T, source string, args ...string) result {
+	t.Helper()
+	t.Setenv("CANARY", canary)
+	got := call(t, append([]string{"--debug", "-vvv", "--source=" + source, "release", "--tag=v1.0.0", "--token=env:CANARY", "--repository=example/tiny", "--api-url=" + h.api}, args...)...)
+	assert.NotContains(t, got.stdout+got.log, canary, "the token was printed")
+	return got
+}
+
+func TestRelease(t *testing.T) {
+	source := tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\", \""+foreign+"\"]\n")
+	run(t, source, "git", "tag", "-d", "v1.0.0")
+	commit(t, source, "v1.0.0")
+	h := newHub(t, source)
+
+	dry := h.release(t, source, "--dry-run")
+	require.NoError(t, dry.err)
+	assert.Contains(t, dry.stdout, "dry run: nothing was written")
+	for _, c := range h.Calls() {
+		assert.Equal(t, "GET", c.Method, "a dry run wrote: %s", c.Path)
+	}
+
+	first := h.release(t, source, "--dispatch")
+	require.NoError(t, first.err)
+	assert.Equal(t, "v1.0.0", h.repo.Latest())
+	assert.Len(t, h.repo.Dispatches(), 1)
+	planned := strings.SplitN(dry.stdout, "dry run:", 2)[0]
+	for _, step := range strings.Split(planned, "\n") {
+		if strings.HasPrefix(step, "  ") && !strings.Contains(step, "dispatch") {
+			assert.Contains(t, first.stdout, strings.TrimSpace(step), "planned by the dry run, but not done")
+		}
+	}
+	state := h.Dump()
+	assert.NotContains(t, state, canary)
+
+	again := h.release(t, source)
+	require.NoError(t, again.err)
+	assert.Contains(t, again.stdout, "sent 0 bytes")
+	assert.Contains(t, again.stdout, " 0 writes")
+	assert.Equal(t, state, h.Dump(), "a second run changed something")
+
+	// What was published is what dist makes, and verifies from the outside.
+	verified := call(t, "verify-release", "--tag=v1.0.0", "--repository=example/tiny", "--api-url="+h.api)
+	require.NoError(t, verified.err)
+	assert.Contains(t, verified.stdout, "verified: every asset is what")
+	out := filepath.Join(t.TempDir(), "dist")
+	require.NoError(t, call(t, "--source="+source, "dist", "--tag=v1.0.0", "export", "--path="+out).err)
+	sums, published := h.repo.Asset("v1.0.0", manifest.SumsName)
+	require.True(t, published)
+	text, err := os.ReadFile(filepath.Join(out, manifest.SumsName))
+	require.NoError(t, err)
+	assert.Equal(t, string(text), string(sums))
+}
+
+// A matrix builds each target on a runner of its own and fans in.
+func TestReleaseOfPartsBuiltElsewhere(t *testing.T) {
+	source := tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\", \""+foreign+"\"]\n")
+	run(t, source, "git", "tag", "-d", "v1.0.0")
+	commit(t, source, "v1.0.0")
+	h := newHub(t, source)
+	parts := t.TempDir()
+	for _, target := range []string{native, foreign} {
+		require.NoError(t, call(t, "--source="+source, "dist", "--tag=v1.0.0", "--targets="+target, "export", "--path="+filepath.Join(parts, target)).err)
+		if target == native {
+			got := h.release(t, source, "--dist="+parts)
+			require.Error(t, got.err)
+			assert.Contains(t, got.said(), "the dist has no archive for "+foreign)
+		}
+	}
+	whole := filepath.Join(t.TempDir(), "whole")
+	require.NoError(t, call(t, "--source="+source, "dist", "--tag=v1.0.0", "export", "--path="+whole).err)
+	require.NoError(t, h.release(t, source, "--dist="+parts).err)
+	sums, published := h.repo.Asset("v1.0.0", manifest.SumsName)
+	require.True(t, published)
+	text, err := os.ReadFile(filepath.Join(whole, manifest.SumsName))
+	require.NoError(t, err)
+	assert.Equal(t, string(text), string(sums), "targets built apart are the same bytes as built together")
+}
+
+// What GitHub would refuse is said before anything is compiled.
+func TestReleaseRefuses(t *testing.T) {
+	source := tiny(t, "")
+	h := newHub(t, source)
+	t.Setenv("WRONG", "ghp_wrong")
+	got := call(t, "--source="+source, "release", "--tag=v1.0.0", "--token=env:WRONG", "--repository=example/tiny", "--api-url="+h.api)
+	require.Error(t, got.err)
+	assert.False(t, got.started(), "something was compiled")
+	got = h.release(t, source, "--repository=example")
+	require.Error(t, got.err)
+	assert.Contains(t, got.said(), `repository "example" is not owner/name`)
+	assert.False(t, got.started(), "something was compiled")
+	assert.Empty(t, h.Events(), "nothing was written")
+}
