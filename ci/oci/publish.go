@@ -424,7 +424,10 @@ func (w *work) move(ctx context.Context, tag string) (bool, error) {
 	case f == nil:
 		return false, fmt.Errorf("read back tag %q: %w: the registry took it and doesn't have it: run it again", tag, ErrNotFound)
 	}
-	return true, nil // and another run has moved it on; settle looks after it
+	if v, err := version.Parse(f.annotations[keyVersion]); err == nil && v.GreaterThan(w.Version) {
+		return true, nil // another run has moved it on
+	}
+	return false, fmt.Errorf("read back tag %q: it still names %s: the registry took it and didn't keep it, or something else writes it: run it again", tag, f.digest)
 }
 
 // settle looks once more at the floating tags that were moved: between reading

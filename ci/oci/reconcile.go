@@ -33,7 +33,7 @@ type Named struct {
 	Digest string `json:"digest"`
 	// Version that the image says it is of, if it does.
 	Version string `json:"version,omitempty"`
-	// Missing names an image of the index that isn't there.
+	// Missing names a manifest of the index that isn't there, by digest.
 	Missing string `json:"missing,omitempty"`
 }
 
@@ -72,10 +72,16 @@ func (r *Repository) State(ctx context.Context, versions []*semver.Version) (*St
 	return s, nil
 }
 
-// missingImage names the first image of an index that isn't there.
+// missingImage names the first manifest of an index that isn't there: the index
+// itself, or an image's.
 func (r *Repository) missingImage(ctx context.Context, digest string) (string, error) {
 	index, err := r.Index(ctx, digest)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return digest, nil
+	case errors.Is(err, errNoIndex):
+		return "", nil // whoever made it, nothing is missing
+	case err != nil:
 		return "", err
 	}
 	im, err := index.IndexManifest()
@@ -140,7 +146,7 @@ func Reconcile(releases []Expected, s *State) []Decision {
 		case r.Digest != "" && r.Digest != named.Digest:
 			d.Verdict, d.Why = VerdictConflict, fmt.Sprintf("the tag names %s, and the release is %s", named.Digest, r.Digest)
 		case named.Missing != "":
-			d.Why = "image " + named.Missing + " is not there"
+			d.Why = "the manifest " + named.Missing + " is not there"
 		default:
 			if stale := staleTags(r.Version, named.Digest, known, s); len(stale) > 0 {
 				d.Why = "it should have the tags " + strings.Join(stale, ", ")

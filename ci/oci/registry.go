@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -117,6 +118,9 @@ func NewRepository(address string, o RegistryOptions) (*Repository, error) {
 		options = append(options, name.Insecure)
 	}
 	repo, err := name.NewRepository(address, append(options, name.StrictValidation)...)
+	if err == nil && strings.Contains(address, "://") {
+		err = errors.New("it is a URL")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read repository %q: %w: write it like ghcr.io/owner/name, without a tag", address, err)
 	}
@@ -204,25 +208,26 @@ type found struct {
 // get reads the manifest of a tag or a digest. Its error wraps ErrNotFound only
 // if the registry confirmed that there is none.
 func (r *Repository) get(ctx context.Context, write bool, reference string) (*found, error) {
-	options, err := r.options(ctx, write)
+	d, err := r.descriptor(ctx, write, reference)
 	if err != nil {
-		return nil, fmt.Errorf("read %s of %q: %w", reference, r, err)
-	}
-	d, err := remote.Get(r.reference(reference), options...)
-	switch {
-	case confirmedAbsent(err):
-		return nil, fmt.Errorf("read %s of %q: %w: %w", reference, r, ErrNotFound, err)
-	case err != nil:
-		return nil, fmt.Errorf("read %s of %q: %w", reference, r, hint(err))
+		return nil, err
 	}
 	f := &found{digest: d.Digest}
 	var m struct {
 		Annotations map[string]string `json:"annotations"`
 	}
-	if json.Unmarshal(d.Manifest, &m) == nil { // what is no manifest has no annotations
+	if json.Unmarshal(d.Manifest, &m) == nil { // an older one has no annotations
 		f.annotations = m.Annotations
 	}
 	return f, nil
+}
+
+// isManifest refuses what a proxy may answer instead of the registry.
+func isManifest(d *remote.Descriptor) error {
+	if !d.MediaType.IsIndex() && !d.MediaType.IsImage() && !d.MediaType.IsSchema1() {
+		return fmt.Errorf("the answer is a %q, not a manifest: is there a proxy in between?", d.MediaType)
+	}
+	return nil
 }
 
 func (r *Repository) reference(s string) name.Reference {
@@ -262,15 +267,17 @@ func (r *Repository) tags(ctx context.Context, write bool) ([]string, error) {
 	return slices.Compact(tags), nil
 }
 
+var errNoIndex = errors.New("it is no index of platforms")
+
 // Index reads the index of a tag or a digest. Images and layers are read when
 // they are asked for, within the same context.
 func (r *Repository) Index(ctx context.Context, reference string) (v1.ImageIndex, error) {
-	d, err := r.descriptor(ctx, reference)
+	d, err := r.descriptor(ctx, false, reference)
 	if err != nil {
 		return nil, err
 	}
 	if !d.MediaType.IsIndex() {
-		return nil, fmt.Errorf("read %s of %q: it is a %q, not an index of platforms", reference, r, d.MediaType)
+		return nil, fmt.Errorf("read %s of %q: %w but a %q", reference, r, errNoIndex, d.MediaType)
 	}
 	index, err := d.ImageIndex()
 	if err != nil {
@@ -279,8 +286,8 @@ func (r *Repository) Index(ctx context.Context, reference string) (v1.ImageIndex
 	return index, nil
 }
 
-func (r *Repository) descriptor(ctx context.Context, reference string) (*remote.Descriptor, error) {
-	options, err := r.options(ctx, false)
+func (r *Repository) descriptor(ctx context.Context, write bool, reference string) (*remote.Descriptor, error) {
+	options, err := r.options(ctx, write)
 	if err != nil {
 		return nil, fmt.Errorf("read %s of %q: %w", reference, r, err)
 	}
@@ -290,6 +297,9 @@ func (r *Repository) descriptor(ctx context.Context, reference string) (*remote.
 		return nil, fmt.Errorf("read %s of %q: %w: %w", reference, r, ErrNotFound, err)
 	case err != nil:
 		return nil, fmt.Errorf("read %s of %q: %w", reference, r, hint(err))
+	}
+	if err := isManifest(d); err != nil {
+		return nil, fmt.Errorf("read %s of %q: %w", reference, r, err)
 	}
 	return d, nil
 }
@@ -319,11 +329,12 @@ func (r *Repository) push(ctx context.Context, index v1.ImageIndex) error {
 		return err
 	}
 	// A registry that lost an image still has the index, so that the images are
-	// looked at first.
-	g, gctx := errgroup.WithContext(ctx)
+	// looked at first. One that fails does not stop the others: what is sent need
+	// not be sent again.
+	var g errgroup.Group
 	g.SetLimit(r.o.Jobs)
 	for _, c := range children {
-		g.Go(func() error { return pusher.Push(gctx, r.repo.Digest(c.digest.String()), c.image) })
+		g.Go(func() error { return pusher.Push(ctx, r.repo.Digest(c.digest.String()), c.image) })
 	}
 	if err := g.Wait(); err != nil {
 		return hint(err)
@@ -431,7 +442,7 @@ func (b *registryBases) base(ctx context.Context, ref, platform string) (Base, e
 		if err != nil {
 			return Base{}, err
 		}
-		if d, err = r.descriptor(ctx, parsed.Identifier()); err != nil {
+		if d, err = r.descriptor(ctx, false, parsed.Identifier()); err != nil {
 			return Base{}, err
 		}
 		b.seen[ref] = d

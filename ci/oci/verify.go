@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"path"
 	"slices"
 	"strings"
@@ -62,6 +64,9 @@ func VerifyImage(ctx context.Context, m *manifest.Manifest, r *Repository, o Ver
 	index, err := r.Index(ctx, o.Reference)
 	if errors.Is(err, ErrNotFound) {
 		return []Finding{{Message: fmt.Sprintf("%q of %q is not there", o.Reference, r)}}, nil
+	}
+	if errors.Is(err, errNoIndex) {
+		return []Finding{{Message: fmt.Sprintf("%q of %q is not the release's: %v", o.Reference, r, err)}}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("verify the image: %w", err)
@@ -130,8 +135,18 @@ func (v *verifier) index(index v1.ImageIndex, choices []Choice, want v1.Hash) er
 // into a finding; what is left means that it couldn't be read.
 func (v *verifier) unlessKnown(err error) error {
 	var refused *transport.Error
-	if err == nil || errors.As(err, &refused) && !confirmedAbsent(err) && refused.StatusCode != 404 ||
-		transient(err) && !errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	var network net.Error
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, errStalled):
+		return err
+	case errors.As(err, &refused):
+		// The index names it, so that it should be there.
+		if !slices.ContainsFunc(refused.Errors, func(d transport.Diagnostic) bool {
+			return refused.StatusCode == http.StatusNotFound && d.Code != transport.UnauthorizedErrorCode && d.Code != transport.DeniedErrorCode
+		}) {
+			return err
+		}
+	case errors.As(err, &network):
 		return err
 	}
 	v.find("it is damaged: %v", err)
