@@ -257,6 +257,9 @@ func TestFaults(t *testing.T) {
 	faults := map[string]func(http.ResponseWriter){
 		"500": status(500), "403": status(403), "404": status(404), "reset": hangUp, "page": text("<html>"),
 	}
+	if testing.Short() {
+		faults = map[string]func(http.ResponseWriter){"500": status(500), "page": text("<html>")}
+	}
 	clean := newPeer(t)
 	r := clean.repository(t, fast)
 	require.NoError(t, publishTiny(t, r, "1.2.2"))

@@ -71,8 +71,8 @@ func VerifyImage(ctx context.Context, m *manifest.Manifest, r *Repository, o Ver
 	if err != nil {
 		return nil, fmt.Errorf("verify the image: %w", err)
 	}
-	v := &verifier{m: m}
-	if err := v.index(index, choices, o.Digest); err != nil {
+	v := &verifier{m: m, o: r.o}
+	if err := v.index(ctx, index, choices, o.Digest); err != nil {
 		return v.findings, fmt.Errorf("verify %q of %q: %w", o.Reference, r, err)
 	}
 	return v.findings, nil
@@ -80,6 +80,7 @@ func VerifyImage(ctx context.Context, m *manifest.Manifest, r *Repository, o Ver
 
 type verifier struct {
 	m        *manifest.Manifest
+	o        RegistryOptions
 	platform string
 	findings []Finding
 }
@@ -88,7 +89,7 @@ func (v *verifier) find(format string, args ...any) {
 	v.findings = append(v.findings, Finding{v.platform, fmt.Sprintf(format, args...)})
 }
 
-func (v *verifier) index(index v1.ImageIndex, choices []Choice, want v1.Hash) error {
+func (v *verifier) index(ctx context.Context, index v1.ImageIndex, choices []Choice, want v1.Hash) error {
 	digest, err := index.Digest()
 	if err != nil {
 		return err
@@ -120,7 +121,7 @@ func (v *verifier) index(index v1.ImageIndex, choices []Choice, want v1.Hash) er
 			continue
 		}
 		delete(there, c.Platform)
-		if err := v.unlessKnown(v.image(index, d, c)); err != nil {
+		if err := v.unlessKnown(v.again(ctx, func() error { return v.image(index, d, c) })); err != nil {
 			return fmt.Errorf("platform %q: %w", c.Platform, err)
 		}
 	}
@@ -131,13 +132,29 @@ func (v *verifier) index(index v1.ImageIndex, choices []Choice, want v1.Hash) er
 	return nil
 }
 
+// again reads an image once more when the connection broke meanwhile.
+func (v *verifier) again(ctx context.Context, read func() error) error {
+	before := len(v.findings)
+	for try := 1; ; try++ {
+		err := read()
+		var refused *transport.Error // which the transport tried again itself
+		if !transient(err) || errors.As(err, &refused) || try >= v.o.Tries {
+			return err
+		}
+		v.findings = v.findings[:before]
+		if err := v.o.Sleep(ctx, v.o.backoff(try)); err != nil {
+			return err
+		}
+	}
+}
+
 // unlessKnown turns an error that says that the registry's content is damaged
 // into a finding; what is left means that it couldn't be read.
 func (v *verifier) unlessKnown(err error) error {
 	var refused *transport.Error
 	var network net.Error
 	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, errStalled):
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, errStalled), errors.Is(err, io.ErrUnexpectedEOF):
 		return err
 	case errors.As(err, &refused):
 		// The index names it, so that it should be there.

@@ -162,6 +162,14 @@ func TestVerifyImageOfADamagedRegistry(t *testing.T) {
 		"gone":           {answer(blob, 404, `{"errors":[{"code":"BLOB_UNKNOWN"}]}`), true},
 		"denied":         {answer(blob, 403, ""), false},
 		"down":           {answer(blob, 500, ""), false},
+		"interrupted": {func(_ int, w http.ResponseWriter, r *http.Request) bool {
+			if strings.HasSuffix(r.URL.Path, blob) {
+				w.Header().Set("Content-Length", fmt.Sprint(must(layers[len(layers)-1].Size())))
+				_, _ = w.Write([]byte("\x1f\x8b"))
+				hangUp(w)
+			}
+			return false
+		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPeer(t)
