@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
@@ -77,7 +78,8 @@ func (i *Image) Pins() Pins {
 // Assemble makes the image of a release: for every platform of [Choose], the
 // base image and one layer of binaries and included files, with the
 // configuration of the manifest. Nothing is pushed, and the base's layers are
-// not even downloaded. The caller closes the image.
+// not even downloaded: whoever needs them reads them in the context given here.
+// The caller closes the image.
 //
 // The digest depends on nothing but the release, the options and the base
 // images' digests.
@@ -104,7 +106,9 @@ func Assemble(ctx context.Context, r *Release, o AssembleOptions) (_ *Image, err
 	g.SetLimit(4)
 	for i, c := range choices {
 		g.Go(func() error {
-			p, err := assemble(gctx, r, o, c, meta, dir)
+			// What is read of a base image later is read in the context it was
+			// found in, which has to outlive this function.
+			p, err := assemble(gctx, r, o, c, meta, dir, func() (Base, error) { return o.Bases.Base(ctx, c.Base, c.Platform) })
 			if err != nil {
 				return fmt.Errorf("assemble the image of %q: %w", c.Platform, err)
 			}
@@ -128,7 +132,7 @@ func (i *Image) index(meta map[string]string) error {
 		if err != nil {
 			return err
 		}
-		adds = append(adds, mutate.IndexAddendum{Add: p.Image, Descriptor: v1.Descriptor{Platform: platform}})
+		adds = append(adds, mutate.IndexAddendum{Add: plain{p.Image}, Descriptor: v1.Descriptor{Platform: platform}})
 		if p.Pinned.Name != name {
 			name = ""
 		}
@@ -144,7 +148,21 @@ func (i *Image) index(meta map[string]string) error {
 	return err
 }
 
-func assemble(ctx context.Context, r *Release, o AssembleOptions, c Choice, meta map[string]string, dir string) (*PlatformImage, error) {
+// plain is an image whose descriptor says no more than it has to: for an image,
+// an artifact type has no meaning.
+type plain struct{ v1.Image }
+
+// Descriptor of the image.
+func (p plain) Descriptor() (*v1.Descriptor, error) {
+	d, err := partial.Descriptor(p.Image)
+	if err != nil {
+		return nil, err
+	}
+	d.ArtifactType = ""
+	return d, nil
+}
+
+func assemble(ctx context.Context, r *Release, o AssembleOptions, c Choice, meta map[string]string, dir string, find func() (Base, error)) (*PlatformImage, error) {
 	spec := manifest.Image{}
 	if r.Manifest.Image != nil {
 		spec = *r.Manifest.Image
@@ -152,7 +170,7 @@ func assemble(ctx context.Context, r *Release, o AssembleOptions, c Choice, meta
 	base := Base{Name: Scratch}
 	if c.Base != Scratch {
 		var err error
-		if base, err = o.Bases.Base(ctx, c.Base, c.Platform); err != nil {
+		if base, err = find(); err != nil {
 			return nil, err
 		}
 	}

@@ -2,11 +2,13 @@ package oci
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -64,6 +66,31 @@ func PinsOf(index v1.ImageIndex) (Pins, error) {
 		}
 	}
 	return pins, nil
+}
+
+// PublishedPins reads which base images the published image of a version was
+// made from, out of the first repository that has it; none if none has it. With
+// them, the image comes out the same although a base image's tag has moved
+// since. The error joins those of repositories that could not be read, and may
+// come besides pins.
+func PublishedPins(ctx context.Context, v *semver.Version, repositories ...*Repository) (Pins, error) {
+	var errs []error
+	for _, r := range repositories {
+		index, err := r.Index(ctx, v.String())
+		if errors.Is(err, ErrNotFound) || errors.Is(err, errNoIndex) {
+			continue
+		}
+		var pins Pins
+		if err == nil {
+			pins, err = PinsOf(index)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		} else if len(pins) > 0 {
+			return pins, errors.Join(errs...)
+		}
+	}
+	return nil, errors.Join(errs...)
 }
 
 // With returns bases that use the pins where they name the image asked for.

@@ -367,7 +367,7 @@ func topLayer(t testing.TB, img v1.Image) (names []string, headers map[string]*t
 }
 
 // goldenDigest is that of the image of the release 1.2.3.
-const goldenDigest = "509b80e2df37dacd4c5cba1ac625f55177f018d994aacac6b0078d5b31e3afb5"
+const goldenDigest = "3f46bfb1ffd65e34c9cfb30cd4b335c961631ef0fe1e97c54bb9c7c8ab98de6d"
 
 // assertEmpty makes sure that nothing was left behind.
 func assertEmpty(t testing.TB, dir string) {

@@ -293,11 +293,30 @@ func (w *work) missing(ctx context.Context) (string, error) {
 
 // readBack makes sure that the registry has every manifest that was pushed.
 func (w *work) readBack(ctx context.Context) error {
-	missing, err := w.missing(ctx)
-	if err == nil && missing != "" {
-		err = fmt.Errorf("read back %s: %w: the registry took it and doesn't have it: run it again", missing, ErrNotFound)
+	var what string
+	there, err := w.soon(ctx, func() (bool, error) {
+		missing, err := w.missing(ctx)
+		what = missing
+		return missing == "", err
+	})
+	if err == nil && !there {
+		err = fmt.Errorf("read back %s: %w: the registry took it and doesn't have it: run it again", what, ErrNotFound)
 	}
 	return err
+}
+
+// soon waits a few times for what was written to be seen: some registries are
+// several machines.
+func (w *work) soon(ctx context.Context, seen func() (bool, error)) (bool, error) {
+	for try := 1; ; try++ {
+		ok, err := seen()
+		if ok || err != nil || try >= w.r.o.Tries {
+			return ok, err
+		}
+		if err := w.r.o.Sleep(ctx, w.r.o.backoff(try)); err != nil {
+			return false, err
+		}
+	}
 }
 
 // decide says what becomes of each floating tag, from the registry's tags, the
@@ -390,7 +409,7 @@ func (w *work) tagExact(ctx context.Context, tag string) (bool, error) {
 		return false, err
 	}
 	wrote := w.r.tag(ctx, tag, w.Index)
-	there, err := check()
+	there, err := w.soon(ctx, check)
 	switch {
 	case err != nil:
 		return false, errors.Join(wrote, err)
@@ -413,21 +432,25 @@ func (w *work) move(ctx context.Context, tag string) (bool, error) {
 		return false, nil
 	}
 	wrote := w.r.tag(ctx, tag, w.Index)
-	f, err := w.at(ctx, tag)
+	var names string
+	there, err := w.soon(ctx, func() (bool, error) {
+		f, err := w.at(ctx, tag)
+		if err != nil || f == nil {
+			return false, err
+		}
+		names = ", and names " + f.digest.String()
+		v, invalid := version.Parse(f.annotations[keyVersion])
+		return f.digest == w.digest || invalid == nil && v.GreaterThan(w.Version), nil // or another run moved it on
+	})
 	switch {
 	case err != nil:
 		return false, errors.Join(wrote, err)
-	case f != nil && f.digest == w.digest:
-		return true, nil
-	case wrote != nil:
+	case !there && wrote != nil:
 		return false, wrote
-	case f == nil:
-		return false, fmt.Errorf("read back tag %q: %w: the registry took it and doesn't have it: run it again", tag, ErrNotFound)
+	case !there:
+		return false, fmt.Errorf("read back tag %q: the registry took it and doesn't have it%s: run it again", tag, names)
 	}
-	if v, err := version.Parse(f.annotations[keyVersion]); err == nil && v.GreaterThan(w.Version) {
-		return true, nil // another run has moved it on
-	}
-	return false, fmt.Errorf("read back tag %q: it still names %s: the registry took it and didn't keep it, or something else writes it: run it again", tag, f.digest)
+	return true, nil
 }
 
 // settle looks once more at the floating tags that were moved: between reading

@@ -308,6 +308,8 @@ func TestRegistryBases(t *testing.T) {
 	image := assembled(t, rel.load(), oci.AssembleOptions{Bases: oci.RegistryBases(fast)})
 	assert.Equal(t, base+":latest", image.Pins()["linux/arm64"].Name)
 
+	require.NoError(t, oci.WriteLayout(t.TempDir(), image.Index, "1.2.3"), "the base's layers can still be read")
+
 	p.set(nil)
 	repository := p.repository(t, fast)
 	_, err = oci.Publish(t.Context(), publication(image, "1.2.3"), repository)
@@ -324,6 +326,16 @@ func TestRegistryBases(t *testing.T) {
 
 	pinned := assembled(t, rel.load(), oci.AssembleOptions{Bases: image.Pins().With(oci.RegistryBases(fast))})
 	assert.Equal(t, image.Digest, pinned.Digest)
+
+	down := newPeer(t)
+	down.set(answer("/", 503, ""))
+	pins, err := oci.PublishedPins(t.Context(), must(versionOf("1.2.3")), newPeer(t).repository(t, fast), down.repository(t, fast), repository)
+	require.Error(t, err, "one could not be read")
+	assert.Equal(t, image.Pins(), pins)
+	pins, err = oci.PublishedPins(t.Context(), must(versionOf("1.2.4")), repository)
+	require.NoError(t, err)
+	assert.Empty(t, pins)
+
 	_, err = oci.RegistryBases(fast).Base(t.Context(), base+":latest", "linux/s390x")
 	require.ErrorIs(t, err, oci.ErrBase)
 	_, err = oci.RegistryBases(fast).Base(t.Context(), base+":none", "linux/amd64")

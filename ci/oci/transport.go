@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -112,7 +113,10 @@ func (t *retrying) once(req *http.Request) (*http.Response, error) {
 	if req.Body != nil && req.Body != http.NoBody {
 		req.Body = &watched{ReadCloser: req.Body, moved: func(n int) {
 			moved()
-			t.stats.pushed.Add(int64(n))
+			// A POST elsewhere is one for a token.
+			if req.Method != http.MethodPost || strings.HasPrefix(req.URL.Path, "/v2/") {
+				t.stats.pushed.Add(int64(n))
+			}
 		}}
 	}
 	res, err := t.inner.RoundTrip(req)
