@@ -143,6 +143,12 @@ func (g *Gantry) Build(
 // Dist builds every file of a release: an archive for each target, SHA256SUMS,
 // CHANGELOG.md and release-manifest.json. The same commit gives the same
 // bytes.
+//
+// What it gives back lies in the function's own file system, which a later
+// session cannot reach: so its result is kept for the session, and what is slow
+// is cached below it.
+//
+// +cache="session"
 func (g *Gantry) Dist(
 	ctx context.Context,
 	// Git tag of the release. The source must be clean, with full history, and

@@ -15,6 +15,7 @@ import (
 	"dagger/gantry/ci/cargo"
 	"dagger/gantry/ci/changelog"
 	"dagger/gantry/ci/dist"
+	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/plan"
@@ -33,9 +34,6 @@ type ReleaseOptions struct {
 	// Dispatch sends a repository_dispatch event once the release is published.
 	Dispatch bool
 }
-
-// EventType of the repository_dispatch event that starts phase 2.
-const EventType = "gantry-release-published"
 
 // Release brings the release of a tag into the state it should have. The
 // report is given also with an error, unless nothing could be planned.
@@ -67,6 +65,11 @@ func (w *Workspace) Release(ctx context.Context, tag string, client *github.Clie
 	if spec.Assets, err = assets(dir); err != nil {
 		return nil, err
 	}
+	if opts.Dispatch {
+		if spec.Dispatch, err = dispatch(dir, spec); err != nil {
+			return nil, err
+		}
+	}
 	notes, err := w.Changelog(ctx, tag, changelog.Options{NotesOnly: true})
 	if err != nil {
 		return nil, err
@@ -97,13 +100,24 @@ func (w *Workspace) spec(p *plan.Plan, opts ReleaseOptions) (*github.Spec, error
 		OwnsLatest:    p.OwnsLatest,
 		ReplaceAssets: opts.ReplaceAssets, DraftOnly: opts.Draft, DryRun: opts.DryRun,
 	}
-	if opts.Dispatch {
-		spec.Dispatch = &github.Dispatch{EventType: EventType, Payload: map[string]any{
-			"schema_version": "1.0", "repository": owner + "/" + name, "tag": p.Tag, "component": p.Component,
-			"version": p.Version, "channel": p.Channel, "commit": p.Commit,
-		}}
-	}
 	return spec, nil
+}
+
+// dispatch is the event that asks phase 2 for the release in dir.
+func dispatch(dir string, spec *github.Spec) (*github.Dispatch, error) {
+	m, err := dist.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	file, err := dist.Measure(filepath.Join(dir, manifest.FileName))
+	if err != nil {
+		return nil, err
+	}
+	payload, err := event.NewPayload(spec.Owner+"/"+spec.Repo, m, file.SHA256, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &github.Dispatch{EventType: event.EventType, Payload: payload}, nil
 }
 
 // Repository reads "owner/name" from what the caller said, or from the URL of
