@@ -50,8 +50,9 @@ type Images struct {
 	Wait int
 }
 
-// Images makes and publishes the container images of published releases,
-// without a source: from the release's own binaries.
+// Images makes container images of published releases, without a source.
+//
+// They are made of the release's own binaries.
 func (g *Gantry) Images(
 	// GitHub repository of the releases, as owner/name.
 	repository string,
@@ -113,8 +114,10 @@ type Image struct {
 	Tag string
 }
 
-// Image assembles the image of a release: for each platform, the base image
-// and one layer with the binaries of the release's archives, verified.
+// Image assembles the multi-arch image of a release.
+//
+// For each platform it has the base image and one layer with the binaries of
+// the release's archives, verified.
 //
 // +cache="session"
 func (m *Images) Image(
@@ -134,10 +137,11 @@ func (m *Images) Image(
 	return m.assemble(ctx, r, nil)
 }
 
-// Publish publishes the images of a release: assembled, pushed by digest,
-// smoke tested on every platform, tagged with the exact version, once and for
-// all, and then with the floating tags for which it is the highest. Run again,
-// it sends nothing that is there.
+// Publish publishes the image of a release: push, smoke test, tags.
+//
+// It is pushed by digest, smoke tested on every platform, tagged with the exact
+// version, once and for all, and then with the floating tags for which it is the
+// highest. Run again, it sends nothing that is there.
 //
 // +cache="session"
 func (m *Images) Publish(
@@ -181,9 +185,9 @@ func (m *Images) Publish(
 	return report.Text(), nil
 }
 
-// Reconcile compares the last releases with the image repositories, and
-// publishes what is missing: it makes up for lost events and for failures, and
-// is made for a schedule.
+// Reconcile publishes what the last releases lack in the image repositories.
+//
+// It makes up for lost events and for failures, and is made for a schedule.
 //
 // +cache="session"
 func (m *Images) Reconcile(
@@ -279,9 +283,10 @@ func (m *Images) reconcile(ctx context.Context, tag string, addresses []string, 
 	return "published: " + why, err
 }
 
-// Verify checks a published image against its release: on every platform each
-// binary's bytes are those of the release's archive, the digest is that of the
-// image assembled anew, and the annotations agree.
+// Verify compares a published image with its release, byte for byte.
+//
+// On every platform each binary's bytes are those of the release's archive, the
+// digest is that of the image assembled anew, and the annotations agree.
 //
 // +cache="session"
 func (m *Images) Verify(
@@ -335,8 +340,9 @@ func splitReference(ref string) (address, reference string) {
 	return ref, ""
 }
 
-// Explain says which tags the image of a release gets or keeps, and why, from
-// the releases and from the tags that the repositories have.
+// Explain says which tags the image of a release gets or keeps, and why.
+//
+// It goes by the releases and by the tags that the repositories have.
 //
 // +cache="session"
 func (m *Images) Explain(
@@ -379,7 +385,7 @@ func (m *Images) Explain(
 	return out.String(), nil
 }
 
-// Container is the image of one platform, to run or to build upon.
+// Container is the image on one platform, to run or to build upon.
 func (i *Image) Container(
 	// Platform, such as "linux/arm64"; a foreign one runs under emulation. By
 	// default, the engine's own.
@@ -389,12 +395,12 @@ func (i *Image) Container(
 	return dag.Container(dagger.ContainerOpts{Platform: platform}).Import(i.Archive)
 }
 
-// Tarball is the image as an OCI archive: an OCI layout of all platforms, in a
-// tar file.
+// Tarball is the image of all platforms as an OCI archive.
 func (i *Image) Tarball() *dagger.File { return i.Archive }
 
-// Smoke starts the image on every platform with --version, foreign ones under
-// emulation, and fails unless it says the version.
+// Smoke starts the image on every platform, which must say its version.
+//
+// It is started with --version, on foreign platforms under emulation.
 func (i *Image) Smoke(ctx context.Context) (string, error) {
 	return image.Smoke(ctx, dag, i.Archive, i.Platforms, i.Version)
 }

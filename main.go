@@ -61,9 +61,10 @@ func (g *Gantry) open(ctx context.Context) (*workspace.Workspace, error) {
 	})
 }
 
-// Plan says what a release of the tag would be: component, version, previous
-// tag, targets, assets, image tags and everything that is wrong. It compiles
-// and writes nothing.
+// Plan says what a release of the tag would be, and all that is wrong with it.
+//
+// It names component, version, previous tag, targets, assets and image tags. It
+// compiles and writes nothing.
 func (g *Gantry) Plan(
 	ctx context.Context,
 	// Git tag of the release, such as "v1.2.3" or "server-1.2.3". It need not
@@ -87,9 +88,10 @@ func (g *Gantry) Plan(
 	return p.Text(), nil
 }
 
-// Matrix gives the targets as the JSON of a CI's build matrix, {"include":
-// [{"target": …, "archive": …, "binaries": …}, …]} on one line, so that each
-// can be built on a runner of its own.
+// Matrix gives the targets as the JSON of a CI's build matrix.
+//
+// It is {"include": [{"target": …, "archive": …, "binaries": …}, …]} on one
+// line, so that each can be built on a runner of its own.
 func (g *Gantry) Matrix(
 	ctx context.Context,
 	// Git tag of the release; its component decides the targets.
@@ -106,8 +108,9 @@ func (g *Gantry) Matrix(
 	return plan.Matrix(p.Targets)
 }
 
-// Toolchain is the container that builds a target, with the standard library,
-// linker and packages that the target needs, to look into or to build upon.
+// Toolchain is the container that builds a target, to look into or build upon.
+//
+// It has the standard library, linker and packages that the target needs.
 func (g *Gantry) Toolchain(
 	ctx context.Context,
 	// Rust target triple, such as "aarch64-unknown-linux-musl".
@@ -123,8 +126,10 @@ func (g *Gantry) Toolchain(
 	return w.Toolchain(ctx, target, component)
 }
 
-// Build compiles one target and gives a folder of its binaries, after checking
-// their architecture, linkage and glibc floor. It needs no git history.
+// Build compiles one target and gives a folder of its binaries, checked.
+//
+// Architecture, linkage and glibc floor are checked, and native binaries are
+// started. It needs no git history.
 func (g *Gantry) Build(
 	ctx context.Context,
 	// Rust target triple, such as "aarch64-unknown-linux-musl".
@@ -140,9 +145,10 @@ func (g *Gantry) Build(
 	return w.Build(ctx, target, component)
 }
 
-// Dist builds every file of a release: an archive for each target, SHA256SUMS,
-// CHANGELOG.md and release-manifest.json. The same commit gives the same
-// bytes.
+// Dist builds every file of a release, the same bytes for the same commit.
+//
+// There is an archive for each target, SHA256SUMS, CHANGELOG.md and
+// release-manifest.json.
 //
 // What it gives back lies in the function's own file system, which a later
 // session cannot reach: so its result is kept for the session, and what is slow
@@ -169,8 +175,9 @@ func (g *Gantry) Dist(
 	return dag.CurrentModule().Workdir(dir), nil
 }
 
-// Changelog is the history of the tag's component as Markdown, made by
-// git-cliff with the project's cliff.toml or a good default.
+// Changelog is the history of the tag's component as Markdown.
+//
+// It is made by git-cliff, with the project's cliff.toml or a good default.
 func (g *Gantry) Changelog(
 	ctx context.Context,
 	// Git tag that the changelog ends at.

@@ -17,8 +17,9 @@ import (
 	"dagger/gantry/internal/dagger"
 )
 
-// Release brings the GitHub Release of the tag into the state it should have:
-// whatever the last attempt left, one more run ends in a release with every
+// Release brings the GitHub Release of a tag into the state it should have.
+//
+// Whatever the last attempt left, one more run ends in a release with every
 // asset, sends only what is missing, and publishes last. It gives a report.
 //
 // It plans first: a release that is complete and equal is a success with
@@ -98,9 +99,11 @@ func (g *Gantry) Release(
 	return report.Text(), nil
 }
 
-// VerifyRelease checks a published release from the outside: it downloads
-// every asset and compares digests, SHA256SUMS, release-manifest.json and what
-// is in each archive. It needs no token where the repository is public.
+// VerifyRelease checks a published release from the outside.
+//
+// It downloads every asset and compares digests, SHA256SUMS,
+// release-manifest.json and what is in each archive. It needs no token where
+// the repository is public.
 //
 // +cache="session"
 func (g *Gantry) VerifyRelease(

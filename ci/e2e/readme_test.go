@@ -19,27 +19,28 @@ func TestReadme(t *testing.T) {
 	readme := string(text)
 
 	for _, object := range [][]string{nil, {"images", "--repository=o/r"}} {
-		out := run(t, root(t), "dagger", append([]string{"functions"}, object...)...)
-		for _, line := range strings.Split(out, "\n")[1:] {
-			name, _, found := strings.Cut(line, " ")
-			if found && name != "" {
-				assert.Regexp(t, "\\| (… )?`"+name+"[ `]", readme, "function %q is not in the table", name)
-			}
+		_, list, found := strings.Cut(help(t, object...), "FUNCTIONS\n")
+		require.True(t, found)
+		list, _, _ = strings.Cut(list, "\n\n")
+		names := regexp.MustCompile(`(?m)^  ([a-z-]+) `).FindAllStringSubmatch(list, -1)
+		require.NotEmpty(t, names)
+		for _, name := range names {
+			assert.True(t, strings.Contains(readme, "| `"+name[1]) || strings.Contains(readme, "| … `"+name[1]), "function %q is not in the table", name[1])
 		}
 	}
 	calls := regexp.MustCompile(`(?m)^dagger call (?:--source=\. )?([a-z-]+)((?: --?[a-z-]+=\S+| [a-z]+)*)`).FindAllStringSubmatch(readme, -1)
 	require.GreaterOrEqual(t, len(calls), 4)
 	for _, c := range calls {
-		path := []string{"call", c[1]}
+		path := []string{c[1]}
 		for _, word := range strings.Fields(c[2]) {
 			if !strings.HasPrefix(word, "-") && word != "export" {
 				path = append(path, "--repository=o/r", word)
 			}
 		}
-		help := run(t, root(t), "dagger", append(path, "--help")...)
+		text := help(t, path...)
 		for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(c[2], -1) {
 			if flag != "--path" && flag != "--repository" {
-				assert.Contains(t, help, flag, "dagger %s", strings.Join(path, " "))
+				assert.Contains(t, text, flag, "dagger call %s", strings.Join(path, " "))
 			}
 		}
 	}
@@ -58,4 +59,12 @@ func TestReadme(t *testing.T) {
 	got := call(t, "--source="+dir, "plan", "--tag=server-1.0.0")
 	require.NoError(t, got.err)
 	assert.Contains(t, got.stdout, "ready to release")
+}
+
+// help of a function.
+func help(t *testing.T, path ...string) string {
+	t.Helper()
+	got := call(t, append(path, "--help")...)
+	require.NoError(t, got.err)
+	return regexp.MustCompile(`\x1b\[[0-9;]*m`).ReplaceAllString(got.stdout+got.log, "")
 }
