@@ -78,6 +78,8 @@ func (t Toolchain) Digest(ctx context.Context) (string, error) {
 type Facts struct {
 	Metadata []byte
 	Files    []string
+	// Links are those of the files that are symbolic links.
+	Links []string
 	// System identifies what the toolchain's container runs programs with.
 	System string
 }
@@ -102,13 +104,21 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory) (*Fact
 		return nil, err
 	}
 	files := strings.Split(strings.TrimSuffix(list, "\n"), "\n")
+	var links []string
+	for i, line := range files {
+		kind, path, _ := strings.Cut(line, " ")
+		files[i] = path
+		if kind == "link" {
+			links = append(links, path)
+		}
+	}
 	sort.Strings(files)
 	for _, f := range files {
 		if strings.Contains(f, `\`) {
 			return nil, fmt.Errorf("file name %q has a backslash, which no archive can carry: rename it", f)
 		}
 	}
-	return &Facts{Metadata: []byte(metadata), Files: files, System: strings.TrimSpace(system)}, nil
+	return &Facts{Metadata: []byte(metadata), Files: files, Links: links, System: strings.TrimSpace(system)}, nil
 }
 
 // Git reads the facts of the repository; container is what has git in it.
@@ -132,25 +142,15 @@ func (t Toolchain) Git(ctx context.Context, source *dagger.Directory) (plan.Git,
 	return plan.ReadGit(facts)
 }
 
-// Fetch downloads the dependencies, which also proves that Cargo.lock is up to
-// date with the manifests.
-func (t Toolchain) Fetch(ctx context.Context, source *dagger.Directory) error {
-	ctr, err := t.withRegistry(ctx, t.Base())
-	if err != nil {
-		return err
+// Collect gives a folder with some files of the source, links resolved. Where
+// none is a link, that takes no container.
+func (t Toolchain) Collect(source *dagger.Directory, paths []string, facts *Facts) *dagger.Directory {
+	plain := !slices.ContainsFunc(paths, func(p string) bool {
+		return slices.Contains(facts.Links, p) || strings.ContainsAny(p, `*?[]!`)
+	})
+	if plain {
+		return source.Filter(dagger.DirectoryFilterOpts{Include: paths})
 	}
-	_, err = ctr.WithMountedDirectory(srcDir, source.WithoutDirectory(".git")).
-		WithWorkdir(srcDir).
-		WithExec([]string{"sh", "-euc", ". " + binDir + "/rustup.sh; cargo fetch --locked"}).
-		Sync(ctx)
-	if err != nil {
-		return Explain("fetch the dependencies that Cargo.lock names", err)
-	}
-	return nil
-}
-
-// Collect copies files of the source, with links resolved.
-func (t Toolchain) Collect(source *dagger.Directory, paths []string) *dagger.Directory {
 	return t.Base().
 		WithMountedDirectory(srcDir, source.WithoutDirectory(".git")).
 		WithWorkdir(srcDir).

@@ -11,7 +11,10 @@ command -v cargo >/dev/null || fail "the toolchain container has no cargo on its
 . /gantry-bin/rustup.sh
 
 mkdir -p "$1"
-find . -path ./.git -prune -o \( -type f -o -type l \) -print | sed 's#^\./##' >"$1/files"
+{
+	find . -path ./.git -prune -o -type f -print | sed 's#^\./#file #'
+	find . -path ./.git -prune -o -type l -print | sed 's#^\./#link #'
+} >"$1/files"
 # Programs that Cargo runs while it builds are linked for this very system, so
 # another one must not find them in its cache.
 { rustc -vV; cat /etc/os-release 2>/dev/null || true; ldd --version 2>&1 || true; } | sha256sum | cut -c 1-12 >"$1/system"

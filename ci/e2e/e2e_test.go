@@ -65,8 +65,8 @@ func (r result) said() string {
 	return message
 }
 
-// started says whether Cargo was asked to compile anything.
-func (r result) started() bool { return strings.Contains(r.log, "/gantry-bin/build.sh ") }
+// started says whether Cargo compiled anything.
+func (r result) started() bool { return strings.Contains(r.log, "   Compiling ") }
 
 // compiled are the packages that Cargo compiled, by the log.
 func (r result) compiled() []string {

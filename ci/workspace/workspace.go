@@ -48,6 +48,7 @@ type Workspace struct {
 	source    *dagger.Directory
 	toolchain cargo.Toolchain
 	settings  Settings
+	facts     *cargo.Facts
 	cache     string
 }
 
@@ -69,11 +70,10 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 			return nil, err
 		}
 	}
-	var facts *cargo.Facts
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		var err error
-		facts, err = w.toolchain.Inspect(gctx, source.WithoutDirectory(".git"))
+		w.facts, err = w.toolchain.Inspect(gctx, source.WithoutDirectory(".git"))
 		return err
 	})
 	g.Go(func() error {
@@ -84,10 +84,10 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	if w.Project, err = plan.Load(facts.Metadata, facts.Files); err != nil {
+	if w.Project, err = plan.Load(w.facts.Metadata, w.facts.Files); err != nil {
 		return nil, err
 	}
-	w.cache = cacheName(w.Project, facts.System, settings.Cache)
+	w.cache = cacheName(w.Project, w.facts.System, settings.Cache)
 	return w, nil
 }
 
@@ -215,11 +215,12 @@ func (w *Workspace) withCommand(builds []plan.Build) []plan.Build {
 	return builds
 }
 
-// prepare makes every check of the toolchain and of Cargo.lock, for all
-// targets, so that a target which can't be built is known before another is.
+// prepare makes every check of the toolchain, for all targets, so that a target
+// which can't be built is known before another is. That Cargo.lock fits is
+// checked by Cargo itself, before it compiles anything.
 func (w *Workspace) prepare(ctx context.Context, builds []plan.Build) error {
 	groups := plan.Group(builds)
-	errs := make([]error, len(groups)+1)
+	errs := make([]error, len(groups))
 	var g errgroup.Group
 	for i, group := range groups {
 		g.Go(func() error {
@@ -233,10 +234,6 @@ func (w *Workspace) prepare(ctx context.Context, builds []plan.Build) error {
 			return nil
 		})
 	}
-	g.Go(func() error {
-		errs[len(groups)] = w.toolchain.Fetch(ctx, w.source)
-		return nil
-	})
 	_ = g.Wait() // the errors are collected, to be seen all at once
 	return errors.Join(errs...)
 }
@@ -338,7 +335,7 @@ func (w *Workspace) Dist(ctx context.Context, tag string, targets []string) (str
 		for _, e := range p.Extra {
 			paths = append(paths, e.Source)
 		}
-		if _, err := w.toolchain.Collect(w.source, paths).Export(gctx, in.ExtraDir); err != nil {
+		if _, err := w.toolchain.Collect(w.source, paths, w.facts).Export(gctx, in.ExtraDir); err != nil {
 			return cargo.Explain("collect the files for the archives", err)
 		}
 		return nil
