@@ -314,6 +314,9 @@ func (p *Plan) checkGit(tag version.Tag, git Git, scheme *version.Scheme) {
 		}
 		p.fail("the source is dirty, so commit %s is not what would be built: commit, ignore or remove %s%s", short(git.Commit), strings.Join(shown, ", "), more)
 	}
+	if slices.Contains(git.Ignored, "Cargo.lock") {
+		p.warn("Cargo.lock is ignored by git, so commit %s does not say which dependencies are built: take it out of .gitignore and commit it", short(git.Commit))
+	}
 	known := scheme.Tags(p.Component, git.Tags)
 	var others []*semver.Version
 	for _, t := range git.Tags {

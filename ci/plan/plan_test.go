@@ -164,6 +164,19 @@ func TestStateOfTheRepository(t *testing.T) {
 	}
 }
 
+func TestTextSaysWhetherItIsReady(t *testing.T) {
+	p := mustLoad(t, nil, nil, pkg("app", "1.2.3", ".", nil, "app"))
+	g := clean()
+	g.Ignored = []string{"Cargo.lock"}
+	text := planOf(t, p, "v1.2.3", g).Text()
+	assert.Contains(t, text, "warning: Cargo.lock is ignored by git")
+	assert.Contains(t, text, "\nready to release\n", "a warning holds nothing up")
+	g.Shallow = true
+	text = planOf(t, p, "v1.2.3", g).Text()
+	assert.Contains(t, text, "error: the source is a shallow clone")
+	assert.Contains(t, text, "\nnot ready to release\n")
+}
+
 func TestFilesOfArchives(t *testing.T) {
 	files := []string{"Cargo.toml", "Cargo.lock", "config/a.toml", "config/deep/b.toml", "crates/app/config/c.toml", "crates/app/Cargo.toml", "crates/app/LICENSE", "LICENSE", "README.md"}
 	for _, c := range []struct {

@@ -56,9 +56,11 @@ func (p *Plan) Text() string {
 	for _, problem := range p.Problems {
 		fmt.Fprintf(&b, "\n%s: %s\n", problem.Severity, problem.Message)
 	}
-	if p.Err() == nil {
-		fmt.Fprintf(&b, "\nready to release\n")
+	verdict := "ready to release"
+	if p.Err() != nil {
+		verdict = "not ready to release"
 	}
+	fmt.Fprintf(&b, "\n%s\n", verdict)
 	return b.String()
 }
 
