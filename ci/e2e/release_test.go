@@ -68,11 +68,15 @@ func TestRelease(t *testing.T) {
 	assert.Equal(t, "v1.0.0", h.repo.Latest())
 	assert.Len(t, h.repo.Dispatches(), 1)
 	planned := strings.SplitN(dry.stdout, "dry run:", 2)[0]
+	compared := 0
 	for _, step := range strings.Split(planned, "\n") {
 		if strings.HasPrefix(step, "  ") && !strings.Contains(step, "dispatch") {
 			assert.Contains(t, first.stdout, strings.TrimSpace(step), "planned by the dry run, but not done")
+			compared++
 		}
 	}
+	// A draft, five files and the publication, at the least.
+	assert.GreaterOrEqual(t, compared, 7, "too few steps were compared:\n%s", planned)
 	state := h.Dump()
 	assert.NotContains(t, state, canary)
 
