@@ -150,11 +150,7 @@ func (g *Gantry) Build(
 // There is an archive for each target, SHA256SUMS, CHANGELOG.md and
 // release-manifest.json.
 //
-// What it gives back lies in the function's own file system, which a later
-// session cannot reach: so its result is kept for the session, and what is slow
-// is cached below it.
-//
-// +cache="session"
+// Called again with nothing changed, it is the engine's cache that answers.
 func (g *Gantry) Dist(
 	ctx context.Context,
 	// Git tag of the release. The source must be clean, with full history, and
@@ -168,11 +164,7 @@ func (g *Gantry) Dist(
 	if err != nil {
 		return nil, err
 	}
-	dir, err := w.Dist(ctx, tag, targets)
-	if err != nil {
-		return nil, err
-	}
-	return dag.CurrentModule().Workdir(dir), nil
+	return w.Dist(ctx, tag, targets)
 }
 
 // Changelog is the history of the tag's component as Markdown.

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"dagger/gantry/ci/plan"
 	"dagger/gantry/ci/target"
 	"dagger/gantry/internal/dagger"
@@ -82,64 +84,70 @@ type Facts struct {
 	Links []string
 	// System identifies what the toolchain's container runs programs with.
 	System string
+	// Rustc and Cargo are the first lines of what they say of themselves.
+	Rustc, Cargo string
+	Git          plan.Git
 }
 
-// Inspect asks Cargo for the packages of a workspace, and lists its files.
+// Inspect asks Cargo for the packages of a workspace, lists its files, and asks
+// git for its state: all in one container.
 func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory) (*Facts, error) {
 	out := t.Base().
 		WithMountedDirectory(srcDir, source).
 		WithWorkdir(srcDir).
 		WithExec([]string{binDir + "/inspect.sh", output}).
 		Directory(output)
-	metadata, err := out.File("metadata.json").Contents(ctx)
-	if err != nil {
+	var metadata, list, system, versions, git string
+	g, gctx := errgroup.WithContext(ctx)
+	for name, text := range map[string]*string{"metadata.json": &metadata, "files": &list, "system": &system, "versions": &versions, "git": &git} {
+		g.Go(func() error {
+			var err error
+			*text, err = out.File(name).Contents(gctx)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
 		return nil, Explain("read the workspace", err)
 	}
-	list, err := out.File("files").Contents(ctx)
-	if err != nil {
-		return nil, err
-	}
-	system, err := out.File("system").Contents(ctx)
-	if err != nil {
-		return nil, err
-	}
-	files := strings.Split(strings.TrimSuffix(list, "\n"), "\n")
-	var links []string
-	for i, line := range files {
+	facts := &Facts{Metadata: []byte(metadata), System: strings.TrimSpace(system)}
+	facts.Rustc, facts.Cargo, _ = strings.Cut(strings.TrimSpace(versions), "\n")
+	for _, line := range strings.Split(strings.TrimSuffix(list, "\n"), "\n") {
 		kind, path, _ := strings.Cut(line, " ")
-		files[i] = path
+		if strings.Contains(path, `\`) {
+			return nil, fmt.Errorf("file name %q has a backslash, which no archive can carry: rename it", path)
+		}
+		facts.Files = append(facts.Files, path)
 		if kind == "link" {
-			links = append(links, path)
+			facts.Links = append(facts.Links, path)
 		}
 	}
-	sort.Strings(files)
-	for _, f := range files {
-		if strings.Contains(f, `\`) {
-			return nil, fmt.Errorf("file name %q has a backslash, which no archive can carry: rename it", f)
+	sort.Strings(facts.Files)
+	var err error
+	if git == noGit {
+		if git, err = t.git(ctx, source); err != nil {
+			return nil, err
 		}
 	}
-	return &Facts{Metadata: []byte(metadata), Files: files, Links: links, System: strings.TrimSpace(system)}, nil
+	facts.Git, err = plan.ReadGit(git)
+	return facts, err
 }
 
-// Git reads the facts of the repository; container is what has git in it.
-func (t Toolchain) Git(ctx context.Context, source *dagger.Directory) (plan.Git, error) {
-	ctr := t.Base()
-	if t.Custom != nil {
-		if _, err := ctr.WithExec([]string{"git", "--version"}).Sync(ctx); err != nil {
-			official := t
-			official.Custom, official.Channel = nil, plan.DefaultChannel
-			ctr = official.Base()
-		}
-	}
-	facts, err := ctr.
+// noGit is what inspect.sh writes where the container has no git.
+const noGit = "no git\n"
+
+// git reads the facts of the repository in the official image, for a container
+// of the caller's without git.
+func (t Toolchain) git(ctx context.Context, source *dagger.Directory) (string, error) {
+	t.Custom, t.Channel = nil, plan.DefaultChannel
+	facts, err := t.Base().
 		WithMountedDirectory(srcDir, source).
 		WithWorkdir(srcDir).
 		WithExec([]string{binDir + "/git.sh"}).
 		Stdout(ctx)
 	if err != nil {
-		return plan.Git{}, Explain("read the git repository", err)
+		return "", Explain("read the git repository", err)
 	}
-	return plan.ReadGit(facts)
+	return facts, nil
 }
 
 // Collect gives a folder with some files of the source, links resolved. Where
@@ -251,17 +259,25 @@ type Options struct {
 	Cache string
 }
 
-// Output of one target of a build.
+// Output of a build.
 type Output struct {
+	// Dir has the files of all targets.
+	Dir *dagger.Directory
+	// Targets, in the order of what was built.
+	Targets []TargetOutput
+}
+
+// TargetOutput has paths in the folder of the [Output].
+type TargetOutput struct {
 	// Files of the binaries, in the order of the build's Bins.
-	Files []*dagger.File
-	// Run is how each binary ran; empty for targets that were not run.
+	Files []string
+	// Run says how each binary ran; nil for targets that were not run.
 	Run []string
 }
 
 // Build compiles targets that differ in nothing else ([plan.Group]), with one
-// call of Cargo, and returns the output of each.
-func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []plan.Build, opts Options) ([]Output, error) {
+// call of Cargo.
+func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []plan.Build, opts Options) (*Output, error) {
 	first, doing := group[0], "build "+triples(group)
 	ctr, err := t.For(ctx, group)
 	if err != nil {
@@ -303,24 +319,20 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	if err != nil {
 		return nil, Explain(doing, err)
 	}
-	results := make([]Output, len(group))
+	result := &Output{Dir: out, Targets: make([]TargetOutput, len(group))}
 	for i, b := range group {
 		executables, err := b.Executables(messages, len(group) > 1)
 		if err != nil {
 			return nil, err
 		}
 		for _, exe := range executables {
-			results[i].Files = append(results[i].Files, out.File("exe"+exe))
+			result.Targets[i].Files = append(result.Targets[i].Files, "exe"+exe)
 			if slices.Contains(native, b.Target.Triple) {
-				run, err := out.File("run" + exe).Contents(ctx)
-				if err != nil {
-					return nil, err
-				}
-				results[i].Run = append(results[i].Run, run)
+				result.Targets[i].Run = append(result.Targets[i].Run, "run"+exe)
 			}
 		}
 	}
-	return results, nil
+	return result, nil
 }
 
 func triples(group []plan.Build) string {
@@ -340,20 +352,8 @@ func sortedKeys(m map[string]string) []string {
 	return keys
 }
 
-// Versions are the first lines of what rustc and cargo say of themselves.
-func (t Toolchain) Versions(ctx context.Context) (rustc, cargo string, err error) {
-	out, err := t.Base().
-		WithExec([]string{"sh", "-euc", ". " + binDir + "/rustup.sh; rustc --version; cargo --version"}).
-		Stdout(ctx)
-	if err != nil {
-		return "", "", Explain("ask the toolchain for its version", err)
-	}
-	rustc, cargo, _ = strings.Cut(strings.TrimSpace(out), "\n")
-	return rustc, cargo, nil
-}
-
 // Explain turns the failure of a container into an error that says what the
-// container said: the line meant for people where a script wrote one, else the
+// container said: from the line on that a script wrote for people, else the
 // end of its standard error.
 func Explain(doing string, err error) error {
 	var failed *dagger.ExecError
@@ -361,9 +361,9 @@ func Explain(doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	lines := strings.Split(strings.TrimSpace(failed.Stderr), "\n")
-	for _, l := range lines {
+	for i, l := range lines {
 		if message, ok := strings.CutPrefix(l, "gantry: "); ok && !strings.HasPrefix(message, "compiled ") {
-			return fmt.Errorf("%s: %s", doing, message)
+			return fmt.Errorf("%s: %s", doing, strings.Join(append([]string{message}, lines[i+1:]...), "\n"))
 		}
 	}
 	if len(lines) > 40 {

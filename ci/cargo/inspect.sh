@@ -1,6 +1,7 @@
 #!/bin/sh
-# Writes what Cargo knows of the workspace in the working directory, and the
-# paths of its files, into the folder $1.
+# Writes into the folder $1 what there is to know of the workspace in the working
+# directory: what Cargo says of it, the paths of its files, the toolchain's
+# versions, and the state of its repository.
 set -eu
 fail() {
 	echo "gantry: $*" >&2
@@ -19,3 +20,9 @@ mkdir -p "$1"
 # another one must not find them in its cache.
 { rustc -vV; cat /etc/os-release 2>/dev/null || true; ldd --version 2>&1 || true; } | sha256sum | cut -c 1-12 >"$1/system"
 cargo metadata --no-deps --format-version 1 >"$1/metadata.json"
+{ rustc --version && cargo --version; } >"$1/versions"
+if command -v git >/dev/null; then
+	/gantry-bin/git.sh >"$1/git"
+else
+	echo "no git" >"$1/git" # read by cargo.go
+fi

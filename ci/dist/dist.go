@@ -23,47 +23,99 @@ import (
 	"dagger/gantry/ci/plan"
 )
 
-// Built are the binaries of one target.
-type Built struct {
-	Build plan.Build
-	// Files on disk, in the order of the build's Bins.
-	Files []string
-}
-
-// Input of [Assemble].
+// Input of [Assemble]. It is plain data, since packing runs as a program of its
+// own ([Main]), in another container than whoever planned it.
 type Input struct {
-	Plan      *plan.Plan
-	Toolchain manifest.Toolchain
-	Built     []Built
-	// ExtraDir is the folder that the plan's extra files are in, each at its
-	// path in the source.
+	// Manifest of the release, less its assets.
+	Manifest manifest.Manifest
+	Targets  []Target
+	// Extra files of every archive.
+	Extra []plan.Extra
+	// ExtraDir is the folder that they are in, each at its path in the source.
 	ExtraDir string
-	// Changelog is the text of CHANGELOG.md.
-	Changelog []byte
+	// Changelog is the file whose text becomes CHANGELOG.md.
+	Changelog string
 }
 
-// Inspect checks the binaries of a target: format, architecture, linkage and
-// glibc floor. All that is wrong is in the error.
-func Inspect(b Built) ([]binary.Facts, error) {
+// Target is what was built for one target.
+type Target struct {
+	// Want says what its binaries must be; Want.Binary is not used.
+	Want binary.Want
+	// Archive is the file name of the archive.
+	Archive  string
+	Binaries []Binary
+}
+
+// Binary that Cargo built.
+type Binary struct {
+	// Name of the file, such as "tool.exe".
+	Name string
+	// Bin is what Cargo calls it, and Package where it is from.
+	Bin, Package string
+	// File on disk.
+	File string
+	// Run is a file on disk that says how it ran (see [CheckRun]), or empty
+	// where it could not be.
+	Run string
+}
+
+// NewTarget describes a build whose binaries are in files, in the order of its
+// Bins.
+func NewTarget(b plan.Build, files []string) Target {
+	t := b.Target
+	out := Target{Want: binary.Want{Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}}
+	for i, bin := range b.Bins {
+		out.Binaries = append(out.Binaries, Binary{Name: bin.Name + t.ExeSuffix, Bin: bin.Name, Package: bin.Package, File: files[i]})
+	}
+	return out
+}
+
+// NewInput describes the release of a plan, whose archives get what was built.
+func NewInput(p *plan.Plan, toolchain manifest.Toolchain, built []Target) (Input, error) {
+	m := manifest.Manifest{
+		SchemaVersion: manifest.SchemaVersion, Component: p.Component, Tag: p.Tag, Version: p.Version, Channel: p.Channel,
+		Commit: p.Commit, CommitDate: p.CommitDate, PreviousTag: p.PreviousTag, Repository: p.Repository,
+		Toolchain: toolchain, Image: p.Image(),
+	}
+	p.Describe(&m)
+	in := Input{Manifest: m, Extra: p.Extra}
+	for _, t := range built {
+		var err error
+		if t.Archive, err = p.Archive(t.Want.Target); err != nil {
+			return Input{}, err
+		}
+		in.Targets = append(in.Targets, t)
+	}
+	return in, nil
+}
+
+// Inspect checks the binaries of a target: format, architecture, linkage, glibc
+// floor, and how they ran. All that is wrong is in the error.
+func Inspect(t Target) ([]binary.Facts, error) {
 	var all []binary.Facts
 	var errs []error
-	for i, file := range b.Files {
-		facts, err := inspect(file)
+	for _, bin := range t.Binaries {
+		facts, err := inspect(bin.File)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("binary %q of target %q: %w", b.Build.Bins[i].Name, b.Build.Target.Triple, err))
+			errs = append(errs, fmt.Errorf("binary %q of target %q: %w", bin.Bin, t.Want.Target, err))
 			continue
 		}
 		all = append(all, facts)
-		for _, problem := range binary.Check(facts, want(b.Build, b.Build.Bins[i].Name)) {
+		want := t.Want
+		want.Binary = bin.Bin
+		for _, problem := range binary.Check(facts, want) {
 			errs = append(errs, problem)
 		}
+		if bin.Run == "" {
+			continue
+		}
+		run, err := os.ReadFile(bin.Run)
+		if err == nil {
+			err = CheckRun(bin.Bin, t.Want.Target, string(run))
+		}
+		errs = append(errs, err)
 	}
 	return all, errors.Join(errs...)
-}
-
-func want(b plan.Build, name string) binary.Want {
-	t := b.Target
-	return binary.Want{Binary: name, Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}
 }
 
 func inspect(file string) (binary.Facts, error) {
@@ -81,19 +133,13 @@ func inspect(file string) (binary.Facts, error) {
 
 // Assemble writes the files of a release into dir.
 func Assemble(dir string, in Input) (*manifest.Manifest, error) {
-	p := in.Plan
-	m := &manifest.Manifest{
-		SchemaVersion: manifest.SchemaVersion, Component: p.Component, Tag: p.Tag, Version: p.Version, Channel: p.Channel,
-		Commit: p.Commit, CommitDate: p.CommitDate, PreviousTag: p.PreviousTag, Repository: p.Repository,
-		Toolchain: in.Toolchain, Image: p.Image(),
-	}
-	p.Describe(m)
-	mtime, err := time.Parse(time.RFC3339, p.CommitDate)
+	m := in.Manifest
+	mtime, err := time.Parse(time.RFC3339, m.CommitDate)
 	if err != nil {
-		return nil, fmt.Errorf("read the commit date %q: %w", p.CommitDate, err)
+		return nil, fmt.Errorf("read the commit date %q: %w", m.CommitDate, err)
 	}
 	changelog := filepath.Join(dir, manifest.ChangelogName)
-	if err := os.WriteFile(changelog, in.Changelog, 0o644); err != nil {
+	if err := copyFile(in.Changelog, changelog); err != nil {
 		return nil, err
 	}
 	asset, err := Measure(changelog)
@@ -101,19 +147,15 @@ func Assemble(dir string, in Input) (*manifest.Manifest, error) {
 		return nil, err
 	}
 	asset.Kind = manifest.KindChangelog
-	m.Assets = append(m.Assets, asset)
-	for _, built := range in.Built {
-		name, err := p.Archive(built.Build.Target.Triple)
-		if err != nil {
-			return nil, err
-		}
-		asset, err := pack(dir, in, name, built, mtime)
+	m.Assets = []manifest.Asset{asset}
+	for _, t := range in.Targets {
+		asset, err := pack(dir, in, t, mtime)
 		if err != nil {
 			return nil, err
 		}
 		m.Assets = append(m.Assets, asset)
 	}
-	return m, Seal(dir, m)
+	return &m, Seal(dir, &m)
 }
 
 // Seal writes release-manifest.json and then SHA256SUMS, which covers it.
@@ -143,12 +185,12 @@ func Seal(dir string, m *manifest.Manifest) error {
 }
 
 // pack writes the archive of one target.
-func pack(dir string, in Input, name string, built Built, mtime time.Time) (manifest.Asset, error) {
-	facts, err := Inspect(built)
+func pack(dir string, in Input, t Target, mtime time.Time) (manifest.Asset, error) {
+	facts, err := Inspect(t)
 	if err != nil {
 		return manifest.Asset{}, err
 	}
-	t := built.Build.Target
+	name := t.Archive
 	format, err := archive.FormatOf(name)
 	if err != nil {
 		return manifest.Asset{}, err
@@ -156,26 +198,25 @@ func pack(dir string, in Input, name string, built Built, mtime time.Time) (mani
 	root := name[:len(name)-len(format.Ext())]
 	var entries []archive.Entry
 	asset := manifest.Asset{}
-	for i, file := range built.Files {
-		bin := built.Build.Bins[i]
-		entry, err := archive.FileEntry(bin.Name+t.ExeSuffix, file)
+	for i, bin := range t.Binaries {
+		entry, err := archive.FileEntry(bin.Name, bin.File)
 		if err != nil {
 			return manifest.Asset{}, err
 		}
 		entry.Mode = 0o755
 		entries = append(entries, entry)
-		measured, err := Measure(file)
+		measured, err := Measure(bin.File)
 		if err != nil {
 			return manifest.Asset{}, err
 		}
 		f := facts[i]
 		asset.Binaries = append(asset.Binaries, manifest.Binary{
-			Name: bin.Name, Package: bin.Package, Path: root + "/" + entry.Path, SHA256: measured.SHA256, Size: measured.Size,
+			Name: bin.Bin, Package: bin.Package, Path: root + "/" + entry.Path, SHA256: measured.SHA256, Size: measured.Size,
 			Format: string(f.Format), Arch: f.Arch, Linkage: string(f.Linkage), Interpreter: f.Interpreter,
 			GlibcFloor: f.GlibcFloor, Needed: f.Needed,
 		})
 	}
-	for _, extra := range in.Plan.Extra {
+	for _, extra := range in.Extra {
 		file := filepath.Join(in.ExtraDir, filepath.FromSlash(extra.Source))
 		entry, err := archive.FileEntry(extra.Path, file)
 		if err != nil {
@@ -205,7 +246,7 @@ func pack(dir string, in Input, name string, built Built, mtime time.Time) (mani
 	if err != nil {
 		return manifest.Asset{}, err
 	}
-	asset.Name, asset.Kind, asset.Target = name, manifest.KindArchive, t.Triple
+	asset.Name, asset.Kind, asset.Target = name, manifest.KindArchive, t.Want.Target
 	asset.SHA256, asset.Size = measured.SHA256, measured.Size
 	return asset, nil
 }

@@ -54,12 +54,17 @@ func input(t *testing.T, binaries map[string]string, targets ...string) Input {
 	require.NoError(t, p.Err())
 	extra := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(extra, "LICENSE"), []byte("MIT\n"), 0o600))
-	in := Input{Plan: p, ExtraDir: extra, Changelog: []byte("# Changelog\n"), Toolchain: manifest.Toolchain{Rustc: "rustc 1.96.0", Cargo: "cargo 1.96.0"}}
+	changelog := filepath.Join(t.TempDir(), "log.md")
+	require.NoError(t, os.WriteFile(changelog, []byte("# Changelog\n"), 0o600))
 	builds, err := p.Builds()
 	require.NoError(t, err)
+	var built []Target
 	for _, b := range builds {
-		in.Built = append(in.Built, Built{Build: b, Files: []string{binaries[b.Target.Triple]}})
+		built = append(built, NewTarget(b, []string{binaries[b.Target.Triple]}))
 	}
+	in, err := NewInput(p, manifest.Toolchain{Rustc: "rustc 1.96.0", Cargo: "cargo 1.96.0"}, built)
+	require.NoError(t, err)
+	in.ExtraDir, in.Changelog = extra, changelog
 	return in
 }
 
@@ -156,7 +161,7 @@ func TestMerge(t *testing.T) {
 	assert.Equal(t, read(t, whole, manifest.SumsName), read(t, out, manifest.SumsName), "parts and whole are the same bytes")
 
 	other := input(t, bins, arm)
-	other.Toolchain.Rustc = "rustc 1.95.0"
+	other.Manifest.Toolchain.Rustc = "rustc 1.95.0"
 	require.NoError(t, os.Rename(assemble(t, other), filepath.Join(parts, "other")))
 	_, err = Merge(parts, t.TempDir())
 	assert.ErrorContains(t, err, "were not built alike")
@@ -204,4 +209,36 @@ func TestCheckRun(t *testing.T) {
 			assert.ErrorContains(t, err, says, run)
 		}
 	}
+}
+
+// As a program, packing reads its job from JSON, and writes the same bytes.
+func TestMainProgram(t *testing.T) {
+	in := input(t, binaries(t))
+	run := func(job Job) (string, error) {
+		text, err := json.Marshal(job)
+		require.NoError(t, err)
+		file, out := filepath.Join(t.TempDir(), "job.json"), filepath.Join(t.TempDir(), "out")
+		require.NoError(t, os.WriteFile(file, text, 0o600))
+		return out, Main(file, out)
+	}
+	out, err := run(Job{Input: in})
+	require.NoError(t, err)
+	assert.Equal(t, read(t, assemble(t, in), manifest.SumsName), read(t, out, manifest.SumsName))
+
+	in.Targets = in.Targets[:1]
+	out, err = run(Job{Input: in, BinariesOnly: true})
+	require.NoError(t, err)
+	entries, err := os.ReadDir(out)
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	info, err := entries[0].Info()
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o755), info.Mode())
+
+	ran := filepath.Join(t.TempDir(), "run")
+	require.NoError(t, os.WriteFile(ran, []byte("no such loader\nexit status 127\n"), 0o600))
+	in.Targets[0].Binaries[0].Run = ran
+	_, err = run(Job{Input: in})
+	assert.ErrorContains(t, err, "does not start: exit status 127")
+	assert.ErrorContains(t, Main(filepath.Join(t.TempDir(), "none"), t.TempDir()), "read what to pack")
 }

@@ -142,7 +142,10 @@ func Repository(said, page string) (owner, name string, err error) {
 // which must be all of this very commit's.
 func (w *Workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Directory) (string, error) {
 	if given == nil {
-		return w.Dist(ctx, p.Tag, nil)
+		var err error
+		if given, err = w.Dist(ctx, p.Tag, nil); err != nil {
+			return "", err
+		}
 	}
 	if _, err := given.Export(ctx, "given"); err != nil {
 		return "", fmt.Errorf("take the dist: %w", err)

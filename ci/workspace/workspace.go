@@ -12,8 +12,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -70,20 +68,10 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 			return nil, err
 		}
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		var err error
-		w.facts, err = w.toolchain.Inspect(gctx, source.WithoutDirectory(".git"))
-		return err
-	})
-	g.Go(func() error {
-		var err error
-		w.Git, err = w.toolchain.Git(gctx, source)
-		return err
-	})
-	if err := g.Wait(); err != nil {
+	if w.facts, err = w.toolchain.Inspect(ctx, source); err != nil {
 		return nil, err
 	}
+	w.Git = w.facts.Git
 	if w.Project, err = plan.Load(w.facts.Metadata, w.facts.Files); err != nil {
 		return nil, err
 	}
@@ -168,18 +156,16 @@ func (w *Workspace) Build(ctx context.Context, triple, component string) (*dagge
 	if err := w.prepare(ctx, builds); err != nil {
 		return nil, err
 	}
-	out := w.client.Directory()
-	for i, b := range builds {
-		// The folder on disk that the check leaves behind is not used here.
-		built, err := w.compile(ctx, builds[i:i+1])
+	p := w.packer(len(builds))
+	var targets []dist.Target
+	for i := range builds {
+		built, err := w.compile(ctx, p, i, builds[i:i+1])
 		if err != nil {
 			return nil, err
 		}
-		for j, bin := range b.Bins {
-			out = out.WithFile(bin.Name+b.Target.ExeSuffix, built[0].output.Files[j])
-		}
+		targets = append(targets, built...)
 	}
-	return out, nil
+	return p.pack(ctx, dist.Job{Input: dist.Input{Targets: targets}, BinariesOnly: true})
 }
 
 func (w *Workspace) builds(triple, component string) ([]plan.Build, error) {
@@ -238,94 +224,54 @@ func (w *Workspace) prepare(ctx context.Context, builds []plan.Build) error {
 	return errors.Join(errs...)
 }
 
-// compiled binaries of a target, in the engine and on disk.
-type compiled struct {
-	output cargo.Output
-	disk   dist.Built
-}
-
-// compile the targets of a group and check what came out.
-func (w *Workspace) compile(ctx context.Context, group []plan.Build) ([]compiled, error) {
+// compile the targets of group i, and hand what came out to the packer.
+func (w *Workspace) compile(ctx context.Context, p *packer, i int, group []plan.Build) ([]dist.Target, error) {
 	opts := cargo.Options{Cache: w.cache}
 	if w.Git.Commit != "" {
 		opts.Epoch = w.Git.Time.Unix()
 	}
-	outputs, err := w.toolchain.Build(ctx, w.source, group, opts)
+	output, err := w.toolchain.Build(ctx, w.source, group, opts)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]compiled, len(group))
-	for i, b := range group {
-		all[i] = compiled{outputs[i], dist.Built{Build: b}}
-		if err := all[i].check(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
+	return p.add(i, group, output), nil
 }
 
-// check brings the binaries to disk and looks into them.
-func (c *compiled) check(ctx context.Context) error {
-	b := c.disk.Build
-	dir := filepath.Join("build", b.Target.Triple)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	for i, bin := range b.Bins {
-		path := filepath.Join(dir, bin.Name+b.Target.ExeSuffix)
-		if _, err := c.output.Files[i].Export(ctx, path); err != nil {
-			return fmt.Errorf("take binary %q of target %q: %w", bin.Name, b.Target.Triple, err)
-		}
-		c.disk.Files = append(c.disk.Files, path)
-	}
-	if _, err := dist.Inspect(c.disk); err != nil {
-		return err
-	}
-	for i, run := range c.output.Run {
-		if err := dist.CheckRun(b.Bins[i].Name, b.Target.Triple, run); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Dist builds the files of a release. They are left in a folder of the
-// function's own file system, whose path is returned.
-func (w *Workspace) Dist(ctx context.Context, tag string, targets []string) (string, error) {
+// Dist builds the files of a release.
+func (w *Workspace) Dist(ctx context.Context, tag string, targets []string) (*dagger.Directory, error) {
 	p, err := w.Plan(tag, targets)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := p.Err(); err != nil {
-		return "", err
+		return nil, err
 	}
 	builds, err := p.Builds()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	builds = w.withCommand(builds)
 	if err := w.prepare(ctx, builds); err != nil {
-		return "", err
+		return nil, err
 	}
-	in := dist.Input{Plan: p, ExtraDir: "extra"}
 	groups := plan.Group(builds)
-	results := make([][]compiled, len(groups))
+	pk := w.packer(len(groups))
+	results := make([][]dist.Target, len(groups))
+	var image string
 	g, gctx := errgroup.WithContext(ctx)
 	for i, group := range groups {
 		g.Go(func() error {
 			var err error
-			results[i], err = w.compile(gctx, group)
+			results[i], err = w.compile(gctx, pk, i, group)
 			return err
 		})
 	}
 	g.Go(func() error {
-		file, err := changelog.Make(gctx, w.client, w.source, p, changelog.Options{})
+		log, err := changelog.Make(gctx, w.client, w.source, p, changelog.Options{})
 		if err != nil {
 			return err
 		}
-		text, err := file.Contents(gctx)
-		in.Changelog = []byte(text)
-		if err != nil {
+		if pk.changelog, err = log.Sync(gctx); err != nil {
 			return cargo.Explain("make the changelog", err)
 		}
 		return nil
@@ -335,34 +281,26 @@ func (w *Workspace) Dist(ctx context.Context, tag string, targets []string) (str
 		for _, e := range p.Extra {
 			paths = append(paths, e.Source)
 		}
-		if _, err := w.toolchain.Collect(w.source, paths, w.facts).Export(gctx, in.ExtraDir); err != nil {
+		var err error
+		if pk.extra, err = w.toolchain.Collect(w.source, paths, w.facts).Sync(gctx); err != nil {
 			return cargo.Explain("collect the files for the archives", err)
 		}
 		return nil
 	})
 	g.Go(func() error {
-		image, err := w.toolchain.Digest(gctx)
-		if err != nil {
-			return err
-		}
-		rustc, cargoVersion, err := w.toolchain.Versions(gctx)
-		in.Toolchain = manifest.Toolchain{Image: image, Rustc: rustc, Cargo: cargoVersion}
+		var err error
+		image, err = w.toolchain.Digest(gctx)
 		return err
 	})
+	g.Go(func() error { return pk.load(gctx) })
 	if err := g.Wait(); err != nil {
-		return "", err
+		return nil, err
 	}
-	for _, group := range results {
-		for _, c := range group {
-			in.Built = append(in.Built, c.disk)
-		}
+	in, err := dist.NewInput(p, manifest.Toolchain{Image: image, Rustc: w.facts.Rustc, Cargo: w.facts.Cargo}, slices.Concat(results...))
+	if err != nil {
+		return nil, err
 	}
-	const dir = "dist"
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	_, err = dist.Assemble(dir, in)
-	return dir, err
+	return pk.pack(ctx, dist.Job{Input: in})
 }
 
 // Changelog of a tag.

@@ -1,0 +1,119 @@
+package workspace
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+
+	"dagger/gantry/ci/cargo"
+	"dagger/gantry/ci/dist"
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/plan"
+	"dagger/gantry/internal/dagger"
+)
+
+// PackCommand is the argument by which the module's own program packs, instead
+// of serving functions.
+const PackCommand = "gantry-pack"
+
+// Places in the packer's container.
+const (
+	packDir = "/gantry-pack"
+	jobFile = packDir + "/job.json"
+	packOut = "/gantry-out"
+)
+
+// PackMain is what the program does for [PackCommand].
+func PackMain() error {
+	return dist.Main(jobFile, packOut)
+}
+
+// packer checks and packs what was built, in a container of its own: what a
+// function writes to its own disk is out of reach for every later session, but
+// what a container writes can be made again, and so be cached.
+type packer struct {
+	w *Workspace
+	// outputs of the builds of each group.
+	outputs   []*dagger.Directory
+	changelog *dagger.File
+	extra     *dagger.Directory
+}
+
+func (w *Workspace) packer(groups int) *packer {
+	return &packer{w: w, outputs: make([]*dagger.Directory, groups)}
+}
+
+// container that has the module's program. Without what is generated, it is
+// the source that the engine made this very program from, so that much of it
+// is in its cache.
+func (p *packer) container() *dagger.Container {
+	return p.w.client.CurrentModule().Source().
+		WithoutFile("dagger.gen.go").
+		WithoutDirectory("internal").
+		AsModule().Runtime()
+}
+
+// load makes the program, while there is something else to wait for.
+func (p *packer) load(ctx context.Context) error {
+	_, err := p.container().Sync(ctx)
+	return err
+}
+
+// add what group i was built into.
+func (p *packer) add(i int, group []plan.Build, output *cargo.Output) []dist.Target {
+	dir := outputDir(i)
+	p.outputs[i] = output.Dir
+	var targets []dist.Target
+	for k, b := range group {
+		out := output.Targets[k]
+		files := make([]string, len(out.Files))
+		for j, file := range out.Files {
+			files[j] = path.Join(dir, file)
+		}
+		t := dist.NewTarget(b, files)
+		for j, run := range out.Run {
+			t.Binaries[j].Run = path.Join(dir, run)
+		}
+		targets = append(targets, t)
+	}
+	return targets
+}
+
+func outputDir(i int) string { return fmt.Sprintf("%s/built/%d", packDir, i) }
+
+// pack does the job, and gives the folder of its result.
+func (p *packer) pack(ctx context.Context, job dist.Job) (*dagger.Directory, error) {
+	ctr := p.container()
+	entrypoint, err := ctr.Entrypoint(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find the program that packs: %w", err)
+	}
+	for i, out := range p.outputs {
+		ctr = ctr.WithMountedDirectory(outputDir(i), out)
+	}
+	if p.changelog != nil {
+		job.Input.Changelog = path.Join(packDir, manifest.ChangelogName)
+		ctr = ctr.WithMountedFile(job.Input.Changelog, p.changelog)
+	}
+	if p.extra != nil {
+		job.Input.ExtraDir = path.Join(packDir, "extra")
+		ctr = ctr.WithMountedDirectory(job.Input.ExtraDir, p.extra)
+	}
+	text, err := json.Marshal(job)
+	if err != nil {
+		return nil, err
+	}
+	// The generated client wants to know a session before anything else runs; it
+	// is never called.
+	args := append([]string{"env", "DAGGER_SESSION_PORT=0", "DAGGER_SESSION_TOKEN=none"}, entrypoint...)
+	out, err := ctr.
+		WithNewFile(jobFile, string(text)).
+		WithExec(append(args, PackCommand)).
+		Directory(packOut).
+		Sync(ctx)
+	if err != nil {
+		return nil, cargo.Explain("pack", err)
+	}
+	return out, nil
+}
