@@ -199,25 +199,37 @@ func (t Toolchain) For(ctx context.Context, builds []plan.Build) (*dagger.Contai
 	if err != nil {
 		return nil, fmt.Errorf("find the toolchain image %q: %w; pass --toolchain with a container that has Rust", t.Name(), err)
 	}
+	args := []string{binDir + "/prepare.sh"}
 	for _, b := range builds {
-		if ctr, err = t.prepare(ctx, ctr, platform, b); err != nil {
+		need, err := t.need(b, platform)
+		if err != nil {
 			return nil, err
 		}
+		if ctr, err = t.withEnv(ctx, ctr, need.Env(b.Target)); err != nil {
+			return nil, err
+		}
+		args = append(args, b.Target.Triple, need.Linker, strings.Join(need.Packages, " "), need.Specs, need.MuslCC,
+			strings.Join(debianPackages(b.Config.Packages, b.Target.Debian), " "), b.Target.Debian)
 	}
-	return ctr, nil
+	return ctr.WithExec(args), nil
 }
 
-func (t Toolchain) prepare(ctx context.Context, ctr *dagger.Container, platform dagger.Platform, b plan.Build) (*dagger.Container, error) {
+// need is what must be in the container to build, besides Rust.
+func (t Toolchain) need(b plan.Build, platform dagger.Platform) (target.Tools, error) {
 	tgt := b.Target
 	if tgt.External != "" && t.Custom == nil {
-		return nil, fmt.Errorf("target %q needs %s", tgt.Triple, tgt.External)
+		return target.Tools{}, fmt.Errorf("target %q needs %s", tgt.Triple, tgt.External)
 	}
-	need := tgt.Tools(tgt.Native(string(platform)))
 	if b.Command != plan.DefaultCargoCommand || tgt.External != "" {
 		// The subcommand or the caller's container brings its own linker.
-		need = target.Tools{}
+		return target.Tools{}, nil
 	}
-	for _, e := range need.Env(tgt) {
+	return tgt.Tools(tgt.Native(string(platform))), nil
+}
+
+// withEnv sets variables; those of a container of the caller's win.
+func (t Toolchain) withEnv(ctx context.Context, ctr *dagger.Container, env []target.Variable) (*dagger.Container, error) {
+	for _, e := range env {
 		if t.Custom != nil {
 			if set, err := ctr.EnvVariable(ctx, e.Name); err != nil {
 				return nil, err
@@ -227,15 +239,7 @@ func (t Toolchain) prepare(ctx context.Context, ctr *dagger.Container, platform 
 		}
 		ctr = ctr.WithEnvVariable(e.Name, e.Value)
 	}
-	return ctr.
-		WithEnvVariable("GANTRY_TRIPLE", tgt.Triple).
-		WithEnvVariable("GANTRY_LINKER", need.Linker).
-		WithEnvVariable("GANTRY_INSTALL", strings.Join(need.Packages, " ")).
-		WithEnvVariable("GANTRY_SPECS", need.Specs).
-		WithEnvVariable("GANTRY_MUSL_CC", need.MuslCC).
-		WithEnvVariable("GANTRY_PACKAGES", strings.Join(debianPackages(b.Config.Packages, tgt.Debian), " ")).
-		WithEnvVariable("GANTRY_DEBIAN", tgt.Debian).
-		WithExec([]string{binDir + "/prepare.sh"}), nil
+	return ctr, nil
 }
 
 // debianPackages adds the target's architecture to names without one.
