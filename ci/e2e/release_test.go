@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -14,9 +15,6 @@ import (
 	"dagger/gantry/ci/github/fakehub"
 	"dagger/gantry/ci/manifest"
 )
-
-// canary stands for a token; it may be in nothing that anybody can read.
-const canary = "ghp_canary0123456789abcdefghijklmnopqrstu"
 
 // hub serves a stand-in of GitHub that the engine's containers reach too.
 type hub struct {
@@ -55,6 +53,7 @@ func TestRelease(t *testing.T) {
 	run(t, source, "git", "tag", "-d", "v1.0.0")
 	commit(t, source, "v1.0.0")
 	h := newHub(t, source)
+	start := time.Now()
 
 	dry := h.release(t, source, "--dry-run")
 	require.NoError(t, dry.err)
@@ -85,6 +84,17 @@ func TestRelease(t *testing.T) {
 	assert.Contains(t, again.stdout, "sent 0 bytes")
 	assert.Contains(t, again.stdout, " 0 writes")
 	assert.Equal(t, state, h.Dump(), "a second run changed something")
+
+	// What is published and differs is an error, whose text has no token either.
+	require.NoError(t, os.WriteFile(filepath.Join(source, "src/main.rs"), []byte("fn main() { println!(\"tiny 1.0.0\"); }\n"), 0o644))
+	run(t, source, "git", "tag", "-d", "v1.0.0")
+	commit(t, source, "v1.0.0")
+	differs := h.release(t, source)
+	require.Error(t, differs.err)
+	assert.NotContains(t, differs.err.Error(), canary)
+	noCanaryInEngine(t, start)
+	run(t, source, "git", "reset", "-q", "--hard", "HEAD~1")
+	run(t, source, "git", "tag", "-f", "v1.0.0")
 
 	// What was published is what dist makes, and verifies from the outside.
 	verified := call(t, "verify-release", "--tag=v1.0.0", "--repository=example/tiny", "--api-url="+h.api)

@@ -1,0 +1,128 @@
+package e2e
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/rand"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// canary stands for a token; it may be in nothing that anybody can read. It is
+// another one each time, so that no file of an earlier run or of this test's
+// own source has it.
+var canary = "ghp_canary" + rand.Text()
+
+// noCanaryInEngine searches everything that the engine wrote since a moment:
+// layers, cache volumes, compressed blobs, and the databases of its traces.
+func noCanaryInEngine(t *testing.T, since time.Time) {
+	t.Helper()
+	state := os.Getenv("GANTRY_ENGINE_STATE")
+	if state == "" {
+		t.Log("not searched: the engine's state, since GANTRY_ENGINE_STATE does not name its folder")
+		return
+	}
+	files, traces := 0, 0
+	err := filepath.WalkDir(state, func(path string, d fs.DirEntry, err error) error {
+		// The engine goes on meanwhile: what was just removed is no finding.
+		if err != nil || !d.Type().IsRegular() {
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return nil
+		}
+		// Not the modification time, which layers carry over from elsewhere.
+		if c := info.Sys().(*syscall.Stat_t).Ctim; time.Unix(c.Sec, c.Nsec).Before(since) {
+			return nil
+		}
+		files++
+		if filepath.Base(filepath.Dir(path)) == "clientdbs" {
+			traces++
+		}
+		found, err := contains(path, canary)
+		if err == nil && found {
+			assert.Fail(t, "the token is in the engine's state", path)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	assert.NotZero(t, traces, "no trace was searched: its databases are not in clientdbs any more")
+	t.Logf("searched %d files of the engine's state, %d of them traces", files, traces)
+}
+
+// contains says whether a file, or what is compressed in it, has some text.
+func contains(path, text string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	var head [2]byte
+	if n, _ := io.ReadFull(f, head[:]); n == 2 && head == [2]byte{0x1f, 0x8b} {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return false, err
+		}
+		if z, err := gzip.NewReader(f); err == nil {
+			if found, err := search(z, text); found || err != nil {
+				return found, err
+			}
+		}
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return false, err
+	}
+	return search(f, text)
+}
+
+func search(r io.Reader, text string) (bool, error) {
+	buf := make([]byte, 1<<20)
+	kept := 0
+	for {
+		n, err := r.Read(buf[kept:])
+		if bytes.Contains(buf[:kept+n], []byte(text)) {
+			return true, nil
+		}
+		if err == io.EOF {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		// The text may lie across two reads.
+		tail := min(kept+n, len(text)-1)
+		copy(buf, buf[kept+n-tail:kept+n])
+		kept = tail
+	}
+}
+
+// The search finds what it is for.
+func TestCanarySearch(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("GANTRY_ENGINE_STATE", dir)
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err := z.Write([]byte(canary))
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	for name, text := range map[string][]byte{
+		"plain": []byte("x" + canary + "y"), "packed": packed.Bytes(), "across": append(make([]byte, 1<<20-5), canary...),
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), text, 0o600))
+		found, err := contains(filepath.Join(dir, name), canary)
+		require.NoError(t, err)
+		assert.True(t, found, name)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "none"), []byte(canary[1:]), 0o600))
+	found, err := contains(filepath.Join(dir, "none"), canary)
+	require.NoError(t, err)
+	assert.False(t, found)
+}
