@@ -1,7 +1,15 @@
 package e2e
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,16 +33,28 @@ type hub struct {
 
 func newHub(t *testing.T, source string) *hub {
 	t.Helper()
+	return newHubWith(t, source, nil)
+}
+
+// newHubWith serves HTTPS, if a certificate is given.
+func newHubWith(t *testing.T, source string, certificate *tls.Certificate) *hub {
+	t.Helper()
 	server := fakehub.New(fakehub.Config{Tokens: map[string]fakehub.Access{canary: {User: "octocat", Push: true, Scopes: "repo"}}})
 	t.Cleanup(server.Close)
 	l, err := net.Listen("tcp", "0.0.0.0:0")
 	require.NoError(t, err)
-	http := fakehub.HTTPServer(server)
-	go func() { _ = http.Serve(fakehub.Refusing(l)) }()
+	http, scheme := fakehub.HTTPServer(server), "http"
+	if certificate != nil {
+		scheme = "https"
+		http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}}
+		go func() { _ = http.ServeTLS(l, "", "") }()
+	} else {
+		go func() { _ = http.Serve(fakehub.Refusing(l)) }()
+	}
 	t.Cleanup(func() { _ = http.Close() })
 	host := os.Getenv("GANTRY_HOST_IN_CONTAINERS")
 	require.NotEmpty(t, host, "set by scripts/test: the address at which containers of the engine reach this machine")
-	h := &hub{Server: server, repo: server.AddRepo("example", "tiny"), api: fmt.Sprintf("http://%s:%d/api/v3/", host, l.Addr().(*net.TCPAddr).Port)}
+	h := &hub{Server: server, repo: server.AddRepo("example", "tiny"), api: fmt.Sprintf("%s://%s:%d/api/v3/", scheme, host, l.Addr().(*net.TCPAddr).Port)}
 	h.repo.Tag("v1.0.0", strings.TrimSpace(run(t, source, "git", "rev-parse", "v1.0.0")))
 	return h
 }
@@ -107,6 +127,43 @@ func TestRelease(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(out, manifest.SumsName))
 	require.NoError(t, err)
 	assert.Equal(t, string(text), string(sums))
+}
+
+// A GitHub of a company's own has another address and a certificate of its own.
+func TestEnterprise(t *testing.T) {
+	source := tiny(t, "")
+	run(t, source, "git", "tag", "-d", "v1.0.0")
+	commit(t, source, "v1.0.0")
+	certificate, ca := selfSigned(t, os.Getenv("GANTRY_HOST_IN_CONTAINERS"))
+	h := newHubWith(t, source, &certificate)
+	distrusted := h.release(t, source)
+	require.Error(t, distrusted.err)
+	assert.Contains(t, distrusted.said(), "pass --root-cas")
+	assert.False(t, distrusted.started(), "something was compiled")
+
+	got := h.release(t, source, "--root-cas="+ca)
+	require.NoError(t, got.err)
+	assert.Equal(t, "v1.0.0", h.repo.Latest())
+	verified := call(t, "verify-release", "--tag=v1.0.0", "--repository=example/tiny", "--api-url="+h.api, "--root-cas="+ca)
+	require.NoError(t, verified.err)
+	assert.Contains(t, verified.stdout, "verified: every asset is what")
+}
+
+// selfSigned makes a certificate for an address, and a file of PEM to trust it.
+func selfSigned(t *testing.T, address string) (certificate tls.Certificate, file string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.ParseIP(address)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	file = filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644))
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
 }
 
 // A matrix builds each target on a runner of its own and fans in.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	gh "github.com/google/go-github/v84/github"
+
+	"dagger/gantry/ci/untrusted"
 )
 
 // ErrNotFound is a confirmed "404 Not Found".
@@ -254,7 +256,7 @@ func (s *session) verdict(ctx context.Context, o op, n int, err error) (time.Dur
 	resp := responseOf(err)
 	if resp == nil {
 		var p *permanent
-		return s.backoff(n), !errors.As(err, &p) // the network, a time-out, a lost answer
+		return s.backoff(n), !errors.As(err, &p) && !untrusted.Server(err) // the network, a time-out, a lost answer
 	}
 	now := s.now()
 	switch code := resp.StatusCode; {
@@ -384,6 +386,9 @@ func (s *session) explain(o op, err error) error {
 		return err
 	}
 	hint := ""
+	if untrusted.Server(err) {
+		hint = untrusted.Hint
+	}
 	switch statusOf(err) {
 	case http.StatusUnauthorized:
 		hint = "the token is not accepted; check that it is the right one and has not expired"

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,6 +172,12 @@ func TestOptions(t *testing.T) {
 	srv := httptest.NewUnstartedServer(hub)
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	var connections atomic.Int32
+	srv.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
 	srv.StartTLS()
 	defer srv.Close()
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
@@ -177,10 +185,12 @@ func TestOptions(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.Published(t.Context(), "octo", "hello", "v1.0.0")
 	require.NoError(t, err)
-	stranger, err := New(Options{APIURL: srv.URL + "/api/v3", Tries: 1})
+	stranger, err := New(Options{APIURL: srv.URL + "/api/v3"})
 	require.NoError(t, err)
+	connections.Store(0)
 	_, err = stranger.Published(t.Context(), "octo", "hello", "v1.0.0")
-	require.ErrorContains(t, err, "certificate")
+	require.ErrorContains(t, err, "pass --root-cas")
+	require.EqualValues(t, 1, connections.Load(), "there is no other try")
 }
 
 // The token is in no text, whatever fails and whoever repeats it.

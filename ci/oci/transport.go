@@ -2,8 +2,6 @@ package oci
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"dagger/gantry/ci/untrusted"
 )
 
 // Stats count what was exchanged with a registry.
@@ -210,13 +210,7 @@ func transient(err error) bool {
 		}
 		return transientStatus(refused.StatusCode)
 	}
-	var (
-		certificate *tls.CertificateVerificationError
-		record      tls.RecordHeaderError
-		authority   x509.UnknownAuthorityError
-		host        x509.HostnameError
-	)
-	if errors.As(err, &certificate) || errors.As(err, &record) || errors.As(err, &authority) || errors.As(err, &host) {
+	if untrusted.Server(err) {
 		return false
 	}
 	var network net.Error

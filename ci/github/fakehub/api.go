@@ -115,31 +115,34 @@ func place(r *http.Request) (host, path string) {
 
 // base is the address of one of the hosts, as the caller would reach it.
 func base(r *http.Request, host string) string {
-	name := r.Host
+	name, scheme := r.Host, "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
 	for _, p := range []string{"api.", "uploads."} {
 		if rest, ok := strings.CutPrefix(name, p); ok {
 			name = rest
-			return sub(name, host)
+			return sub(scheme, name, host)
 		}
 	}
 	if name == "github.localhost" || name == "github.com" {
-		return sub(name, host)
+		return sub(scheme, name, host)
 	}
 	switch host {
 	case "api":
-		return "http://" + name + "/api/v3"
+		return scheme + name + "/api/v3"
 	case "uploads":
-		return "http://" + name + "/api/uploads"
+		return scheme + name + "/api/uploads"
 	default:
-		return "http://" + name
+		return scheme + name
 	}
 }
 
-func sub(name, host string) string {
+func sub(scheme, name, host string) string {
 	if host == "web" {
-		return "http://" + name
+		return scheme + name
 	}
-	return "http://" + host + "." + name
+	return scheme + host + "." + name
 }
 
 // ServeHTTP answers one request.
