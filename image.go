@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/Masterminds/semver/v3"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"dagger/gantry/ci/event"
@@ -253,22 +252,7 @@ func (m *Images) reconcile(ctx context.Context, tag string, addresses []string, 
 	if err != nil {
 		return "", err
 	}
-	var wanting []string
-	for _, repository := range repositories {
-		state, err := repository.State(ctx, append([]*semver.Version{r.Version()}, r.Known...))
-		if err != nil {
-			return "", err
-		}
-		expected := []oci.Expected{{Version: r.Version()}}
-		for _, v := range r.Known {
-			expected = append(expected, oci.Expected{Version: v})
-		}
-		for _, d := range oci.Reconcile(expected, state) {
-			if d.Version == r.Manifest.Version && d.Verdict != oci.VerdictOK {
-				wanting = append(wanting, d.Repository+": "+d.Why)
-			}
-		}
-	}
+	wanting := oci.Wanting(ctx, r.Version(), r.Known, repositories...)
 	if len(wanting) == 0 {
 		return "all as it should be", nil
 	}
@@ -301,7 +285,7 @@ func (m *Images) Verify(
 	if err != nil {
 		return "", err
 	}
-	address, reference := splitReference(ref)
+	address, reference := oci.SplitReference(ref)
 	repositories, registries, err := m.repositories(ctx, r, []string{address})
 	if err != nil {
 		return "", err
@@ -327,17 +311,6 @@ func (m *Images) Verify(
 		lines = append(lines, f.String())
 	}
 	return "", fmt.Errorf("image %q is not release %q of %s:\n- %s", ref, tag, m.Repository, strings.Join(lines, "\n- "))
-}
-
-// splitReference takes the tag or digest off a reference.
-func splitReference(ref string) (address, reference string) {
-	if address, digest, ok := strings.Cut(ref, "@"); ok {
-		return address, digest
-	}
-	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
-		return ref[:i], ref[i+1:]
-	}
-	return ref, ""
 }
 
 // Explain says which tags the image of a release gets or keeps, and why.

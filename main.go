@@ -88,6 +88,20 @@ func (g *Gantry) Plan(
 	return p.Text(), nil
 }
 
+// ReleaseReady checks that each component could be released now.
+//
+// Each is planned as the version that its Cargo.toml has; one that is tagged
+// already is passed over. It compiles and writes nothing.
+//
+// +check
+func (g *Gantry) ReleaseReady(ctx context.Context) (string, error) {
+	w, err := g.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	return w.Project.Ready(w.Git)
+}
+
 // Matrix gives the targets as the JSON of a CI's build matrix.
 //
 // It is {"include": [{"target": …, "archive": …, "binaries": …}, …]} on one

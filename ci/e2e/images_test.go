@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -80,4 +81,94 @@ func TestImages(t *testing.T) {
 	lost := images("reconcile", "--addresses="+inside+repository+"-lost")
 	require.NoError(t, lost.err)
 	assert.Contains(t, lost.stdout, "v1.0.0: published: ")
+}
+
+// A static program works in its image: the base that Gantry chooses has the
+// roots of TLS and the time zones, on both platforms, and what is added to the
+// base is the program and next to nothing else.
+func TestStaticImage(t *testing.T) {
+	source := tiny(t, "\n[dependencies]\nchrono = \"0.4\"\nrustls-native-certs = \"0.6\"\n\n[package.metadata.gantry]\ntargets = [\"x86_64-unknown-linux-musl\", \"aarch64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\n")
+	write(t, source, map[string]string{"src/main.rs": `use chrono::{Local, TimeZone};
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some("--works") {
+        println!("{} roots", rustls_native_certs::load_native_certs().unwrap().len());
+        println!("{}", Local.timestamp_opt(0, 0).unwrap().format("%H:%M %:z"));
+    } else {
+        println!("tiny {}", env!("CARGO_PKG_VERSION"));
+    }
+}
+`})
+	lock, err := connect(t).Container().From("rust:1.96-bookworm").
+		WithDirectory("/work", connect(t).Host().Directory(source)).WithWorkdir("/work").
+		WithExec([]string{"sh", "-c", "rm Cargo.lock && cargo generate-lockfile --offline"}).
+		File("Cargo.lock").Contents(t.Context())
+	require.NoError(t, err)
+	write(t, source, map[string]string{"Cargo.lock": lock})
+	run(t, source, "git", "tag", "-d", "v1.0.0")
+	commit(t, source, "v1.0.0")
+	h := newHub(t, source)
+	require.NoError(t, h.release(t, source).err)
+
+	inside := os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS")
+	image := []string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http", "--mirrors=gcr.io=http://" + inside, "image", "--tag=v1.0.0"}
+	for _, platform := range []string{"linux/amd64", "linux/arm64"} {
+		got := call(t, append(image, "container", "--platform="+platform, "with-env-variable", "--name=TZ", "--value=Asia/Tokyo",
+			"with-exec", "--args=--works", "--use-entrypoint", "stdout")...)
+		require.NoError(t, got.err, platform)
+		var roots int
+		_, err := fmt.Sscanf(got.stdout, "%d roots\n", &roots)
+		require.NoError(t, err, got.stdout)
+		assert.Greater(t, roots, 50, platform)
+		assert.Contains(t, got.stdout, "09:00 +09:00", platform)
+	}
+
+	// Base + binary + less than 20 KiB, as the registry has them: compressed.
+	repository := fmt.Sprintf("/test/static-%d", time.Now().UnixNano())
+	require.NoError(t, call(t, append(image, "publish", "--addresses="+inside+repository)...).err)
+	local := os.Getenv("GANTRY_REGISTRY")
+	base, err := remote.Index(must(t, local+"/distroless/static-debian12:nonroot"))
+	require.NoError(t, err)
+	index, err := remote.Index(must(t, local+repository+":1.0.0"))
+	require.NoError(t, err)
+	dist := filepath.Join(t.TempDir(), "dist")
+	require.NoError(t, call(t, "--source="+source, "dist", "--tag=v1.0.0", "export", "--path="+dist).err)
+	for arch, target := range map[string]string{"amd64": "x86_64-unknown-linux-musl", "arm64": "aarch64-unknown-linux-musl"} {
+		archive, err := os.Stat(filepath.Join(dist, "tiny-1.0.0-"+target+".tar.gz"))
+		require.NoError(t, err)
+		over := size(t, index, arch) - size(t, base, arch) - archive.Size()
+		t.Logf("linux/%s: base + archive %+d bytes", arch, over)
+		assert.Less(t, over, int64(20<<10), arch)
+	}
+}
+
+func must(t *testing.T, ref string) name.Reference {
+	t.Helper()
+	parsed, err := name.ParseReference(ref, name.Insecure)
+	require.NoError(t, err)
+	return parsed
+}
+
+// size of all that is pulled for an architecture: layers, configuration and
+// manifest.
+func size(t *testing.T, index v1.ImageIndex, arch string) int64 {
+	t.Helper()
+	m, err := index.IndexManifest()
+	require.NoError(t, err)
+	for _, d := range m.Manifests {
+		if d.Platform == nil || d.Platform.Architecture != arch {
+			continue
+		}
+		image, err := index.Image(d.Digest)
+		require.NoError(t, err)
+		manifest, err := image.Manifest()
+		require.NoError(t, err)
+		total := d.Size + manifest.Config.Size
+		for _, l := range manifest.Layers {
+			total += l.Size
+		}
+		return total
+	}
+	require.Fail(t, "the index has no such platform", arch)
+	return 0
 }

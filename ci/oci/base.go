@@ -103,17 +103,11 @@ type pinned struct {
 
 // Base replaces a moving reference by the pin's digest.
 func (p pinned) Base(ctx context.Context, ref, platform string) (Base, error) {
-	name, digest := splitReference(ref)
+	name, digest, _ := strings.Cut(ref, "@")
 	if pin, ok := p.pins[platform]; ok && digest == "" && pin.Name == name {
 		return p.Bases.Base(ctx, name+"@"+pin.Digest, platform)
 	}
 	return p.Bases.Base(ctx, ref, platform)
-}
-
-// splitReference separates the digest from a reference.
-func splitReference(ref string) (name, digest string) {
-	name, digest, _ = strings.Cut(ref, "@")
-	return name, digest
 }
 
 // BaseIndexes are bases in memory, or in a layout, by reference.
@@ -122,7 +116,7 @@ type BaseIndexes map[string]v1.ImageIndex
 // Base finds the platform in the index of that reference; a digest has to be
 // the index's or the image's.
 func (b BaseIndexes) Base(_ context.Context, ref, platform string) (Base, error) {
-	name, digest := splitReference(ref)
+	name, digest, _ := strings.Cut(ref, "@")
 	index, ok := b[name]
 	if !ok {
 		return Base{}, fmt.Errorf("find base image %q: %w: known are %q", ref, ErrNotFound, slices.Sorted(maps.Keys(b)))

@@ -145,6 +145,8 @@ func Reconcile(releases []Expected, s *State) []Decision {
 			d.Why = "the tag is not there"
 		case r.Digest != "" && r.Digest != named.Digest:
 			d.Verdict, d.Why = VerdictConflict, fmt.Sprintf("the tag names %s, and the release is %s", named.Digest, r.Digest)
+		case r.Digest == "" && named.Version != d.Version:
+			d.Verdict, d.Why = VerdictConflict, fmt.Sprintf("the tag names %s, which does not say that it is of this version", named.Digest)
 		case named.Missing != "":
 			d.Why = "the manifest " + named.Missing + " is not there"
 		default:
@@ -157,6 +159,31 @@ func Reconcile(releases []Expected, s *State) []Decision {
 		decisions = append(decisions, d)
 	}
 	return decisions
+}
+
+// Wanting says why the image of a version should be published, a line for each
+// repository that lacks something; known are the other released versions. One
+// repository that can't be read hides nothing of the others.
+func Wanting(ctx context.Context, v *semver.Version, known []*semver.Version, repositories ...*Repository) []string {
+	var lines []string
+	for _, repository := range repositories {
+		versions := append([]*semver.Version{v}, known...)
+		state, err := repository.State(ctx, versions)
+		if err != nil {
+			lines = append(lines, fmt.Sprintf("%s: it can't be read: %v", repository, err))
+			continue
+		}
+		var expected []Expected
+		for _, v := range versions {
+			expected = append(expected, Expected{Version: v})
+		}
+		for _, d := range Reconcile(expected, state) {
+			if d.Version == v.String() && d.Verdict != VerdictOK {
+				lines = append(lines, d.Repository+": "+d.Why)
+			}
+		}
+	}
+	return lines
 }
 
 // staleTags are the floating tags that should name a version and don't.

@@ -404,6 +404,18 @@ func mountable(children []child, repo name.Repository) ([]name.Repository, error
 	return from, nil
 }
 
+// SplitReference takes the tag or the digest off a reference; there may be none.
+// "host:5000/a:1" is "host:5000/a" and "1".
+func SplitReference(ref string) (address, reference string) {
+	if address, digest, ok := strings.Cut(ref, "@"); ok {
+		return address, digest
+	}
+	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
+		return ref[:i], ref[i+1:]
+	}
+	return ref, ""
+}
+
 // RegistryBases finds base images in registries. A reference is resolved once,
 // so that all platforms come from one index.
 func RegistryBases(o RegistryOptions) Bases {
@@ -448,7 +460,7 @@ func (b *registryBases) base(ctx context.Context, ref, platform string) (Base, e
 		b.seen[ref] = d
 	}
 	base := Base{}
-	base.Name, _ = splitReference(ref)
+	base.Name, _, _ = strings.Cut(ref, "@")
 	if d.MediaType.IsIndex() {
 		index, err := d.ImageIndex()
 		if err != nil {

@@ -188,6 +188,38 @@ func TestVerifyImageOfADamagedRegistry(t *testing.T) {
 	}
 }
 
+// One registry that can't be read does not hide what another lacks.
+func TestWanting(t *testing.T) {
+	good, empty, foreign, down := newPeer(t), newPeer(t), newPeer(t), newPeer(t)
+	var all []*oci.Repository
+	for _, p := range []*peer{good, empty, foreign, down} {
+		all = append(all, p.repository(t, fast))
+	}
+	require.NoError(t, publishTiny(t, all[0], "1.0.0"))
+	require.NoError(t, put(foreign, "1.0.0", "foreign"))
+	down.Close()
+	v := versions("1.0.0", "0.9.0")
+	got := oci.Wanting(t.Context(), v[0], v[1:], all...)
+	require.Len(t, got, 3)
+	assert.Contains(t, got[0], "the tag is not there")
+	assert.Contains(t, got[1], "does not say that it is of this version")
+	assert.Contains(t, got[2], "it can't be read")
+}
+
+func TestSplitReference(t *testing.T) {
+	for ref, want := range map[string][2]string{
+		"ghcr.io/a/b":                {"ghcr.io/a/b", ""},
+		"ghcr.io/a/b:1.0":            {"ghcr.io/a/b", "1.0"},
+		"localhost:5000/a":           {"localhost:5000/a", ""},
+		"localhost:5000/a:rc":        {"localhost:5000/a", "rc"},
+		"a/b@sha256:00":              {"a/b", "sha256:00"},
+		"localhost:5000/a@sha256:00": {"localhost:5000/a", "sha256:00"},
+	} {
+		address, reference := oci.SplitReference(ref)
+		assert.Equal(t, want, [2]string{address, reference}, ref)
+	}
+}
+
 func TestReconcile(t *testing.T) {
 	digest := func(v string) string { return must(tiny(t, v).Digest()).String() }
 	expect := func(all ...string) []oci.Expected {

@@ -389,3 +389,41 @@ func TestMatrix(t *testing.T) {
 	assert.JSONEq(t, `{"include":[{"target":"x86_64-unknown-linux-gnu","platform":"linux/amd64","libc":"gnu","profile":"release",
 		"archive":"app-1.0.0-x86_64-unknown-linux-gnu.tar.gz","binaries":[{"name":"app","package":"app"}]}]}`, m)
 }
+
+func TestReady(t *testing.T) {
+	p := mustLoad(t, nil, nil, pkg("app", "1.2.0", "app", table{"tag-prefix": "app-"}, "app"),
+		pkg("app-cli", "0.3.0-rc.1", "cli", table{"tag-prefix": "app-cli-"}, "app-cli"))
+	for _, c := range []struct {
+		name string
+		git  Git
+		want []string
+	}{
+		{"nothing is tagged", clean(), []string{"app: ready to be released as app-1.2.0", "app-cli: ready to be released as app-cli-0.3.0-rc.1"}},
+		{"one is released", clean("app-1.2.0"), []string{"app: released as app-1.2.0", "app-cli: ready"}},
+		{"with a v", clean("app-v1.2.0"), []string{"app: released as app-v1.2.0"}},
+		{"another version", clean("app-1.1.0"), []string{"app: ready to be released as app-1.2.0"}},
+	} {
+		got, err := p.Ready(c.git)
+		require.NoError(t, err, c.name)
+		for _, want := range c.want {
+			assert.Contains(t, got, want, c.name)
+		}
+	}
+	here := clean()
+	here.Tags = []version.GitTag{{Name: "app-v1.2.0", Commit: head}}
+	got, err := p.Ready(here)
+	require.NoError(t, err)
+	assert.Contains(t, got, "app: ready to be released as app-v1.2.0", "the tag that is at this commit")
+
+	dirty := clean()
+	dirty.Dirty = []string{"?? x"}
+	_, err = p.Ready(dirty)
+	require.ErrorContains(t, err, `component "app" can't be released as "app-1.2.0"`)
+	require.ErrorContains(t, err, `component "app-cli" can't be released`)
+	require.ErrorContains(t, err, "dirty")
+
+	single := mustLoad(t, nil, nil, pkg("app", "1.2.0", ".", nil, "app"))
+	got, err = single.Ready(clean())
+	require.NoError(t, err)
+	assert.Equal(t, "app: ready to be released as v1.2.0\n", got)
+}

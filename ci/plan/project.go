@@ -435,3 +435,48 @@ func checkImage(i *manifest.Image) error {
 	}
 	return nil
 }
+
+// nextTag would release the component as the version that its manifest has. Of
+// tags that say that version already, it is the one at the commit of git;
+// released is one elsewhere.
+func (p *Project) nextTag(c *Component, git Git) (tag, released string) {
+	tag = c.Prefixes[0] + c.Packages[0].Version
+	if c.Prefixes[0] == "" {
+		tag = "v" + tag
+	}
+	for _, t := range p.Scheme.Tags(c.Name, git.Tags) {
+		if t.Version.Original() != c.Packages[0].Version {
+			continue
+		}
+		if !slices.Contains(git.Tags, version.GitTag{Name: t.Name, Commit: git.Commit}) {
+			return tag, t.Name
+		}
+		tag = t.Name
+	}
+	return tag, ""
+}
+
+// Ready plans the release of each component as the version that its manifest
+// has, and says what it would be, or all that stands in its way. A version that
+// is tagged elsewhere is released, and nothing is in its way any more.
+func (p *Project) Ready(git Git) (string, error) {
+	var lines []string
+	var errs []error
+	for _, c := range p.Components {
+		tag, released := p.nextTag(c, git)
+		if released != "" {
+			lines = append(lines, fmt.Sprintf("%s: released as %s; the next release needs another version", c.Name, released))
+			continue
+		}
+		next, err := p.Plan(tag, git, nil)
+		if err == nil {
+			err = next.Err()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("component %q can't be released as %q: %w", c.Name, tag, err))
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s: ready to be released as %s", c.Name, tag))
+	}
+	return strings.Join(lines, "\n") + "\n", errors.Join(errs...)
+}

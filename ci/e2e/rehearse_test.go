@@ -1,0 +1,41 @@
+package e2e
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Both phases are played through, with everything going wrong, and nothing is
+// written anywhere.
+func TestRehearse(t *testing.T) {
+	source := tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\", \"aarch64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\n")
+	got := call(t, "--source="+source, "rehearse", "--tag=v1.0.0", "--mirrors=gcr.io=http://"+os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS"))
+	require.NoError(t, got.err)
+	assert.Regexp(t, `phase 1, on a stand-in of GitHub that failed [1-9]\d* times:`, got.stdout)
+	assert.Contains(t, got.stdout, "run again: 0 bytes, 0 writes")
+	assert.Regexp(t, `phase 2, driven by the event of phase 1, on a registry that failed [1-9]\d* times:`, got.stdout)
+	assert.Contains(t, got.stdout, "done: move latest")
+	assert.Contains(t, got.stdout, "pushed 0 bytes")
+	assert.Contains(t, got.stdout, "the release was untouched by phase 2")
+
+	none := call(t, "--source="+tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\"]\n"), "rehearse", "--tag=v1.0.0", "--smooth")
+	require.NoError(t, none.err)
+	assert.Contains(t, none.stdout, "that failed 0 times")
+	assert.Contains(t, none.stdout, "phase 2: there is no image")
+}
+
+// The check of the caller's project needs no argument.
+func TestReleaseReady(t *testing.T) {
+	source := tiny(t, "")
+	got := call(t, "--source="+source, "release-ready")
+	require.NoError(t, got.err)
+	assert.Contains(t, got.stdout, "tiny: ready to be released as v1.0.0")
+	write(t, source, map[string]string{"new": ""})
+	got = call(t, "--source="+source, "release-ready")
+	require.Error(t, got.err)
+	assert.Contains(t, got.said(), `component "tiny" can't be released as "v1.0.0"`)
+	assert.False(t, got.started(), "something was compiled")
+}

@@ -1,0 +1,155 @@
+// Package rehearse is the stage that a release is rehearsed on: a stand-in of
+// GitHub and a registry, both in this process, that fail as the real ones do.
+//
+// It is pure but for a port of its own on the loopback interface. It keeps one
+// invariant: nothing that is rehearsed is sent anywhere else.
+package rehearse
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+
+	"dagger/gantry/ci/github"
+	"dagger/gantry/ci/github/fakehub"
+	"dagger/gantry/ci/oci"
+)
+
+const token = "of-nobody"
+
+// Stage of a rehearsal.
+type Stage struct {
+	// Repository of the releases on the stand-in, and Registry, the host of the
+	// registry.
+	Repository, Registry string
+
+	hub    *fakehub.Local
+	repo   *fakehub.Repo
+	clock  *fakehub.Clock
+	server *http.Server
+	faults bool
+	// requests that the registry has had, and those that it failed.
+	requests, failed atomic.Int64
+}
+
+// New sets the stage for a tag at a commit. With faults, things go wrong.
+func New(owner, name, tag, commit string, date time.Time, faults bool) (*Stage, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("open a registry to rehearse with: %w", err)
+	}
+	clock := fakehub.NewClock(date.Add(time.Hour))
+	s := &Stage{
+		Repository: owner + "/" + name, Registry: l.Addr().String(), clock: clock, faults: faults,
+		hub: fakehub.Start(fakehub.New(fakehub.Config{
+			Tokens: map[string]fakehub.Access{token: {User: "rehearsal", Push: true, Scopes: "repo"}}, Now: clock.Now,
+		})),
+	}
+	s.repo = s.hub.AddRepo(owner, name)
+	s.repo.AddCommit(commit, date)
+	s.repo.Tag(tag, commit)
+	if faults {
+		for _, f := range faultsOfGitHub {
+			s.hub.Arm(f)
+		}
+	}
+	store := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	s.server = &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n := s.requests.Add(1); s.faults && n%failing == 0 {
+			s.failed.Add(1)
+			if n%(2*failing) == 0 {
+				panic(http.ErrAbortHandler) // the connection breaks
+			}
+			http.Error(w, "the registry is restarting", http.StatusServiceUnavailable)
+			return
+		}
+		store.ServeHTTP(w, r)
+	})}
+	go func() { _ = s.server.Serve(l) }()
+	return s, nil
+}
+
+// failing is which of the registry's requests fails: each of that many.
+const failing = 7
+
+// op matches calls of the stand-in.
+func op(name string) func(fakehub.Call) bool {
+	return func(c fakehub.Call) bool { return c.Op == name }
+}
+
+// faultsOfGitHub are those that lose most releases: something was done but the
+// answer is lost, half an asset, and the limits.
+var faultsOfGitHub = []fakehub.Fault{
+	{Kind: fakehub.ServerErrorAfter, N: 1, Match: op("create release")},
+	{Kind: fakehub.BadGateway, N: 1, Match: op("upload asset")},
+	{Kind: fakehub.Reset, N: 2, Match: op("upload asset")},
+	{Kind: fakehub.ResetAfter, N: 3, Match: op("upload asset")},
+	{Kind: fakehub.Secondary, N: 4, Match: op("upload asset")},
+	{Kind: fakehub.BadGatewayAfter, N: 1, Match: op("update release")},
+	{Kind: fakehub.Page, N: 1, Match: op("list releases")},
+}
+
+// Close ends it.
+func (s *Stage) Close() {
+	_ = s.server.Close()
+	s.hub.Close()
+}
+
+// GitHub are the options of a client that plays on this stage. Waiting takes no
+// time there.
+func (s *Stage) GitHub() github.Options {
+	return github.Options{
+		Token:  func(context.Context) (string, error) { return token, nil },
+		APIURL: s.hub.URL + "api/v3/", Transport: s.hub.Transport(false), Clock: s.clock,
+	}
+}
+
+// Images are the options of the registry. Its addresses begin with
+// [Stage.Registry].
+func (s *Stage) Images() oci.RegistryOptions {
+	return oci.RegistryOptions{PlainHTTP: true, Sleep: func(context.Context, time.Duration) error { return nil }}
+}
+
+// Event is what GitHub would send to phase 2, after the release asked for it.
+func (s *Stage) Event() ([]byte, error) {
+	sent := s.repo.Dispatches()
+	if len(sent) == 0 {
+		return nil, errors.New("the release sent no event")
+	}
+	d := sent[len(sent)-1]
+	return json.Marshal(map[string]any{
+		"action": d.EventType, "client_payload": json.RawMessage(d.Payload), "repository": map[string]string{"full_name": s.Repository},
+	})
+}
+
+// State of the stand-in of GitHub, as text to compare.
+func (s *Stage) State() string { return s.hub.Dump() }
+
+// Failures says how often each of the two failed.
+func (s *Stage) Failures() (hub, registry int) {
+	return s.hub.FaultsMet(), int(s.failed.Load())
+}
+
+// Report on what was rehearsed, in the order of the lines added.
+type Report struct{ text strings.Builder }
+
+// Add a line, and below it the lines of a text, indented.
+func (r *Report) Add(line, text string) {
+	fmt.Fprintln(&r.text, line)
+	for l := range strings.Lines(strings.TrimSpace(text)) {
+		fmt.Fprint(&r.text, "  ", strings.TrimRight(l, "\n"), "\n")
+	}
+}
+
+// Text of the report.
+func (r *Report) Text() string { return r.text.String() }

@@ -1,0 +1,22 @@
+# shellcheck shell=bash
+# The stand-in of GitHub (ci/github/fakehub) as a process. Source it after
+# lib.sh.
+
+# hub_start SOURCE REPOSITORY TOKEN starts one that knows the tags of a git
+# repository, and sets HUB, its process, HUB_PORT, and HUB_API, where containers
+# reach its API.
+hub_start() {
+  local source=$1 name commit args=(-listen 0.0.0.0:0 -token "$3" -repo "$2")
+  (cd "$GANTRY_ROOT" && go build -o "$GANTRY_CACHE/fakehub" ./ci/github/fakehub/cmd/fakehub)
+  while read -r name; do
+    commit=$(git -C "$source" rev-list -1 "$name")
+    args+=(-commit "$commit@$(git -C "$source" log -1 --format=%ct "$name")" -tag "$name=$commit")
+  done < <(git -C "$source" tag)
+  "$GANTRY_CACHE/fakehub" "${args[@]}" >"$GANTRY_LOGS/fakehub.log" 2>&1 &
+  # shellcheck disable=SC2034 # for whoever sources this
+  HUB=$!
+  until_true 10 grep -q '^listening on' "$GANTRY_LOGS/fakehub.log" || die "the stand-in of GitHub did not start; see $GANTRY_LOGS/fakehub.log"
+  HUB_PORT=$(sed -n 's/^listening on .*://p' "$GANTRY_LOGS/fakehub.log")
+  # shellcheck disable=SC2034 # for whoever sources this
+  HUB_API=http://${GANTRY_REGISTRY_IN_CONTAINERS%:*}:$HUB_PORT/api/v3/
+}
