@@ -43,8 +43,16 @@ func TestImages(t *testing.T) {
 	payload := h.repo.Dispatches()[0]
 	event := filepath.Join(t.TempDir(), "event.json")
 	require.NoError(t, os.WriteFile(event, fmt.Appendf(nil, `{"action": %q, "client_payload": %s, "repository": {"full_name": "example/tiny"}}`, payload.EventType, payload.Payload), 0o644))
-	published := images("publish", "--event="+event, "--addresses="+inside+repository)
+	published, did := traced(t, "images", "--repository=example/tiny", "--api-url="+h.api, "--plain-http", "--mirrors=gcr.io=http://"+inside,
+		"publish", "--event="+event, "--addresses="+inside+repository)
 	require.NoError(t, published.err)
+	// By the engine's trace, the only containers are those of the smoke test:
+	// nothing was compiled, and nothing emulated but the finished program.
+	t.Logf("%d spans, containers: %q", len(did.names), did.containers())
+	for _, command := range did.containers() {
+		assert.True(t, strings.HasPrefix(command, "--version\" useEntrypoint"), "phase 2 ran %q", command)
+	}
+	assert.Len(t, did.containers(), 2, "one for each platform")
 	assert.Contains(t, published.stdout, strings.TrimSpace(digest.stdout), "the digest was known before the push")
 	assert.Contains(t, published.log, "linux/arm64: tiny 1.0.0")
 	assert.Contains(t, published.log, "linux/amd64: tiny 1.0.0")

@@ -63,8 +63,9 @@ func newHubWith(t *testing.T, source string, certificate *tls.Certificate) *hub 
 func (h *hub) release(t *testing.T, source string, args ...string) result {
 	t.Helper()
 	t.Setenv("CANARY", canary)
-	got := call(t, append([]string{"--debug", "-vvv", "--source=" + source, "release", "--tag=v1.0.0", "--token=env:CANARY", "--repository=example/tiny", "--api-url=" + h.api}, args...)...)
+	got, trace := traced(t, append([]string{"--debug", "-vvv", "--source=" + source, "release", "--tag=v1.0.0", "--token=env:CANARY", "--repository=example/tiny", "--api-url=" + h.api}, args...)...)
 	assert.NotContains(t, got.stdout+got.log, canary, "the token was printed")
+	assert.False(t, strings.Contains(trace.raw.String(), canary), "the token is in the trace")
 	return got
 }
 
