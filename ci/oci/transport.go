@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,8 +57,14 @@ func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 	reads := req.Method == http.MethodGet || req.Method == http.MethodHead
 	for try := 1; ; try++ {
 		res, err := t.once(req)
+		if err == nil && reads {
+			err = whole(res)
+		}
 		if try >= t.o.Tries || ctx.Err() != nil {
-			return res, err
+			if err != nil {
+				return nil, err
+			}
+			return res, nil
 		}
 		wait := t.o.backoff(try)
 		switch {
@@ -93,6 +100,27 @@ func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Body = body
 		}
 	}
+}
+
+// smallAnswer is how much of an answer is read before it is handed on. It is the
+// size up to which the distribution specification asks registries to take
+// manifests.
+const smallAnswer = 4 << 20
+
+// whole reads a small answer, so that one that is cut off in its middle counts
+// as not given. The rest of a larger one, a blob, is left to whoever reads it.
+func whole(res *http.Response) error {
+	text, err := io.ReadAll(io.LimitReader(res.Body, smallAnswer))
+	if err != nil {
+		_ = res.Body.Close()
+		return err
+	}
+	rest := res.Body
+	res.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(text), rest), rest}
+	return nil
 }
 
 // once makes a request that ends when nothing moves for too long.
