@@ -204,6 +204,44 @@ func TestCustomToolchain(t *testing.T) {
 	assert.ErrorContains(t, err, "the toolchain container has no cargo on its PATH")
 }
 
+// What a target needs is installed for its architecture, and set for it alone.
+func TestSystemLibraries(t *testing.T) {
+	dir := tiny(t, `
+[package.metadata.gantry]
+targets = ["`+native+`", "`+foreign+`"]
+packages = ["zlib1g-dev"]
+pre-build = "echo made before > made.txt"
+
+[package.metadata.gantry.target.`+native+`]
+env = { FLAVOR = "flavour-one" }
+
+[package.metadata.gantry.target.`+foreign+`]
+env = { FLAVOR = "flavour-two" }
+`)
+	write(t, dir, map[string]string{"src/main.rs": `#[link(name = "z")]
+extern "C" {
+    fn zlibVersion() -> *const std::os::raw::c_char;
+}
+
+fn main() {
+    let zlib = unsafe { std::ffi::CStr::from_ptr(zlibVersion()) };
+    println!("tiny {} {} {} {:?}", env!("CARGO_PKG_VERSION"), env!("FLAVOR"), include_str!("../made.txt").trim(), zlib);
+}
+`, ".gitignore": "/target\nmade.txt\n"})
+	run(t, dir, "git", "tag", "-d", "v1.0.0")
+	commit(t, dir, "v1.0.0")
+	out, _ := mustDist(t, dir, "v1.0.0")
+	files := unpack(t, out)
+	for _, a := range readManifest(t, out).Archives() {
+		assert.Contains(t, a.Binaries[0].Needed, "libz.so.1", a.Target)
+		text, err := os.ReadFile(filepath.Join(files, a.Binaries[0].Path))
+		require.NoError(t, err)
+		flavor := map[string]string{native: "flavour-one", foreign: "flavour-two"}
+		assert.Contains(t, string(text), flavor[a.Target], "the environment of %s", a.Target)
+		assert.Contains(t, string(text), "made before", "the command before the build of %s", a.Target)
+	}
+}
+
 // Binaries of another architecture run under emulation.
 func TestForeignBinaryRuns(t *testing.T) {
 	dir := tiny(t, "")
