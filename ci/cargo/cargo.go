@@ -160,7 +160,7 @@ func (t Toolchain) Collect(source *dagger.Directory, paths []string, facts *Fact
 		return source.Filter(dagger.DirectoryFilterOpts{Include: paths})
 	}
 	return t.Base().
-		WithMountedDirectory(srcDir, source.WithoutDirectory(".git")).
+		WithMountedDirectory(srcDir, source.Filter(dagger.DirectoryFilterOpts{Exclude: []string{".git"}})).
 		WithWorkdir(srcDir).
 		WithExec(append([]string{binDir + "/collect.sh", output}, paths...)).
 		Directory(output)
@@ -295,7 +295,7 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 		return nil, err
 	}
 	if !first.GitDir {
-		source = source.WithoutDirectory(".git")
+		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: []string{".git"}})
 	}
 	for _, name := range sortedKeys(first.Config.Env) {
 		ctr = ctr.WithEnvVariable(name, first.Config.Env[name])

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"encoding/base64"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,6 +91,54 @@ func TestImages(t *testing.T) {
 	lost := images("reconcile", "--addresses="+inside+repository+"-lost")
 	require.NoError(t, lost.err)
 	assert.Contains(t, lost.stdout, "v1.0.0: published: ")
+}
+
+// A registry of a company's own has a certificate of its own and wants to know
+// who writes; the password is in nothing that is printed.
+func TestPrivateRegistry(t *testing.T) {
+	source := tiny(t, "\n[package.metadata.gantry]\ntargets = [\"x86_64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\n")
+	h := newHub(t, source)
+	require.NoError(t, h.release(t, source).err)
+	certificate, ca := selfSigned(t, os.Getenv("GANTRY_HOST_IN_CONTAINERS"))
+	f := newFlakyWith(t, &certificate)
+	f.arm(func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		if user, password, _ := r.BasicAuth(); user == "robot" && password == canary {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+		answer(http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")(w)
+		return true
+	})
+	start := time.Now()
+	t.Setenv("CANARY", canary)
+	t.Setenv("WRONG", "wrong-password")
+	config := filepath.Join(t.TempDir(), "config.json")
+	credentials := base64.StdEncoding.EncodeToString([]byte("robot:" + canary))
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `{"auths": {%q: {"auth": %q}}}`, f.address, credentials), 0o600))
+	address := fmt.Sprintf("%s/test/private-%d", f.address, time.Now().UnixNano())
+	publish := func(args ...string) result {
+		args = append(append([]string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--mirrors=gcr.io=http://" + os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS")}, args...),
+			"publish", "--tag=v1.0.0", "--addresses="+address)
+		got, trace := traced(t, append([]string{"--debug", "-vvv"}, args...)...)
+		for _, secret := range []string{canary, credentials, "wrong-password"} {
+			assert.NotContains(t, got.stdout+got.log, secret, "the password was printed")
+			assert.False(t, strings.Contains(trace.raw.String(), secret), "the password is in the trace")
+		}
+		return got
+	}
+	distrusted := publish("--username=robot", "--password=env:CANARY")
+	require.Error(t, distrusted.err)
+	assert.Contains(t, distrusted.said(), "pass --root-cas")
+	refused := publish("--root-cas="+ca, "--username=robot", "--password=env:WRONG")
+	require.Error(t, refused.err)
+	assert.Contains(t, refused.said(), "UNAUTHORIZED")
+	published := publish("--root-cas="+ca, "--username=robot", "--password=env:CANARY")
+	require.NoError(t, published.err)
+	assert.Contains(t, published.stdout, "done: tag 1.0.0")
+	again := publish("--root-cas="+ca, "--docker-config=file:"+config)
+	require.NoError(t, again.err)
+	assert.Contains(t, again.stdout, "pushed 0 bytes")
+	noCanaryInEngine(t, start)
 }
 
 // A static program works in its image: the base that Gantry chooses has the

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -39,6 +40,12 @@ type tagWrite struct{ repository, tag, digest string }
 
 func newFlaky(t *testing.T) *flaky {
 	t.Helper()
+	return newFlakyWith(t, nil)
+}
+
+// newFlakyWith serves HTTPS, if a certificate is given.
+func newFlakyWith(t *testing.T, certificate *tls.Certificate) *flaky {
+	t.Helper()
 	local, host := os.Getenv("GANTRY_REGISTRY"), os.Getenv("GANTRY_HOST_IN_CONTAINERS")
 	require.NotEmpty(t, local, "set by scripts/test: the registry, as this machine sees it")
 	l, err := net.Listen("tcp", "0.0.0.0:0")
@@ -48,6 +55,9 @@ func newFlaky(t *testing.T) *flaky {
 		r.SetURL(&url.URL{Scheme: "http", Host: local})
 		// The registry names itself in its answers, as the caller knows it.
 		r.Out.Host = r.In.Host
+		if certificate != nil {
+			r.Out.Header.Set("X-Forwarded-Proto", "https")
+		}
 	}}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := r.Body
@@ -75,7 +85,12 @@ func newFlaky(t *testing.T) *flaky {
 		}
 		proxy.ServeHTTP(w, r)
 	})}
-	go func() { _ = server.Serve(l) }()
+	if certificate != nil {
+		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}}
+		go func() { _ = server.ServeTLS(l, "", "") }()
+	} else {
+		go func() { _ = server.Serve(l) }()
+	}
 	t.Cleanup(func() { _ = server.Close() })
 	return f
 }

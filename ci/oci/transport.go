@@ -152,6 +152,9 @@ func (t *retrying) once(req *http.Request) (*http.Response, error) {
 		timer.Stop()
 		err = explain(err)
 		cancel(nil)
+		if untrusted.Server(err) {
+			err = fmt.Errorf("%w: %s", err, untrusted.Hint)
+		}
 		return nil, err
 	}
 	moved()
