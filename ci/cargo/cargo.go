@@ -80,8 +80,9 @@ func (t Toolchain) Digest(ctx context.Context) (string, error) {
 type Facts struct {
 	Metadata []byte
 	Files    []string
-	// Links are those of the files that are symbolic links.
-	Links []string
+	// BadLinks are those of the files that are symbolic links and that no archive
+	// can have, and what is wrong with each.
+	BadLinks map[string]string
 	// System identifies what the toolchain's container runs programs with.
 	System string
 	// Rustc and Cargo are the first lines of what they say of themselves.
@@ -109,7 +110,7 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory) (*Fact
 	if err := g.Wait(); err != nil {
 		return nil, Explain("read the workspace", err)
 	}
-	facts := &Facts{Metadata: []byte(metadata), System: strings.TrimSpace(system)}
+	facts := &Facts{Metadata: []byte(metadata), System: strings.TrimSpace(system), BadLinks: map[string]string{}}
 	facts.Rustc, facts.Cargo, _ = strings.Cut(strings.TrimSpace(versions), "\n")
 	for _, line := range strings.Split(strings.TrimSuffix(list, "\n"), "\n") {
 		kind, path, _ := strings.Cut(line, " ")
@@ -117,8 +118,8 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory) (*Fact
 			return nil, fmt.Errorf("file name %q has a backslash, which no archive can carry: rename it", path)
 		}
 		facts.Files = append(facts.Files, path)
-		if kind == "link" {
-			facts.Links = append(facts.Links, path)
+		if kind != "file" {
+			facts.BadLinks[path] = badLinks[kind]
 		}
 	}
 	sort.Strings(facts.Files)
@@ -130,6 +131,12 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory) (*Fact
 	}
 	facts.Git, err = plan.ReadGit(git)
 	return facts, err
+}
+
+// badLinks are the kinds of them that inspect.sh tells apart.
+var badLinks = map[string]string{
+	"broken":  "is a link to something that is no file: mend it or leave it out of include",
+	"outside": "is a link that leaves the source: put a copy there instead",
 }
 
 // noGit is what inspect.sh writes where the container has no git.
@@ -148,22 +155,6 @@ func (t Toolchain) git(ctx context.Context, source *dagger.Directory) (string, e
 		return "", Explain("read the git repository", err)
 	}
 	return facts, nil
-}
-
-// Collect gives a folder with some files of the source, links resolved. Where
-// none is a link, that takes no container.
-func (t Toolchain) Collect(source *dagger.Directory, paths []string, facts *Facts) *dagger.Directory {
-	plain := !slices.ContainsFunc(paths, func(p string) bool {
-		return slices.Contains(facts.Links, p) || strings.ContainsAny(p, `*?[]!`)
-	})
-	if plain {
-		return source.Filter(dagger.DirectoryFilterOpts{Include: paths})
-	}
-	return t.Base().
-		WithMountedDirectory(srcDir, source.Filter(dagger.DirectoryFilterOpts{Exclude: []string{".git"}})).
-		WithWorkdir(srcDir).
-		WithExec(append([]string{binDir + "/collect.sh", output}, paths...)).
-		Directory(output)
 }
 
 // withRegistry mounts the caches of what Cargo downloads. Cargo guards them

@@ -14,7 +14,18 @@ command -v cargo >/dev/null || fail "the toolchain container has no cargo on its
 mkdir -p "$1"
 {
 	find . -path ./.git -prune -o -type f -print | sed 's#^\./#file #'
-	find . -path ./.git -prune -o -type l -print | sed 's#^\./#link #'
+	# Links are followed, but not out of the source.
+	root=$(pwd -P)
+	find . -path ./.git -prune -o -type l -print | while IFS= read -r f; do
+		real=$(readlink -f "$f") || real=
+		case $real in
+		"$root"/.git/*) kind="outside" ;;
+		"$root"/*) kind="file" ;;
+		*) kind="outside" ;;
+		esac
+		[ -f "$real" ] || kind="broken"
+		echo "$kind ${f#./}"
+	done
 } >"$1/files"
 # Programs that Cargo runs while it builds are linked for this very system, so
 # another one must not find them in its cache.

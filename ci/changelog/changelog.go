@@ -41,10 +41,9 @@ func Make(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	// where it does not exist yet, and not named. The other tags of a section are
 	// hidden by leaving them out of the pattern: of several tags on a commit,
 	// git-cliff sees one alone.
-	repository := client.Directory().
-		WithDirectory(".git", source.Directory(".git")).
-		WithNewFile(".git/refs/tags/"+p.Tag, p.Commit+"\n")
+	const tag = `ref=.git/refs/tags/$1; mkdir -p "${ref%/*}"; echo "$2" >"$ref"; shift 2; exec "$@"`
 	args := []string{
+		"sh", "-euc", tag, "tag", p.Tag, p.Commit,
 		"git-cliff", "--config", "/gantry/cliff.toml", "--repository", "/gantry/repository", "--workdir", "/gantry/repository",
 		"--offline", "--tag-pattern", alternatives(p.Releases), "--output", "/gantry/CHANGELOG.md",
 	}
@@ -59,7 +58,7 @@ func Make(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	}
 	file := client.Container().From(Image).
 		WithFile("/gantry/cliff.toml", config).
-		WithDirectory("/gantry/repository", repository).
+		WithMountedDirectory("/gantry/repository/.git", source.Directory(".git")).
 		WithWorkdir("/gantry/repository").
 		WithEnvVariable("GANTRY_REPOSITORY", p.Repository).
 		WithEnvVariable("GANTRY_TAG_PREFIX", p.TagPrefix()).

@@ -217,7 +217,11 @@ func pack(dir string, in Input, t Target, mtime time.Time) (manifest.Asset, erro
 		})
 	}
 	for _, extra := range in.Extra {
-		file := filepath.Join(in.ExtraDir, filepath.FromSlash(extra.Source))
+		// The plan refused links that leave the source.
+		file, err := filepath.EvalSymlinks(filepath.Join(in.ExtraDir, filepath.FromSlash(extra.Source)))
+		if err != nil {
+			return manifest.Asset{}, fmt.Errorf("find %q for the archives: %w", extra.Source, err)
+		}
 		entry, err := archive.FileEntry(extra.Path, file)
 		if err != nil {
 			return manifest.Asset{}, err

@@ -211,6 +211,16 @@ func TestCheckRun(t *testing.T) {
 	}
 }
 
+// A file that is a link is in the archive as what it links to.
+func TestAssembleFollowsLinks(t *testing.T) {
+	in := input(t, binaries(t), amd)
+	want := read(t, assemble(t, in), manifest.SumsName)
+	file := filepath.Join(in.ExtraDir, "LICENSE")
+	require.NoError(t, os.Rename(file, file+".text"))
+	require.NoError(t, os.Symlink("LICENSE.text", file))
+	assert.Equal(t, want, read(t, assemble(t, in), manifest.SumsName))
+}
+
 // As a program, packing reads its job from JSON, and writes the same bytes.
 func TestMainProgram(t *testing.T) {
 	in := input(t, binaries(t))

@@ -57,6 +57,16 @@ func TestRefuses(t *testing.T) {
 		}, []string{"--tag=v1.0.0"}, "git fetch --unshallow --tags"},
 		{"a tag of another commit", func(t *testing.T, dir string) { commit(t, dir, "v0") }, []string{"--tag=v1.0.0"}, "check the tag out"},
 		{"a missing file", edit("\n[package.metadata.gantry]\ninclude = [\"man/tiny.1\"]\n"), []string{"--tag=v1.0.0"}, `include "man/tiny.1" of Cargo.toml matches no file`},
+		{"a link that leaves the source", func(t *testing.T, dir string) {
+			require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(dir, "LICENSE")))
+			run(t, dir, "git", "tag", "-d", "v1.0.0")
+			commit(t, dir, "v1.0.0")
+		}, []string{"--tag=v1.0.0"}, `"LICENSE" is a link that leaves the source: put a copy there instead`},
+		{"a link to nothing", func(t *testing.T, dir string) {
+			require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, "LICENSE")))
+			run(t, dir, "git", "tag", "-d", "v1.0.0")
+			commit(t, dir, "v1.0.0")
+		}, []string{"--tag=v1.0.0"}, `"LICENSE" is a link to something that is no file`},
 		{"a path that escapes", edit("\n[package.metadata.gantry]\ninclude = [\"../secret\"]\n"), []string{"--tag=v1.0.0"}, `include "../secret" of Cargo.toml would escape the archive`},
 		{"a missing binary", edit("\n[package.metadata.gantry]\nbins = [\"tinny\"]\n"), []string{"--tag=v1.0.0"}, `has no binary "tinny" for x86_64-unknown-linux-gnu; did you mean "tiny"?`},
 		{"no workspace", func(t *testing.T, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "Cargo.toml"))) }, []string{"--tag=v1.0.0"}, "not a Cargo workspace: it has no Cargo.toml at its top"},

@@ -367,6 +367,9 @@ func (p *Plan) checkFiles(project *Project) {
 			}
 			return
 		}
+		if wrong := project.BadLinks[source]; wrong != "" {
+			p.fail("%q %s", source, wrong)
+		}
 		taken[dest] = source
 		p.Extra = append(p.Extra, Extra{source, dest})
 	}

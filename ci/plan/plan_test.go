@@ -390,6 +390,15 @@ func TestMatrix(t *testing.T) {
 		"archive":"app-1.0.0-x86_64-unknown-linux-gnu.tar.gz","binaries":[{"name":"app","package":"app"}]}]}`, m)
 }
 
+func TestLinksOfArchives(t *testing.T) {
+	files := []string{"Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "docs/a"}
+	p := mustLoad(t, nil, files, pkg("app", "1.0.0", ".", table{"include": []string{"docs/*"}}, "app"))
+	p.BadLinks = map[string]string{"docs/a": "is wrong", "other": "is not in any archive"}
+	err := planOf(t, p, "v1.0.0", clean()).Err()
+	require.ErrorContains(t, err, `"docs/a" is wrong`)
+	assert.NotContains(t, err.Error(), "other")
+}
+
 func TestReady(t *testing.T) {
 	p := mustLoad(t, nil, nil, pkg("app", "1.2.0", "app", table{"tag-prefix": "app-"}, "app"),
 		pkg("app-cli", "0.3.0-rc.1", "cli", table{"tag-prefix": "app-cli-"}, "app-cli"))

@@ -26,6 +26,10 @@ const (
 
 // Project is a Cargo workspace as a release sees it.
 type Project struct {
+	// BadLinks are files that are symbolic links and that no archive can have,
+	// and what is wrong with each.
+	BadLinks map[string]string
+
 	// Components that can be released, sorted by name.
 	Components []*Component
 	// Scheme of the tags.

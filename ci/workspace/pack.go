@@ -37,7 +37,6 @@ type packer struct {
 	// outputs of the builds of each group.
 	outputs   []*dagger.Directory
 	changelog *dagger.File
-	extra     *dagger.Directory
 }
 
 func (w *Workspace) packer(groups int) *packer {
@@ -96,9 +95,9 @@ func (p *packer) pack(ctx context.Context, job dist.Job) (*dagger.Directory, err
 		job.Input.Changelog = path.Join(packDir, manifest.ChangelogName)
 		ctr = ctr.WithMountedFile(job.Input.Changelog, p.changelog)
 	}
-	if p.extra != nil {
-		job.Input.ExtraDir = path.Join(packDir, "extra")
-		ctr = ctr.WithMountedDirectory(job.Input.ExtraDir, p.extra)
+	if len(job.Input.Extra) > 0 {
+		job.Input.ExtraDir = path.Join(packDir, "source")
+		ctr = ctr.WithMountedDirectory(job.Input.ExtraDir, p.w.source)
 	}
 	text, err := json.Marshal(job)
 	if err != nil {

@@ -75,6 +75,7 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	if w.Project, err = plan.Load(w.facts.Metadata, w.facts.Files); err != nil {
 		return nil, err
 	}
+	w.Project.BadLinks = w.facts.BadLinks
 	w.cache = cacheName(w.Project, w.facts.System, settings.Cache)
 	return w, nil
 }
@@ -273,17 +274,6 @@ func (w *Workspace) Dist(ctx context.Context, tag string, targets []string) (*da
 		}
 		if pk.changelog, err = log.Sync(gctx); err != nil {
 			return cargo.Explain("make the changelog", err)
-		}
-		return nil
-	})
-	g.Go(func() error {
-		var paths []string
-		for _, e := range p.Extra {
-			paths = append(paths, e.Source)
-		}
-		var err error
-		if pk.extra, err = w.toolchain.Collect(w.source, paths, w.facts).Sync(gctx); err != nil {
-			return cargo.Explain("collect the files for the archives", err)
 		}
 		return nil
 	})
