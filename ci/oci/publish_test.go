@@ -344,8 +344,8 @@ func TestPublishFromLayout(t *testing.T) {
 	assert.Equal(t, image.Digest.String(), p.tags(t)["latest"])
 }
 
-// Over random histories of releases, of which some images come late or never,
-// in registries with foreign tags and with requests that fail, no floating tag
+// Over random histories of releases, of which some images come late or never and
+// some are yanked (deleted, while their images stay), in registries with foreign tags and with requests that fail, no floating tag
 // ever moves to a lower version, prereleases move nothing but their channel, and
 // exact tags are never rewritten.
 func TestTagsOverHistories(t *testing.T) {
@@ -373,8 +373,17 @@ func TestTagsOverHistories(t *testing.T) {
 			before[tag] = digest
 		}
 		released := rapid.SliceOfNDistinct(number, 1, 8, rapid.ID[string]).Draw(r, "releases")
+		yanked := map[string]bool{}
+		left := func(all []string) []string {
+			return slices.DeleteFunc(slices.Clone(all), func(v string) bool { return yanked[v] })
+		}
 		for i, v := range released {
-			known := released[:i]
+			for _, earlier := range released[:i] {
+				if rapid.IntRange(0, 5).Draw(r, "yank") == 0 {
+					yanked[earlier] = true
+				}
+			}
+			known := left(released[:i])
 			runs := rapid.IntRange(0, 2).Draw(r, "runs")
 			for range runs {
 				if fails := rapid.IntRange(0, 40).Draw(r, "fails"); fails > 0 {
@@ -416,13 +425,19 @@ func TestTagsOverHistories(t *testing.T) {
 			}
 		}
 		// A last run of each, without faults, lowest first or not, ends where it should.
-		for _, v := range rapid.Permutation(released).Draw(r, "order") {
-			require.NoError(r, publishTiny(t, repository, v, released...))
+		for _, v := range rapid.Permutation(left(released)).Draw(r, "order") {
+			require.NoError(r, publishTiny(t, repository, v, left(released)...))
 			index(v)
 		}
 		after := p.tags(t)
-		all := append(versions(strangers...), versions(released...)...)
-		for _, v := range versions(released...) {
+		all := append(versions(strangers...), versions(left(released)...)...)
+		for v := range yanked {
+			// What the registry has of it counts still: nobody who has it gets less.
+			if _, there := after[v]; there {
+				all = append(all, versions(v)...)
+			}
+		}
+		for _, v := range versions(left(released)...) {
 			tags, err := version.ImageTags(v, all)
 			require.NoError(r, err)
 			for _, tag := range tags {
