@@ -19,7 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/oci"
+	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/version"
 )
 
@@ -345,7 +347,8 @@ func TestPublishFromLayout(t *testing.T) {
 }
 
 // Over random histories of releases, of which some images come late or never and
-// some are yanked (deleted, while their images stay), in registries with foreign tags and with requests that fail, no floating tag
+// some are yanked (deleted, while their images stay), of one of several components
+// whose tags have prefixes, in registries with foreign tags and with requests that fail, no floating tag
 // ever moves to a lower version, prereleases move nothing but their channel, and
 // exact tags are never rewritten.
 func TestTagsOverHistories(t *testing.T) {
@@ -377,13 +380,33 @@ func TestTagsOverHistories(t *testing.T) {
 		left := func(all []string) []string {
 			return slices.DeleteFunc(slices.Clone(all), func(v string) bool { return yanked[v] })
 		}
+		// The other components' releases are in the same list of GitHub's.
+		prefixes := rapid.Permutation([]string{"v", "app-", "app-cli-", "cli-v"}).Draw(r, "prefixes")
+		var others []string
+		for _, v := range rapid.SliceOfN(number, 0, 6).Draw(r, "others") {
+			others = append(others, rapid.SampledFrom(prefixes[1:]).Draw(r, "other")+v)
+		}
+		component := func(all []string) []string {
+			tags := slices.Clone(others)
+			for _, v := range all {
+				tags = append(tags, prefixes[0]+v)
+			}
+			var own []string
+			for _, tag := range rapid.Permutation(tags).Draw(r, "tags") {
+				if v, ok := published.VersionOf(&manifest.Manifest{Tag: prefixes[0] + "9.9.9", Version: "9.9.9"}, tag); ok {
+					own = append(own, v.String())
+				}
+			}
+			require.ElementsMatch(r, all, own, "of component %q among %q", prefixes[0], tags)
+			return own
+		}
 		for i, v := range released {
 			for _, earlier := range released[:i] {
 				if rapid.IntRange(0, 5).Draw(r, "yank") == 0 {
 					yanked[earlier] = true
 				}
 			}
-			known := left(released[:i])
+			known := component(left(released[:i]))
 			runs := rapid.IntRange(0, 2).Draw(r, "runs")
 			for range runs {
 				if fails := rapid.IntRange(0, 40).Draw(r, "fails"); fails > 0 {
@@ -426,7 +449,7 @@ func TestTagsOverHistories(t *testing.T) {
 		}
 		// A last run of each, without faults, lowest first or not, ends where it should.
 		for _, v := range rapid.Permutation(left(released)).Draw(r, "order") {
-			require.NoError(r, publishTiny(t, repository, v, left(released)...))
+			require.NoError(r, publishTiny(t, repository, v, component(left(released))...))
 			index(v)
 		}
 		after := p.tags(t)
