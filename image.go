@@ -171,17 +171,7 @@ func (m *Images) Publish(
 		return "", err
 	}
 	report, err := m.publish(ctx, r, addresses, skipSmoke, dryRun)
-	if err != nil {
-		if report != nil {
-			fmt.Fprint(os.Stderr, report.Text())
-		}
-		return "", err
-	}
-	if asJSON {
-		text, err := report.JSON()
-		return string(text) + "\n", err
-	}
-	return report.Text(), nil
+	return tell(report, err, asJSON)
 }
 
 // Reconcile publishes what the last releases lack in the image repositories.
@@ -405,13 +395,7 @@ func (i *Image) Publish(
 	report, err := image.Publish(ctx, dag, image.Publication{
 		Release: r, Repositories: repositories, Archive: i.Archive, Platforms: i.Platforms, SkipSmoke: skipSmoke, DryRun: dryRun,
 	})
-	if err != nil {
-		if report != nil {
-			fmt.Fprint(os.Stderr, report.Text())
-		}
-		return "", err
-	}
-	return report.Text(), nil
+	return tell(report, err, false)
 }
 
 func (m *Images) client(ctx context.Context) (*github.Client, error) {

@@ -127,7 +127,7 @@ func rehearseImage(ctx context.Context, report *rehearse.Report, stage *rehearse
 		return err
 	}
 	_, failed := stage.Failures()
-	report.Add(fmt.Sprintf("phase 2, driven by the event of phase 1, on a registry that failed %d times:", failed), done.Text())
+	report.Add(fmt.Sprintf("phase 2, driven by the event of phase 1, on a stand-in of a registry that failed %d times:", failed), done.Text())
 	again, err := publish()
 	if err != nil {
 		return fmt.Errorf("run again: %w", err)

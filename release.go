@@ -84,15 +84,23 @@ func (g *Gantry) Release(
 	report, err := w.Release(ctx, tag, client, workspace.ReleaseOptions{
 		Repository: repository, Dist: dist, DryRun: dryRun, Draft: draft, ReplaceAssets: replaceAssets, Dispatch: dispatch,
 	})
-	if err != nil {
+	return tell(report, err, asJSON)
+}
+
+// tell gives a report back, or only an error: what was done until it belongs in
+// the log then.
+func tell[R any, P interface {
+	*R
+	Text() string
+	JSON() ([]byte, error)
+}](report P, err error, asJSON bool) (string, error) {
+	switch {
+	case err != nil:
 		if report != nil {
-			// An error is all that a call gives back; what was done until then
-			// belongs in the log.
 			fmt.Fprint(os.Stderr, report.Text())
 		}
 		return "", err
-	}
-	if asJSON {
+	case asJSON:
 		text, err := report.JSON()
 		return string(text) + "\n", err
 	}

@@ -19,4 +19,5 @@ hub_start() {
   HUB_PORT=$(sed -n 's/^listening on .*://p' "$GANTRY_LOGS/fakehub.log")
   # shellcheck disable=SC2034 # for whoever sources this
   HUB_API=http://${GANTRY_REGISTRY_IN_CONTAINERS%:*}:$HUB_PORT/api/v3/
+  log "GitHub's stand-in (ci/github/fakehub) listens at port $HUB_PORT; this is not github.com"
 }

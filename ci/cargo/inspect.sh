@@ -24,7 +24,7 @@ mkdir -p "$1"
 		*) kind="outside" ;;
 		esac
 		[ -f "$real" ] || kind="broken"
-		echo "$kind ${f#./}"
+		printf '%s %s\n' "$kind" "${f#./}"
 	done
 } >"$1/files"
 # Programs that Cargo runs while it builds are linked for this very system, so

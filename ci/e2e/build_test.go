@@ -193,6 +193,10 @@ func TestCustomToolchain(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "tiny 1.0.0\n", run(t, ".", path))
 
+	// Without git in it, the repository is read in the official image.
+	_, err = build(client.Container().From("rust:1.96-bookworm").WithExec([]string{"sh", "-euc", "rm $(command -v git)"}), "build", native)
+	require.NoError(t, err)
+
 	// A linker that is set up wrong builds for the machine it runs on.
 	_, err = build(subcommand("wrongbuild", `for a do shift; [ "$a" != `+foreign+` ] || a=`+native+`; set -- "$@" "$a"; done; exec cargo build "$@"`), "wrongbuild", foreign)
 	assert.ErrorContains(t, err, `binary "tiny" is for x86_64`)

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -208,7 +209,14 @@ func TestIsolation(t *testing.T) {
 			assert.Equal(t, "1.0.0", versions[have.Digest.String()], "%s: it is not complete: %s", name, tag)
 		}
 	}
-	cell("slow", func(int, http.ResponseWriter, *http.Request) bool { time.Sleep(100 * time.Millisecond); return false }, "")
+	// Where a cell succeeds, only a count shows that its fault was met.
+	var slowed, lost, writes atomic.Int64
+	cell("slow", func(int, http.ResponseWriter, *http.Request) bool {
+		slowed.Add(1)
+		time.Sleep(100 * time.Millisecond)
+		return false
+	}, "")
+	assert.Greater(t, slowed.Load(), int64(10), "requests were slow")
 	cell("refuses the credentials", always(answer(http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")), "UNAUTHORIZED")
 	cell("refuses to be written", func(_ int, w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
@@ -217,12 +225,11 @@ func TestIsolation(t *testing.T) {
 		answer(http.StatusForbidden, "DENIED", "requested access to the resource is denied")(w)
 		return true
 	}, "DENIED")
-	writes := 0
 	cell("full disk", func(_ int, w http.ResponseWriter, r *http.Request) bool {
 		if r.Method != http.MethodPut && r.Method != http.MethodPatch {
 			return false
 		}
-		if writes++; writes < 3 {
+		if writes.Add(1) < 3 {
 			return false
 		}
 		answer(http.StatusInsufficientStorage, "UNKNOWN", "no space left on device")(w)
@@ -233,19 +240,24 @@ func TestIsolation(t *testing.T) {
 			if i != n {
 				return false
 			}
+			lost.Add(1)
 			panic(http.ErrAbortHandler)
 		}, "")
 	}
+	assert.Equal(t, int64(2), lost.Load(), "requests were lost")
 	f.monotone(t, versions, "1.0.0")
 
 	// A base image that is not there; the mirror is on this side of the engine.
 	cells++
 	f.arm(always(answer(http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")))
+	baseless := "--addresses=" + inside + fmt.Sprintf("/test/isolation-%d", time.Now().UnixNano())
 	bad := call(t, "images", "--repository=example/tiny", "--api-url="+h.api, "--plain-http", "--mirrors=gcr.io=http://"+f.address,
-		"publish", "--tag=v1.0.0", "--addresses="+inside+fmt.Sprintf("/test/isolation-%d", time.Now().UnixNano()))
+		"publish", "--tag=v1.0.0", baseless)
 	f.arm(nil)
 	assert.Error(t, bad.err)
 	assert.Contains(t, bad.said(), "MANIFEST_UNKNOWN")
+	again++
+	require.NoError(t, images("publish", "--tag=v1.0.0", baseless).err, "a bad base image: run again")
 
 	// Events: out of order, replayed, at the same moment, and one of an image
 	// that does not pass its smoke test.

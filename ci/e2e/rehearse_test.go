@@ -16,7 +16,7 @@ func TestRehearse(t *testing.T) {
 	require.NoError(t, got.err)
 	assert.Regexp(t, `phase 1, on a stand-in of GitHub that failed [1-9]\d* times:`, got.stdout)
 	assert.Contains(t, got.stdout, "run again: 0 bytes, 0 writes")
-	assert.Regexp(t, `phase 2, driven by the event of phase 1, on a registry that failed [1-9]\d* times:`, got.stdout)
+	assert.Regexp(t, `phase 2, driven by the event of phase 1, on a stand-in of a registry that failed [1-9]\d* times:`, got.stdout)
 	assert.Contains(t, got.stdout, "done: move latest")
 	assert.Contains(t, got.stdout, "pushed 0 bytes")
 	assert.Contains(t, got.stdout, "the release was untouched by phase 2")

@@ -1,5 +1,5 @@
 // Package rehearse is the stage that a release is rehearsed on: a stand-in of
-// GitHub and a registry, both in this process, that fail as the real ones do.
+// GitHub and one of a registry, both in this process, that fail as the real ones do.
 //
 // It is pure but for a port of its own on the loopback interface. It keeps one
 // invariant: nothing that is rehearsed is sent anywhere else.

@@ -58,15 +58,15 @@ func (w *Workspace) Release(ctx context.Context, tag string, client *github.Clie
 			return nil, err
 		}
 	}
-	dir, err := w.files(ctx, p, opts.Dist)
+	m, err := w.files(ctx, p, opts.Dist)
 	if err != nil {
 		return nil, err
 	}
-	if spec.Assets, err = assets(dir); err != nil {
+	if spec.Assets, err = assets(m); err != nil {
 		return nil, err
 	}
 	if opts.Dispatch {
-		if spec.Dispatch, err = dispatch(dir, spec); err != nil {
+		if spec.Dispatch, err = dispatch(m, spec); err != nil {
 			return nil, err
 		}
 	}
@@ -103,17 +103,11 @@ func (w *Workspace) spec(p *plan.Plan, opts ReleaseOptions) (*github.Spec, error
 	return spec, nil
 }
 
-// dispatch is the event that asks phase 2 for the release in dir.
-func dispatch(dir string, spec *github.Spec) (*github.Dispatch, error) {
-	m, err := dist.Read(dir)
-	if err != nil {
-		return nil, err
-	}
-	file, err := dist.Measure(filepath.Join(dir, manifest.FileName))
-	if err != nil {
-		return nil, err
-	}
-	payload, err := event.NewPayload(spec.Owner+"/"+spec.Repo, m, file.SHA256, 0)
+// dispatch is the event that asks phase 2 for the release, whose assets are in
+// spec.
+func dispatch(m *manifest.Manifest, spec *github.Spec) (*github.Dispatch, error) {
+	i := slices.IndexFunc(spec.Assets, func(a github.Asset) bool { return a.Name == manifest.FileName })
+	payload, err := event.NewPayload(spec.Owner+"/"+spec.Repo, m, spec.Assets[i].SHA256, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -138,28 +132,32 @@ func Repository(said, page string) (owner, name string, err error) {
 	return owner, name, nil
 }
 
-// files of the release on disk: built, or those that were built elsewhere,
-// which must be all of this very commit's.
-func (w *Workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Directory) (string, error) {
+// distDir is where the files of the release are, in the function's own file
+// system.
+const distDir = "dist"
+
+// files puts the files of the release into [distDir]: built, or those that were
+// built elsewhere, which must be all of this very commit's. Every digest of the
+// manifest it gives back was compared with the file.
+func (w *Workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Directory) (*manifest.Manifest, error) {
 	if given == nil {
 		var err error
 		if given, err = w.Dist(ctx, p.Tag, nil); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
 	if _, err := given.Export(ctx, "given"); err != nil {
-		return "", fmt.Errorf("take the dist: %w", err)
+		return nil, fmt.Errorf("take the dist: %w", err)
 	}
-	const dir = "dist"
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+	if err := os.MkdirAll(distDir, 0o755); err != nil {
+		return nil, err
 	}
-	m, err := dist.Merge("given", dir)
+	m, err := dist.Merge("given", distDir)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if m.Tag != p.Tag || m.Commit != p.Commit || m.Component != p.Component {
-		return "", fmt.Errorf("the dist is that of tag %q at commit %s, not of %q at %s: build it from the same source", m.Tag, m.Commit, p.Tag, p.Commit)
+		return nil, fmt.Errorf("the dist is that of tag %q at commit %s, not of %q at %s: build it from the same source", m.Tag, m.Commit, p.Tag, p.Commit)
 	}
 	var missing []string
 	for _, t := range p.Targets {
@@ -168,32 +166,28 @@ func (w *Workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Direc
 		}
 	}
 	if len(missing) > 0 {
-		return "", fmt.Errorf("the dist has no archive for %s: build them too, or take them out of targets", strings.Join(missing, ", "))
+		return nil, fmt.Errorf("the dist has no archive for %s: build them too, or take them out of targets", strings.Join(missing, ", "))
 	}
-	return dir, nil
+	return m, nil
 }
 
-// assets are the files of a folder, as a release takes them.
-func assets(dir string) ([]github.Asset, error) {
-	m, err := dist.Read(dir)
-	if err != nil {
-		return nil, err
-	}
-	names := []string{manifest.FileName, manifest.SumsName}
-	for _, a := range m.Assets {
-		names = append(names, a.Name)
-	}
-	slices.Sort(names)
-	var out []github.Asset
-	for _, name := range names {
-		path := filepath.Join(dir, name)
-		measured, err := dist.Measure(path)
+// assets of the release, sorted by name.
+func assets(m *manifest.Manifest) ([]github.Asset, error) {
+	all := slices.Clone(m.Assets)
+	// Neither can have a digest in the manifest.
+	for _, name := range []string{manifest.FileName, manifest.SumsName} {
+		measured, err := dist.Measure(filepath.Join(distDir, name))
 		if err != nil {
 			return nil, err
 		}
+		all = append(all, measured)
+	}
+	slices.SortFunc(all, func(a, b manifest.Asset) int { return strings.Compare(a.Name, b.Name) })
+	var out []github.Asset
+	for _, a := range all {
 		out = append(out, github.Asset{
-			Name: name, Size: measured.Size, SHA256: measured.SHA256, ContentType: contentType(name),
-			Open: func() (io.ReadCloser, error) { return os.Open(path) },
+			Name: a.Name, Size: a.Size, SHA256: a.SHA256, ContentType: contentType(a.Name),
+			Open: func() (io.ReadCloser, error) { return os.Open(filepath.Join(distDir, a.Name)) },
 		})
 	}
 	return out, nil
