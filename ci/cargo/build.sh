@@ -1,6 +1,10 @@
 #!/bin/sh
-# Builds one or more targets. The arguments are those of cargo, the subcommand
-# first. GANTRY_RUN lists those of the targets whose binaries run here.
+# Builds one or more targets.
+#
+#   build.sh [NAME=VALUE…] -- SUBCOMMAND [ARGUMENT…]
+#
+# The variables are set unless they are, and what follows is cargo's.
+# GANTRY_RUN lists those of the targets whose binaries run here.
 #
 # /gantry-input  the source, read only
 # /gantry        a cache volume: src, a copy of the source, and target
@@ -18,6 +22,16 @@ set -eu
 . /gantry-bin/rustup.sh
 src=/gantry/src out=/gantry-out tmp=$(mktemp -d)
 mkdir -p "$src" "$out/exe" "$out/run"
+
+while [ "$1" != -- ]; do
+	eval "set_already=\${${1%%=*}-}"
+	if [ -z "$set_already" ]; then
+		# shellcheck disable=SC2163 # the argument is an assignment
+		export "$1"
+	fi
+	shift
+done
+shift
 
 sums() { (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum) >"$2"; }
 paths() { cut -c 67- | LC_ALL=C sort; }

@@ -183,26 +183,34 @@ func cargoHome(ctx context.Context, ctr *dagger.Container) (string, error) {
 }
 
 // For is the container that builds some targets, with whatever they and their
-// configuration need installed.
+// configuration need installed, and set.
 func (t Toolchain) For(ctx context.Context, builds []plan.Build) (*dagger.Container, error) {
+	ctr, env, err := t.prepared(ctx, builds)
+	if err != nil {
+		return nil, err
+	}
+	return t.withEnv(ctx, ctr, env)
+}
+
+// prepared is the same container, with the variables that are yet to be set.
+func (t Toolchain) prepared(ctx context.Context, builds []plan.Build) (*dagger.Container, []target.Variable, error) {
 	ctr := t.Base()
 	platform, err := ctr.Platform(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("find the toolchain image %q: %w; pass --toolchain with a container that has Rust", t.Name(), err)
+		return nil, nil, fmt.Errorf("find the toolchain image %q: %w; pass --toolchain with a container that has Rust", t.Name(), err)
 	}
 	args := []string{binDir + "/prepare.sh"}
+	var env []target.Variable
 	for _, b := range builds {
 		need, err := t.need(b, platform)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if ctr, err = t.withEnv(ctx, ctr, need.Env(b.Target)); err != nil {
-			return nil, err
-		}
+		env = append(env, need.Env(b.Target)...)
 		args = append(args, b.Target.Triple, need.Linker, strings.Join(need.Packages, " "), need.Specs, need.MuslCC,
 			strings.Join(debianPackages(b.Config.Packages, b.Target.Debian), " "), b.Target.Debian)
 	}
-	return ctr.WithExec(args), nil
+	return ctr.WithExec(args), env, nil
 }
 
 // need is what must be in the container to build, besides Rust.
@@ -274,7 +282,7 @@ type TargetOutput struct {
 // call of Cargo.
 func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []plan.Build, opts Options) (*Output, error) {
 	first, doing := group[0], "build "+triples(group)
-	ctr, err := t.For(ctx, group)
+	ctr, defaults, err := t.prepared(ctx, group)
 	if err != nil {
 		return nil, err
 	}
@@ -288,27 +296,35 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	if !first.GitDir {
 		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: []string{".git"}})
 	}
-	for _, name := range sortedKeys(first.Config.Env) {
-		ctr = ctr.WithEnvVariable(name, first.Config.Env[name])
-	}
-	args := append([]string{binDir + "/build.sh", first.Command}, first.Args()...)
+	cargo := append([]string{first.Command}, first.Args()...)
 	var native []string
 	for _, b := range group {
-		args = append(args, "--target", b.Target.Triple)
+		cargo = append(cargo, "--target", b.Target.Triple)
 		if b.Target.Native(string(platform)) {
 			native = append(native, b.Target.Triple)
 		}
+	}
+	// Variables are given to the command, and not to the container one by one:
+	// each step of a container is one more to go through whenever the result is
+	// looked up in the engine's cache.
+	args := []string{"env"}
+	for _, name := range sortedKeys(first.Config.Env) {
+		args = append(args, name+"="+first.Config.Env[name])
+	}
+	args = append(args,
+		"CARGO_TARGET_DIR="+plan.TargetDir,
+		"SOURCE_DATE_EPOCH="+strconv.FormatInt(opts.Epoch, 10),
+		"GANTRY_PRE_BUILD="+first.Config.PreBuild,
+		"GANTRY_RUN="+strings.Join(native, " "),
+		binDir+"/build.sh")
+	for _, v := range defaults {
+		args = append(args, v.Name+"="+v.Value)
 	}
 	out := ctr.
 		WithMountedCache("/gantry", t.Client.CacheVolume("gantry-"+opts.Cache),
 			dagger.ContainerWithMountedCacheOpts{Sharing: dagger.CacheSharingModeLocked}).
 		WithMountedDirectory(input, source).
-		WithWorkdir("/gantry").
-		WithEnvVariable("CARGO_TARGET_DIR", plan.TargetDir).
-		WithEnvVariable("SOURCE_DATE_EPOCH", strconv.FormatInt(opts.Epoch, 10)).
-		WithEnvVariable("GANTRY_PRE_BUILD", first.Config.PreBuild).
-		WithEnvVariable("GANTRY_RUN", strings.Join(native, " ")).
-		WithExec(args).
+		WithExec(slices.Concat(args, []string{"--"}, cargo)).
 		Directory(output)
 	messages, err := out.File("messages").Contents(ctx)
 	if err != nil {

@@ -33,7 +33,7 @@ func Make(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	if p.Commit == "" {
 		return nil, fmt.Errorf("make the changelog of %q: %w", p.Tag, p.Err())
 	}
-	config, err := configFile(ctx, client, source, p)
+	ctr, err := withConfig(ctx, client.Container().From(Image), source, p)
 	if err != nil {
 		return nil, err
 	}
@@ -41,10 +41,11 @@ func Make(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	// where it does not exist yet, and not named. The other tags of a section are
 	// hidden by leaving them out of the pattern: of several tags on a commit,
 	// git-cliff sees one alone.
-	const tag = `ref=.git/refs/tags/$1; mkdir -p "${ref%/*}"; echo "$2" >"$ref"; shift 2; exec "$@"`
+	const tag = `ref=/gantry/repository/.git/refs/tags/$1; mkdir -p "${ref%/*}"; echo "$2" >"$ref"; shift 2; exec "$@"`
 	args := []string{
+		"env", "GANTRY_REPOSITORY=" + p.Repository, "GANTRY_TAG_PREFIX=" + p.TagPrefix(),
 		"sh", "-euc", tag, "tag", p.Tag, p.Commit,
-		"git-cliff", "--config", "/gantry/cliff.toml", "--repository", "/gantry/repository", "--workdir", "/gantry/repository",
+		"git-cliff", "--config", configPath, "--repository", "/gantry/repository", "--workdir", "/gantry/repository",
 		"--offline", "--tag-pattern", alternatives(p.Releases), "--output", "/gantry/CHANGELOG.md",
 	}
 	for _, glob := range p.ChangelogPaths {
@@ -56,30 +57,28 @@ func Make(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 			args = append(args, p.PreviousTag+".."+p.Commit)
 		}
 	}
-	file := client.Container().From(Image).
-		WithFile("/gantry/cliff.toml", config).
+	return ctr.
 		WithMountedDirectory("/gantry/repository/.git", source.Directory(".git")).
-		WithWorkdir("/gantry/repository").
-		WithEnvVariable("GANTRY_REPOSITORY", p.Repository).
-		WithEnvVariable("GANTRY_TAG_PREFIX", p.TagPrefix()).
 		WithExec(args).
-		File("/gantry/CHANGELOG.md")
-	return file, nil
+		File("/gantry/CHANGELOG.md"), nil
 }
 
-// configFile is the project's own configuration, or the default one.
-func configFile(ctx context.Context, client *dagger.Client, source *dagger.Directory, p *plan.Plan) (*dagger.File, error) {
-	if path := p.ChangelogConfig(); path != "" {
-		return source.File(path), nil
+const configPath = "/gantry/cliff.toml"
+
+// withConfig adds the project's own configuration, or the default one.
+func withConfig(ctx context.Context, ctr *dagger.Container, source *dagger.Directory, p *plan.Plan) (*dagger.Container, error) {
+	own := p.ChangelogConfig()
+	if own == "" {
+		found, err := source.Glob(ctx, "cliff.toml")
+		if err != nil {
+			return nil, fmt.Errorf("look for cliff.toml: %w", err)
+		}
+		if len(found) == 0 {
+			return ctr.WithNewFile(configPath, defaultConfig), nil
+		}
+		own = found[0]
 	}
-	own, err := source.Glob(ctx, "cliff.toml")
-	if err != nil {
-		return nil, fmt.Errorf("look for cliff.toml: %w", err)
-	}
-	if len(own) > 0 {
-		return source.File("cliff.toml"), nil
-	}
-	return client.Directory().WithNewFile("cliff.toml", defaultConfig).File("cliff.toml"), nil
+	return ctr.WithFile(configPath, source.File(own)), nil
 }
 
 // alternatives is a regular expression that matches just the names given.

@@ -33,7 +33,9 @@ const (
 
 var (
 	cargoCommand = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
-	placeholder  = regexp.MustCompile(`\{([^{}]*)\}`)
+	// The cc crate also takes a target as it is written, "CC_x86_64-pc-linux-gnu".
+	envName     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+	placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
 	// GitHub renames assets with other characters, and those that start or end
 	// with a period ("Upload a release asset", REST API).
 	assetName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*[A-Za-z0-9_-]$`)

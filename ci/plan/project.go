@@ -415,10 +415,19 @@ func (c *Component) check() error {
 			errs = append(errs, err)
 		}
 	}
-	for _, e := range c.Config.Env {
-		if strings.ContainsRune(e, 0) {
-			fail("a value of env has a NUL character")
+	checkEnv := func(env map[string]string) {
+		for name, value := range env {
+			if !envName.MatchString(name) {
+				fail("%q is no name of an environment variable: use letters, digits and _, and in the target of a name like CC_<target> also - and .", name)
+			}
+			if strings.ContainsRune(value, 0) {
+				fail("the value of env %q has a NUL character", name)
+			}
 		}
+	}
+	checkEnv(c.Config.Env)
+	for _, t := range c.Config.Target {
+		checkEnv(t.Env)
 	}
 	if c.Config.Image != nil {
 		if err := checkImage(c.Config.Image); err != nil {
