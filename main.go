@@ -22,6 +22,8 @@ type Gantry struct {
 	// +private
 	Source *dagger.Directory
 	// +private
+	ManifestPath string
+	// +private
 	CustomToolchain *dagger.Container
 	// +private
 	CargoCommand string
@@ -37,6 +39,11 @@ func New(
 	// +defaultPath="/"
 	// +ignore=["target"]
 	source *dagger.Directory,
+	// Path of the workspace's Cargo.toml in the source, such as
+	// "rust/Cargo.toml", where it is not at the top: --source is then the whole
+	// repository.
+	// +optional
+	manifestPath string,
 	// Container with cargo and rustc to build in, instead of the official Rust
 	// image for what rust-toolchain.toml asks for. A target that the official
 	// image can't serve needs one.
@@ -52,12 +59,12 @@ func New(
 	// +optional
 	cacheNamespace string,
 ) *Gantry {
-	return &Gantry{Source: source, CustomToolchain: toolchain, CargoCommand: cargoCommand, CacheNamespace: cacheNamespace}
+	return &Gantry{Source: source, ManifestPath: manifestPath, CustomToolchain: toolchain, CargoCommand: cargoCommand, CacheNamespace: cacheNamespace}
 }
 
 func (g *Gantry) open(ctx context.Context) (*workspace.Workspace, error) {
 	return workspace.Open(ctx, dag, g.Source, workspace.Settings{
-		Toolchain: g.CustomToolchain, CargoCommand: g.CargoCommand, Cache: g.CacheNamespace,
+		ManifestPath: g.ManifestPath, Toolchain: g.CustomToolchain, CargoCommand: g.CargoCommand, Cache: g.CacheNamespace,
 	})
 }
 

@@ -4,7 +4,9 @@
 #   build.sh [NAME=VALUE…] -- SUBCOMMAND [ARGUMENT…]
 #
 # The variables are set unless they are, and what follows is cargo's.
-# GANTRY_RUN lists those of the targets whose binaries run here.
+# GANTRY_WORKSPACE is the folder of the workspace in the source, GANTRY_PRE_BUILD a
+# command to run before, and GANTRY_RUN lists those of the targets whose binaries
+# run here.
 #
 # /gantry-input  the source, read only
 # /gantry        a cache volume: src, a copy of the source, and target
@@ -71,7 +73,7 @@ while IFS= read -r l; do
 	fi
 done <"$tmp/links"
 
-cd "$src"
+cd "$src/$GANTRY_WORKSPACE"
 export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
 # The wrapper maps paths for rustc; C compilers get theirs through the cc crate.
 export RUSTC_WRAPPER=/gantry-bin/rustc-wrapper.sh

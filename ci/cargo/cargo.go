@@ -28,7 +28,8 @@ import (
 // no path of one gets into a binary.
 const (
 	binDir = "/gantry-bin"
-	srcDir = "/gantry/src"
+	// SrcDir is where the source is while Cargo reads it, and while it builds.
+	SrcDir = "/gantry/src"
 	input  = "/gantry-input"
 	output = "/gantry-out"
 )
@@ -79,7 +80,8 @@ func (t Toolchain) Digest(ctx context.Context) (string, error) {
 // Facts of a workspace.
 type Facts struct {
 	Metadata []byte
-	Files    []string
+	// Files of the whole source.
+	Files []string
 	// BadLinks are those of the files that are symbolic links and that no archive
 	// can have, and what is wrong with each.
 	BadLinks map[string]string
@@ -90,13 +92,14 @@ type Facts struct {
 	Git          plan.Git
 }
 
-// Inspect asks Cargo for the packages of a workspace, lists its files, and asks
-// git for its state: all in one container.
-func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory) (*Facts, error) {
+// Inspect asks Cargo for the packages of the workspace in a folder of the source,
+// lists the files of the source, and asks git for its state: all in one
+// container.
+func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory, dir string) (*Facts, error) {
 	out := t.Base().
-		WithMountedDirectory(srcDir, source).
-		WithWorkdir(srcDir).
-		WithExec([]string{binDir + "/inspect.sh", output}).
+		WithMountedDirectory(SrcDir, source).
+		WithWorkdir(SrcDir).
+		WithExec([]string{binDir + "/inspect.sh", output, dir}).
 		Directory(output)
 	var metadata, list, system, versions, git string
 	g, gctx := errgroup.WithContext(ctx)
@@ -125,7 +128,7 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory) (*Fact
 	sort.Strings(facts.Files)
 	var err error
 	if git == noGit {
-		if git, err = t.git(ctx, source); err != nil {
+		if git, err = t.git(ctx, source, dir); err != nil {
 			return nil, err
 		}
 	}
@@ -144,12 +147,12 @@ const noGit = "no git\n"
 
 // git reads the facts of the repository in the official image, for a container
 // of the caller's without git.
-func (t Toolchain) git(ctx context.Context, source *dagger.Directory) (string, error) {
+func (t Toolchain) git(ctx context.Context, source *dagger.Directory, dir string) (string, error) {
 	t.Custom, t.Channel = nil, plan.DefaultChannel
 	facts, err := t.Base().
-		WithMountedDirectory(srcDir, source).
-		WithWorkdir(srcDir).
-		WithExec([]string{binDir + "/git.sh"}).
+		WithMountedDirectory(SrcDir, source).
+		WithWorkdir(SrcDir).
+		WithExec([]string{binDir + "/git.sh", dir}).
 		Stdout(ctx)
 	if err != nil {
 		return "", Explain("read the git repository", err)
@@ -255,6 +258,8 @@ func debianPackages(names []string, debian string) []string {
 
 // Options of a build that do not belong to its target.
 type Options struct {
+	// Dir of the workspace in the source, "." for its top.
+	Dir string
 	// Epoch is SOURCE_DATE_EPOCH: the commit time in seconds.
 	Epoch int64
 	// Cache names the cache volume of what was compiled. It must tell apart
@@ -314,6 +319,7 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	args = append(args,
 		"CARGO_TARGET_DIR="+plan.TargetDir,
 		"SOURCE_DATE_EPOCH="+strconv.FormatInt(opts.Epoch, 10),
+		"GANTRY_WORKSPACE="+opts.Dir,
 		"GANTRY_PRE_BUILD="+first.Config.PreBuild,
 		"GANTRY_RUN="+strings.Join(native, " "),
 		binDir+"/build.sh")

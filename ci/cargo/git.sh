@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prints the facts of the repository in the working directory that a plan
-# needs, a keyword and its value on each line (read by ci/plan, ReadGit).
+# needs, a keyword and its value on each line (read by ci/plan, ReadGit). $1 is
+# the folder of the workspace in it.
 set -eu
 # The source belongs to whoever uploaded it, and is only read.
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
@@ -26,7 +27,7 @@ tags() {
 tags | sed -n 's/^commit \([0-9a-f]*\)   /tag \1 /p; s/^tag [0-9a-f]* commit \([0-9a-f]*\) /tag \1 /p'
 tags --merged HEAD | sed -n 's/^commit \([0-9a-f]*\)   /reachable \1 /p; s/^tag [0-9a-f]* commit \([0-9a-f]*\) /reachable \1 /p'
 git -c core.fileMode=false -c core.quotePath=false status --porcelain=v1 --untracked-files=all | sed 's/^/dirty /'
-if git check-ignore --quiet Cargo.lock; then
+if git check-ignore --quiet "$1/Cargo.lock"; then
 	echo "ignored Cargo.lock"
 fi
 # The URL of a CI's checkout may carry a token, which must not get any further.

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Writes into the folder $1 what there is to know of the workspace in the working
-# directory: what Cargo says of it, the paths of its files, the toolchain's
-# versions, and the state of its repository.
+# Writes into the folder $1 what there is to know of the source in the working
+# directory: what Cargo says of the workspace in its folder $2, the paths of all
+# files, the toolchain's versions, and the state of the repository.
 set -eu
 fail() {
 	echo "gantry: $*" >&2
@@ -30,10 +30,11 @@ mkdir -p "$1"
 # Programs that Cargo runs while it builds are linked for this very system, so
 # another one must not find them in its cache.
 { rustc -vV; cat /etc/os-release 2>/dev/null || true; ldd --version 2>&1 || true; } | sha256sum | cut -c 1-12 >"$1/system"
-cargo metadata --no-deps --format-version 1 >"$1/metadata.json"
+# Cargo looks for its configuration from the working directory on upwards.
+(cd "$2" && cargo metadata --no-deps --format-version 1) >"$1/metadata.json"
 { rustc --version && cargo --version; } >"$1/versions"
 if command -v git >/dev/null; then
-	/gantry-bin/git.sh >"$1/git"
+	/gantry-bin/git.sh "$2" >"$1/git"
 else
 	echo "no git" >"$1/git" # read by cargo.go
 fi

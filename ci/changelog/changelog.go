@@ -6,7 +6,6 @@
 package changelog
 
 import (
-	"context"
 	_ "embed"
 	"fmt"
 	"regexp"
@@ -19,6 +18,9 @@ import (
 // Image of git-cliff.
 const Image = "docker.io/orhunp/git-cliff:2.14.2"
 
+// configPath of git-cliff, in its container.
+const configPath = "/gantry/cliff.toml"
+
 //go:embed cliff.toml
 var defaultConfig string
 
@@ -29,13 +31,15 @@ type Options struct {
 }
 
 // Make the changelog of a plan from the source's history.
-func Make(ctx context.Context, client *dagger.Client, source *dagger.Directory, p *plan.Plan, opts Options) (*dagger.File, error) {
+func Make(client *dagger.Client, source *dagger.Directory, p *plan.Plan, opts Options) (*dagger.File, error) {
 	if p.Commit == "" {
 		return nil, fmt.Errorf("make the changelog of %q: %w", p.Tag, p.Err())
 	}
-	ctr, err := withConfig(ctx, client.Container().From(Image), source, p)
-	if err != nil {
-		return nil, err
+	ctr := client.Container().From(Image)
+	if p.ChangelogConfig != "" {
+		ctr = ctr.WithFile(configPath, source.File(p.ChangelogConfig))
+	} else {
+		ctr = ctr.WithNewFile(configPath, defaultConfig)
 	}
 	// A tag that is named with --tag is dated with the time of now, so it is made
 	// where it does not exist yet, and not named. The other tags of a section are
@@ -61,24 +65,6 @@ func Make(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 		WithMountedDirectory("/gantry/repository/.git", source.Directory(".git")).
 		WithExec(args).
 		File("/gantry/CHANGELOG.md"), nil
-}
-
-const configPath = "/gantry/cliff.toml"
-
-// withConfig adds the project's own configuration, or the default one.
-func withConfig(ctx context.Context, ctr *dagger.Container, source *dagger.Directory, p *plan.Plan) (*dagger.Container, error) {
-	own := p.ChangelogConfig()
-	if own == "" {
-		found, err := source.Glob(ctx, "cliff.toml")
-		if err != nil {
-			return nil, fmt.Errorf("look for cliff.toml: %w", err)
-		}
-		if len(found) == 0 {
-			return ctr.WithNewFile(configPath, defaultConfig), nil
-		}
-		own = found[0]
-	}
-	return ctr.WithFile(configPath, source.File(own)), nil
 }
 
 // alternatives is a regular expression that matches just the names given.

@@ -46,7 +46,7 @@ func input(t *testing.T, binaries map[string]string, targets ...string) Input {
 		}},
 	})
 	require.NoError(t, err)
-	project, err := plan.Load(raw, []string{"Cargo.toml", "Cargo.lock", "LICENSE"})
+	project, err := plan.Load(raw, "/src", []string{"Cargo.toml", "Cargo.lock", "LICENSE"})
 	require.NoError(t, err)
 	git := plan.Git{Present: true, Commit: "0123456789abcdef0123456789abcdef01234567", Time: time.Unix(1700000000, 0)}
 	p, err := project.Plan("v1.0.0", git, targets)

@@ -69,6 +69,18 @@ func readMetadata(raw []byte) (*metadata, error) {
 	return &m, nil
 }
 
+// dir of the workspace in the source that was at root.
+func (m *metadata) dir(root string) (string, error) {
+	if m.WorkspaceRoot == root {
+		return ".", nil
+	}
+	dir, inside := strings.CutPrefix(m.WorkspaceRoot, root+"/")
+	if !inside {
+		return "", fmt.Errorf("the workspace is at %q, outside of the source at %q", m.WorkspaceRoot, root)
+	}
+	return dir, nil
+}
+
 // relative to the workspace root; "." for the root itself. A member outside of
 // it keeps its "../".
 func (m *metadata) relative(abs string) string {
@@ -139,8 +151,8 @@ func (p *Package) enabled(cfg Config) map[string]bool {
 	return on
 }
 
-// dirs of the package and of every package of the workspace that it is built
-// from, sorted: what a change must touch to be a change of the package.
+// dirs of the packages and of every package with a path that they are built
+// from, sorted: what a change must touch to be a change of them.
 func (m *metadata) dirs(packages []*Package) []string {
 	seen := map[string]bool{}
 	var visit func(p *Package)
@@ -153,11 +165,12 @@ func (m *metadata) dirs(packages []*Package) []string {
 			if d.Path == "" || d.Kind == "dev" {
 				continue
 			}
-			for _, other := range m.Packages {
-				if path.Dir(other.ManifestPath) == d.Path {
-					visit(other)
-				}
+			i := slices.IndexFunc(m.Packages, func(other *Package) bool { return path.Dir(other.ManifestPath) == d.Path })
+			if i < 0 {
+				seen[m.relative(d.Path)] = true // no member of the workspace
+				continue
 			}
+			visit(m.Packages[i])
 		}
 	}
 	for _, p := range packages {

@@ -88,6 +88,9 @@ type Plan struct {
 	Releases []string `json:"-"`
 	// ChangelogPaths are the globs of the changelog; none means everything.
 	ChangelogPaths []string `json:"-"`
+	// ChangelogConfig is the path of the project's git-cliff configuration in
+	// the source, or empty.
+	ChangelogConfig string `json:"-"`
 	// Extra are the files that go into every archive besides the binaries.
 	Extra []Extra `json:"-"`
 
@@ -206,9 +209,6 @@ func (p *Plan) Archive(triple string) (string, error) {
 	}
 	return "", fmt.Errorf("target %q is not in the plan of %q", triple, p.Tag)
 }
-
-// ChangelogConfig is the configured path of a git-cliff configuration.
-func (p *Plan) ChangelogConfig() string { return p.component.Config.Changelog.Config }
 
 // TagPrefix is what comes before the version in the tag, less a leading v.
 func (p *Plan) TagPrefix() string { return p.tag.Prefix }
@@ -369,10 +369,11 @@ func (p *Plan) checkFiles(project *Project) {
 			}
 			return
 		}
+		taken[dest] = source
+		source = path.Join(project.Dir, source)
 		if wrong := project.BadLinks[source]; wrong != "" {
 			p.fail("%q %s", source, wrong)
 		}
-		taken[dest] = source
 		p.Extra = append(p.Extra, Extra{source, dest})
 	}
 	// The package's own files win over the workspace's of the same name.
@@ -397,7 +398,7 @@ func (p *Plan) checkFiles(project *Project) {
 		files = append(files, f)
 	}
 	sort.Strings(files)
-	for _, dir := range append(dirs, ".") {
+	for _, dir := range append(append(dirs, "."), project.above()...) {
 		for _, f := range files {
 			if base := path.Base(f); path.Dir(f) == dir && taken[base] == "" && (licenseName.MatchString(base) || strings.EqualFold(base, "README.md")) {
 				add(f, base)
@@ -407,9 +408,19 @@ func (p *Plan) checkFiles(project *Project) {
 	for _, inc := range c.include {
 		p.include(inc, files, add)
 	}
-	p.ChangelogPaths = c.changelogPaths()
-	if cfg := c.Config.Changelog.Config; cfg != "" && !project.files[path.Clean(cfg)] {
-		p.fail("changelog config %q is missing", cfg)
+	p.ChangelogPaths = c.changelogPaths(project.Dir)
+	if cfg := c.Config.Changelog.Config; cfg != "" {
+		p.ChangelogConfig = path.Join(project.Dir, cfg)
+		if !project.files[path.Clean(cfg)] {
+			p.fail("changelog config %q is missing", cfg)
+		}
+	} else {
+		for _, dir := range append([]string{"."}, project.above()...) {
+			if own := path.Join(dir, "cliff.toml"); project.files[own] {
+				p.ChangelogConfig = path.Join(project.Dir, own)
+				break
+			}
+		}
 	}
 	sort.Slice(p.Extra, func(i, j int) bool { return p.Extra[i].Path < p.Extra[j].Path })
 }
@@ -428,7 +439,11 @@ func (p *Plan) include(inc include, files []string, add func(source, dest string
 	found := false
 	for _, f := range files {
 		rel := f
-		if inc.dir != "." {
+		if inc.dir == "." {
+			if strings.HasPrefix(f, "../") {
+				continue // in the source, but not in the workspace
+			}
+		} else {
 			var below bool
 			if rel, below = strings.CutPrefix(f, inc.dir+"/"); !below {
 				continue
@@ -449,8 +464,36 @@ func (p *Plan) include(inc include, files []string, add func(source, dest string
 	}
 }
 
-// changelogPaths are the globs of what changes the component.
-func (c *Component) changelogPaths() []string {
+// above are the folders of the source that the workspace is in, by their paths
+// from it, the nearest first.
+func (p *Project) above() []string {
+	var dirs []string
+	up := ".."
+	for d := p.Dir; d != "."; d = path.Dir(d) {
+		dirs = append(dirs, up)
+		up += "/.."
+	}
+	return dirs
+}
+
+// changelogPaths are the globs of what changes the component of a workspace in
+// dir.
+func (c *Component) changelogPaths(dir string) []string {
+	globs := c.changelogGlobs()
+	if globs == nil && dir != "." {
+		globs = []string{"**"}
+		for _, d := range c.outside {
+			globs = append(globs, d+"/**")
+		}
+		globs = append(globs, c.Config.Changelog.Paths...)
+	}
+	for i, g := range globs {
+		globs[i] = path.Join(dir, g)
+	}
+	return globs
+}
+
+func (c *Component) changelogGlobs() []string {
 	if c.Dirs == nil {
 		return nil
 	}

@@ -48,7 +48,7 @@ func load(t *testing.T, workspace table, files []string, packages ...table) (*Pr
 	if files == nil {
 		files = []string{"Cargo.toml", "Cargo.lock"}
 	}
-	return Load(raw, files)
+	return Load(raw, "/src", files)
 }
 
 func mustLoad(t *testing.T, workspace table, files []string, packages ...table) *Project {
@@ -438,4 +438,73 @@ func TestReady(t *testing.T) {
 	got, err = single.Ready(clean())
 	require.NoError(t, err)
 	assert.Equal(t, "app: ready to be released as v1.2.0\n", got)
+}
+
+func TestManifestDir(t *testing.T) {
+	for manifest, dir := range map[string]string{
+		"": ".", "Cargo.toml": ".", "./Cargo.toml": ".", "rust/Cargo.toml": "rust", "a/b/../Cargo.toml": "a", `rust\Cargo.toml`: "rust",
+	} {
+		got, err := ManifestDir(manifest)
+		require.NoError(t, err, manifest)
+		assert.Equal(t, dir, got, manifest)
+	}
+	for manifest, says := range map[string]string{
+		"rust": "pass --manifest-path=rust/Cargo.toml", "../Cargo.toml": "not in the source", "/src/Cargo.toml": "not in the source", "a/../../Cargo.toml": "not in the source",
+	} {
+		_, err := ManifestDir(manifest)
+		assert.ErrorContains(t, err, says, manifest)
+		assert.ErrorContains(t, err, manifest)
+	}
+	assert.EqualError(t, NoManifest("Cargo.toml", []string{"b/Cargo.toml", "a/x/Cargo.toml"}, []string{".git", "b"}),
+		`the source is not a Cargo workspace: it has no Cargo.toml at its top (it has .git, b); there is "b/Cargo.toml"; pass --manifest-path=b/Cargo.toml`)
+	assert.ErrorContains(t, NoManifest("Cargo.toml", nil, nil), "(it has nothing); pass --source with the folder that has")
+	assert.EqualError(t, NoManifest("c/Cargo.toml", []string{"Cargo.toml", "b/Cargo.toml"}, nil), `the source has no "c/Cargo.toml"; there is one at its top, which needs no --manifest-path`)
+}
+
+// A workspace in a folder of its repository finds its files from there, and
+// licenses and the changelog's configuration above it too.
+func TestWorkspaceInAFolder(t *testing.T) {
+	raw, err := json.Marshal(table{
+		"workspace_root": "/src/rust", "workspace_members": []string{"app", "shared"},
+		"packages": []table{
+			{"id": "app", "name": "app", "version": "1.0.0", "manifest_path": "/src/rust/Cargo.toml", "targets": []table{{"name": "app", "kind": []string{"bin"}}},
+				"dependencies": []table{{"name": "shared", "path": "/src/shared"}},
+				"metadata":     table{"gantry": table{"include": []string{"**/*.txt"}, "changelog": table{"paths": []string{"proto/**"}}}}},
+			{"id": "shared", "name": "shared", "version": "1.0.0", "manifest_path": "/src/shared/Cargo.toml", "targets": []table{{"name": "shared", "kind": []string{"lib"}}}},
+		},
+	})
+	require.NoError(t, err)
+	files := []string{"LICENSE-MIT", "README.md", "cliff.toml", "notes.txt", "rust/Cargo.toml", "rust/Cargo.lock", "rust/README.md", "rust/a.txt", "shared/Cargo.toml"}
+	p, err := Load(raw, "/src", files)
+	require.NoError(t, err)
+	assert.Equal(t, "rust", p.Dir)
+	plan := planOf(t, p, "v1.0.0", clean())
+	require.NoError(t, plan.Err())
+	assert.Equal(t, []Extra{{"LICENSE-MIT", "LICENSE-MIT"}, {"rust/README.md", "README.md"}, {"rust/a.txt", "a.txt"}}, plan.Extra)
+	assert.Equal(t, "cliff.toml", plan.ChangelogConfig)
+	assert.Equal(t, []string{"rust/**", "shared/**", "rust/proto/**"}, plan.ChangelogPaths, "the only package's changelog is that of the workspace")
+
+	p, err = Load(raw, "/src", append(files, "rust/cliff.toml"))
+	require.NoError(t, err)
+	p.BadLinks = map[string]string{"LICENSE-MIT": "is wrong"}
+	plan = planOf(t, p, "v1.0.0", clean())
+	assert.ErrorContains(t, plan.Err(), `"LICENSE-MIT" is wrong`)
+	assert.Equal(t, "rust/cliff.toml", plan.ChangelogConfig)
+
+	_, err = Load(raw, "/other", nil)
+	assert.ErrorContains(t, err, `the workspace is at "/src/rust", outside of the source`)
+}
+
+func TestOneFolder(t *testing.T) {
+	p := mustLoad(t, nil, nil, pkg("a", "1.0.0", "a", nil, "tool"), pkg("b", "1.0.0", "b", table{"tag-prefix": "b-"}, "tool"), pkg("c", "1.0.0", "c", nil, "other"))
+	var builds []Build
+	for _, name := range []string{"a", "b", "c"} {
+		c, err := p.Component(name)
+		require.NoError(t, err)
+		b, err := c.Build("x86_64-unknown-linux-gnu")
+		require.NoError(t, err)
+		builds = append(builds, b)
+	}
+	assert.NoError(t, OneFolder([]Build{builds[0], builds[2], builds[0]}), "the same program twice is no conflict")
+	assert.EqualError(t, OneFolder(builds), `binary "tool" is built by package "a" and by package "b", and a folder holds but one: name a component`)
 }

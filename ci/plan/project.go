@@ -26,6 +26,8 @@ const (
 
 // Project is a Cargo workspace as a release sees it.
 type Project struct {
+	// Dir of the workspace in the source, "." for its top.
+	Dir string
 	// BadLinks are files that are symbolic links and that no archive can have,
 	// and what is wrong with each.
 	BadLinks map[string]string
@@ -35,6 +37,7 @@ type Project struct {
 	// Scheme of the tags.
 	Scheme *version.Scheme
 
+	// files of the source, by their paths from the workspace.
 	files map[string]bool
 }
 
@@ -51,6 +54,8 @@ type Component struct {
 	// OwnsLatest says that its releases may be GitHub's "Latest".
 	OwnsLatest bool
 
+	// outside are those of its folders that are not in the workspace's.
+	outside   []string
 	configDir string
 	include   []include
 }
@@ -67,16 +72,19 @@ type Bin struct {
 }
 
 // Load reads a workspace from the output of `cargo metadata --no-deps` and the
-// paths of the files below its root. Its errors are the mistakes of the
-// configuration, all of them.
-func Load(cargoMetadata []byte, files []string) (*Project, error) {
+// paths of the files of the source, which was at root when Cargo read it. Its
+// errors are the mistakes of the configuration, all of them.
+func Load(cargoMetadata []byte, root string, files []string) (*Project, error) {
 	m, err := readMetadata(cargoMetadata)
 	if err != nil {
 		return nil, err
 	}
 	p := &Project{files: map[string]bool{}}
+	if p.Dir, err = m.dir(root); err != nil {
+		return nil, err
+	}
 	for _, f := range files {
-		p.files[f] = true
+		p.files[m.relative(path.Join(root, f))] = true
 	}
 	var errs []error
 	workspace, err := readConfig(m.Metadata, "Cargo.toml [workspace.metadata.gantry]")
@@ -151,6 +159,7 @@ func (p *Project) components(m *metadata, workspace Config) ([]*Component, error
 		}
 		c.include = append(globs(".", workspace.Include), globs(pkg.Dir, own.Include)...)
 		c.Dirs = m.dirs(c.Packages)
+		c.outside = outside(c.Dirs)
 		if slices.Equal(c.Dirs, []string{"."}) {
 			c.Dirs = nil
 		}
@@ -198,6 +207,11 @@ func (p *Project) components(m *metadata, workspace Config) ([]*Component, error
 	return all, nil
 }
 
+// outside are those of the folders that are not in the workspace's.
+func outside(dirs []string) []string {
+	return slices.DeleteFunc(slices.Clone(dirs), func(d string) bool { return !strings.HasPrefix(d, "../") })
+}
+
 func globs(dir string, patterns []string) []include {
 	var out []include
 	for _, g := range patterns {
@@ -214,11 +228,14 @@ func wholeWorkspace(m *metadata, workspace Config, parts []*Component, prefix st
 	for _, part := range parts {
 		c.Packages = append(c.Packages, part.Packages...)
 		c.include = append(c.include, part.include[len(workspace.Include):]...)
+		c.outside = append(c.outside, part.outside...)
 		names = append(names, part.Packages[0].Name)
 		if part.Packages[0].Dir == "." && c.Name == "" {
 			c.Name = part.Packages[0].Name
 		}
 	}
+	sort.Strings(c.outside)
+	c.outside = slices.Compact(c.outside)
 	if c.Name == "" {
 		for _, pkg := range c.Packages {
 			if base := path.Base(strings.TrimSuffix(strings.TrimSuffix(pkg.Repository, "/"), ".git")); pkg.Repository != "" {
@@ -342,6 +359,20 @@ func (b Build) together(other Build) bool {
 	return b.Command == DefaultCargoCommand && len(b.Config.Packages) == 0 &&
 		b.Command == other.Command && b.GitDir == other.GitDir &&
 		reflect.DeepEqual(b.Config, other.Config) && slices.Equal(b.Bins, other.Bins)
+}
+
+// OneFolder says whether the binaries of some builds can be in one folder.
+func OneFolder(builds []Build) error {
+	from := map[string]Bin{}
+	for _, b := range builds {
+		for _, bin := range b.Bins {
+			if other, dup := from[bin.Name]; dup && other.ID != bin.ID {
+				return fmt.Errorf("binary %q is built by package %q and by package %q, and a folder holds but one: name a component", bin.Name, other.Package, bin.Package)
+			}
+			from[bin.Name] = bin
+		}
+	}
+	return nil
 }
 
 // Build of one target.

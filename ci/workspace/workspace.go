@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -29,6 +30,9 @@ import (
 
 // Settings of the caller's.
 type Settings struct {
+	// ManifestPath is that of the workspace's Cargo.toml in the source; empty for
+	// the one at its top.
+	ManifestPath string
 	// Toolchain container of the caller's, or nil.
 	Toolchain *dagger.Container
 	// CargoCommand builds instead of the configured subcommand, if not empty.
@@ -52,27 +56,28 @@ type Workspace struct {
 
 // Open reads a source.
 func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, settings Settings) (*Workspace, error) {
-	entries, err := source.Entries(ctx)
+	dir, err := plan.ManifestDir(settings.ManifestPath)
 	if err != nil {
-		return nil, fmt.Errorf("read the source: %w", err)
+		return nil, err
 	}
-	for i, e := range entries {
-		entries[i] = strings.TrimSuffix(e, "/")
+	if err := find(ctx, source, dir); err != nil {
+		return nil, err
 	}
-	if !slices.Contains(entries, "Cargo.toml") {
-		return nil, fmt.Errorf("the source is not a Cargo workspace: it has no Cargo.toml at its top (it has %s); pass --source with the folder that has", list(entries))
+	if dir != "." {
+		// At the top, it was left out of the upload.
+		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: []string{path.Join(dir, "target")}})
 	}
 	w := &Workspace{client: client, source: source, settings: settings, toolchain: cargo.Toolchain{Client: client, Custom: settings.Toolchain}}
 	if settings.Toolchain == nil {
-		if w.toolchain.Channel, err = channel(ctx, source, entries); err != nil {
+		if w.toolchain.Channel, err = channel(ctx, source, dir); err != nil {
 			return nil, err
 		}
 	}
-	if w.facts, err = w.toolchain.Inspect(ctx, source); err != nil {
+	if w.facts, err = w.toolchain.Inspect(ctx, source, dir); err != nil {
 		return nil, err
 	}
 	w.Git = w.facts.Git
-	if w.Project, err = plan.Load(w.facts.Metadata, w.facts.Files); err != nil {
+	if w.Project, err = plan.Load(w.facts.Metadata, cargo.SrcDir, w.facts.Files); err != nil {
 		return nil, err
 	}
 	w.Project.BadLinks = w.facts.BadLinks
@@ -80,38 +85,65 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	return w, nil
 }
 
-func list(entries []string) string {
-	if len(entries) == 0 {
-		return "nothing"
+// find the Cargo.toml of a folder of the source.
+func find(ctx context.Context, source *dagger.Directory, dir string) error {
+	entries, err := entriesOf(ctx, source, ".")
+	if err != nil {
+		return fmt.Errorf("read the source: %w", err)
 	}
-	if len(entries) > 10 {
-		return strings.Join(entries[:10], ", ") + ", …"
+	if dir == "." && slices.Contains(entries, "Cargo.toml") {
+		return nil
 	}
-	return strings.Join(entries, ", ")
+	manifest := path.Join(dir, "Cargo.toml")
+	found, err := source.Glob(ctx, "**/Cargo.toml")
+	if err != nil {
+		return fmt.Errorf("look for Cargo.toml: %w", err)
+	}
+	if slices.Contains(found, manifest) {
+		return nil
+	}
+	return plan.NoManifest(manifest, found, entries)
 }
 
-// channel of Rust that the source asks for.
-func channel(ctx context.Context, source *dagger.Directory, entries []string) (string, error) {
-	read := func(name string) (string, error) {
-		if !slices.Contains(entries, name) {
-			return "", nil
-		}
-		return source.File(name).Contents(ctx)
+// entriesOf a folder of the source, without what marks folders.
+func entriesOf(ctx context.Context, source *dagger.Directory, dir string) ([]string, error) {
+	if dir != "." {
+		source = source.Directory(dir)
 	}
-	var text [2]string
-	// rustup prefers the file without suffix ("Overrides", The rustup book).
-	for i, names := range [][]string{{"rust-toolchain", "rust-toolchain.toml"}, {"Cargo.toml"}} {
-		for _, name := range names {
-			var err error
-			if text[i], err = read(name); err != nil {
+	entries, err := source.Entries(ctx)
+	for i, e := range entries {
+		entries[i] = strings.TrimSuffix(e, "/")
+	}
+	return entries, err
+}
+
+// channel of Rust that the workspace in a folder of the source asks for.
+func channel(ctx context.Context, source *dagger.Directory, dir string) (string, error) {
+	var toolchain string
+	// rustup looks in the folders above too, and prefers the file without suffix
+	// ("Overrides", The rustup book).
+	for d := dir; toolchain == ""; d = path.Dir(d) {
+		entries, err := entriesOf(ctx, source, d)
+		if err != nil {
+			return "", fmt.Errorf("read folder %q of the source: %w", d, err)
+		}
+		for _, name := range []string{"rust-toolchain", "rust-toolchain.toml"} {
+			if toolchain != "" || !slices.Contains(entries, name) {
+				continue
+			}
+			if toolchain, err = source.File(path.Join(d, name)).Contents(ctx); err != nil {
 				return "", fmt.Errorf("read %q: %w", name, err)
 			}
-			if text[i] != "" {
-				break
-			}
+		}
+		if d == "." {
+			break
 		}
 	}
-	return plan.Channel(text[0], text[1])
+	manifest, err := source.File(path.Join(dir, "Cargo.toml")).Contents(ctx)
+	if err != nil {
+		return "", fmt.Errorf("read Cargo.toml: %w", err)
+	}
+	return plan.Channel(toolchain, manifest)
 }
 
 // cacheName tells build caches apart: by the packages of the project, the
@@ -152,6 +184,9 @@ func (w *Workspace) Toolchain(ctx context.Context, triple, component string) (*d
 func (w *Workspace) Build(ctx context.Context, triple, component string) (*dagger.Directory, error) {
 	builds, err := w.builds(triple, component)
 	if err != nil {
+		return nil, err
+	}
+	if err := plan.OneFolder(builds); err != nil {
 		return nil, err
 	}
 	if err := w.prepare(ctx, builds); err != nil {
@@ -227,7 +262,7 @@ func (w *Workspace) prepare(ctx context.Context, builds []plan.Build) error {
 
 // compile the targets of group i, and hand what came out to the packer.
 func (w *Workspace) compile(ctx context.Context, p *packer, i int, group []plan.Build) ([]dist.Target, error) {
-	opts := cargo.Options{Cache: w.cache}
+	opts := cargo.Options{Dir: w.Project.Dir, Cache: w.cache}
 	if w.Git.Commit != "" {
 		opts.Epoch = w.Git.Time.Unix()
 	}
@@ -268,7 +303,7 @@ func (w *Workspace) Dist(ctx context.Context, tag string, targets []string) (*da
 		})
 	}
 	g.Go(func() error {
-		log, err := changelog.Make(gctx, w.client, w.source, p, changelog.Options{})
+		log, err := changelog.Make(w.client, w.source, p, changelog.Options{})
 		if err != nil {
 			return err
 		}
@@ -305,5 +340,5 @@ func (w *Workspace) Changelog(ctx context.Context, tag string, opts changelog.Op
 	case w.Git.Commit == "":
 		return nil, p.Err()
 	}
-	return changelog.Make(ctx, w.client, w.source, p, opts)
+	return changelog.Make(w.client, w.source, p, opts)
 }

@@ -1,0 +1,57 @@
+package plan
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// ManifestDir is the folder in the source of the Cargo.toml at a path; the empty
+// path is that at the top of the source.
+func ManifestDir(manifestPath string) (string, error) {
+	if manifestPath == "" {
+		return ".", nil
+	}
+	clean := path.Clean(strings.ReplaceAll(manifestPath, `\`, "/"))
+	if path.IsAbs(clean) || clean == ".." || strings.HasPrefix(clean, "../") {
+		return "", fmt.Errorf("manifest path %q is not in the source: write it from the top of the source, such as \"rust/Cargo.toml\"", manifestPath)
+	}
+	if path.Base(clean) != "Cargo.toml" {
+		return "", fmt.Errorf("manifest path %q does not name a Cargo.toml: pass --manifest-path=%s", manifestPath, path.Join(clean, "Cargo.toml"))
+	}
+	return path.Dir(clean), nil
+}
+
+// NoManifest is the error for a source without the Cargo.toml that was looked
+// for. found are the paths of those it has, and entries what is at its top.
+func NoManifest(manifest string, found, entries []string) error {
+	way := "pass --source with the folder that has"
+	if len(found) > 0 {
+		nearest := slices.MinFunc(found, func(a, b string) int {
+			if d := strings.Count(a, "/") - strings.Count(b, "/"); d != 0 {
+				return d
+			}
+			return strings.Compare(a, b)
+		})
+		way = fmt.Sprintf("there is %q; pass --manifest-path=%s", nearest, nearest)
+		if nearest == "Cargo.toml" {
+			way = "there is one at its top, which needs no --manifest-path"
+		}
+	}
+	if manifest == "Cargo.toml" {
+		return fmt.Errorf("the source is not a Cargo workspace: it has no Cargo.toml at its top (it has %s); %s", some(entries), way)
+	}
+	return fmt.Errorf("the source has no %q; %s", manifest, way)
+}
+
+// some of a list, for people.
+func some(names []string) string {
+	if len(names) == 0 {
+		return "nothing"
+	}
+	if len(names) > 10 {
+		return strings.Join(names[:10], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
+}
