@@ -334,7 +334,7 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 		Directory(output)
 	messages, err := out.File("messages").Contents(ctx)
 	if err != nil {
-		return nil, Explain(doing, err)
+		return nil, explainBuild(doing, err)
 	}
 	result := &Output{Dir: out, Targets: make([]TargetOutput, len(group))}
 	for i, b := range group {
@@ -367,6 +367,19 @@ func sortedKeys(m map[string]string) []string {
 	}
 	sort.Strings(keys)
 	return keys
+}
+
+// explainBuild is Explain with what to do about it, where that can be told.
+func explainBuild(doing string, err error) error {
+	explained := Explain(doing, err)
+	var failed *dagger.ExecError
+	if !errors.As(err, &failed) {
+		return explained
+	}
+	if hint := plan.Hint(failed.Stderr); hint != "" {
+		return fmt.Errorf("%w\n%s", explained, hint)
+	}
+	return explained
 }
 
 // Explain turns the failure of a container into an error that says what the

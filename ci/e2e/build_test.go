@@ -234,9 +234,13 @@ fn main() {
 `, ".gitignore": "/target\nmade.txt\n"})
 	run(t, dir, "git", "tag", "-d", "v1.0.0")
 	commit(t, dir, "v1.0.0")
-	out, _ := mustDist(t, dir, "v1.0.0")
+	out := filepath.Join(t.TempDir(), "dist")
+	got := call(t, "--source="+dir, "dist", "--tag=v1.0.0", "export", "--path="+out)
+	require.NoError(t, got.err)
 	files := unpack(t, out)
-	for _, a := range readManifest(t, out).Archives() {
+	archives := readManifest(t, out).Archives()
+	require.Len(t, archives, 2)
+	for _, a := range archives {
 		assert.Contains(t, a.Binaries[0].Needed, "libz.so.1", a.Target)
 		text, err := os.ReadFile(filepath.Join(files, a.Binaries[0].Path))
 		require.NoError(t, err)
@@ -244,6 +248,13 @@ fn main() {
 		assert.Contains(t, string(text), flavor[a.Target], "the environment of %s", a.Target)
 		assert.Contains(t, string(text), "made before", "the command before the build of %s", a.Target)
 	}
+
+	manifest, err := os.ReadFile(filepath.Join(dir, "Cargo.toml"))
+	require.NoError(t, err)
+	write(t, dir, map[string]string{"Cargo.toml": replaceOnce(t, string(manifest), `packages = ["zlib1g-dev"]`, "")})
+	got = call(t, "--source="+dir, "build", "--target="+foreign, "entries")
+	require.Error(t, got.err)
+	assert.Contains(t, got.said(), `the toolchain lacks library "z" for the target: name the Debian package that brings it`)
 }
 
 // Binaries of another architecture run under emulation.

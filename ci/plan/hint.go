@@ -1,0 +1,53 @@
+package plan
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// What is said of a library that is missing, by the crate pkg-config (in its
+// two wordings), pkg-config itself, the crate openssl-sys, and the linkers.
+var missingLibrary = []*regexp.Regexp{
+	regexp.MustCompile("system library ['`]([^'`]+)['`] required by"),
+	regexp.MustCompile(`Package '?([^ ']+)'?(?:, required by '[^']*',)? (?:was )?not found`),
+	regexp.MustCompile(`Could not find directory of (OpenSSL) installation`),
+	regexp.MustCompile(`(?:cannot find|unable to find library) -l([^\s:]+)`),
+}
+
+// What is said of a program that is missing, by the crate cmake and those like
+// it, and by prost-build.
+var missingProgram = []*regexp.Regexp{
+	regexp.MustCompile("is `([^`\\s]+)` not installed"),
+	regexp.MustCompile("Could not find `([^`\\s]+)` installation"),
+}
+
+// Hint says what to do about a build that failed with the text given on its
+// standard error, where that can be told; it is empty otherwise.
+func Hint(stderr string) string {
+	var hints []string
+	if names := firstOf(missingLibrary, stderr); len(names) > 0 {
+		hints = append(hints, fmt.Sprintf("the toolchain lacks library %s for the target: name the Debian package that brings it (…-dev) in packages of [workspace.metadata.gantry] or of the target's table there, or pass --toolchain with a container that has it", strings.Join(names, ", ")))
+	}
+	if names := firstOf(missingProgram, stderr); len(names) > 0 {
+		hints = append(hints, fmt.Sprintf("the toolchain lacks program %s: name the Debian package that brings it, with the architecture that the build runs on (\"cmake:amd64\"), in packages of [workspace.metadata.gantry], or pass --toolchain with a container that has it", strings.Join(names, ", ")))
+	}
+	return strings.Join(hints, "\n")
+}
+
+// firstOf the patterns that matches says what all its matches name, quoted.
+func firstOf(patterns []*regexp.Regexp, text string) []string {
+	for _, p := range patterns {
+		var names []string
+		for _, m := range p.FindAllStringSubmatch(text, -1) {
+			if name := fmt.Sprintf("%q", m[1]); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		if names != nil {
+			return names
+		}
+	}
+	return nil
+}
