@@ -43,7 +43,7 @@ func TestWorkspaceInAFolder(t *testing.T) {
 	got := call(t, "--source="+dir, "plan", "--tag=v1.0.0")
 	require.Error(t, got.err)
 	assert.Contains(t, got.said(), "no Cargo.toml at its top")
-	assert.Contains(t, got.said(), `there is "rust/Cargo.toml"; pass --manifest-path=rust/Cargo.toml`)
+	assert.Contains(t, got.said(), "or --manifest-path=rust/Cargo.toml for the one that is in this source")
 
 	out, _ := mustDist(t, dir, "v1.0.0", "--manifest-path=rust/Cargo.toml")
 	archive, found := readManifest(t, out).ArchiveFor(native)

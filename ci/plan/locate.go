@@ -34,7 +34,7 @@ func NoManifest(manifest string, found, entries []string) error {
 			}
 			return strings.Compare(a, b)
 		})
-		way = fmt.Sprintf("there is %q; pass --manifest-path=%s", nearest, nearest)
+		way += fmt.Sprintf(", or --manifest-path=%s for the one that is in this source", nearest)
 		if nearest == "Cargo.toml" {
 			way = "there is one at its top, which needs no --manifest-path"
 		}

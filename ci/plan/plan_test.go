@@ -456,7 +456,7 @@ func TestManifestDir(t *testing.T) {
 		assert.ErrorContains(t, err, manifest)
 	}
 	assert.EqualError(t, NoManifest("Cargo.toml", []string{"b/Cargo.toml", "a/x/Cargo.toml"}, []string{".git", "b"}),
-		`the source is not a Cargo workspace: it has no Cargo.toml at its top (it has .git, b); there is "b/Cargo.toml"; pass --manifest-path=b/Cargo.toml`)
+		`the source is not a Cargo workspace: it has no Cargo.toml at its top (it has .git, b); pass --source with the folder that has, or --manifest-path=b/Cargo.toml for the one that is in this source`)
 	assert.ErrorContains(t, NoManifest("Cargo.toml", nil, nil), "(it has nothing); pass --source with the folder that has")
 	assert.EqualError(t, NoManifest("c/Cargo.toml", []string{"Cargo.toml", "b/Cargo.toml"}, nil), `the source has no "c/Cargo.toml"; there is one at its top, which needs no --manifest-path`)
 }
