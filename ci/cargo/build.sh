@@ -6,13 +6,14 @@
 # The variables are set unless they are, and what follows is cargo's.
 # GANTRY_WORKSPACE is the folder of the workspace in the source, GANTRY_PRE_BUILD a
 # command to run before, and GANTRY_RUN lists those of the targets whose binaries
-# run here.
+# run here. GANTRY_SBOM is set if bills of materials are to be made.
 #
 # /gantry-input  the source, read only
 # /gantry        a cache volume: src, a copy of the source, and target
 # /gantry-out    results: messages (those of Cargo that name an executable),
 #                exe/… (each executable, at its path), run/… (how each ran),
-#                crates (which were compiled and which were fresh)
+#                crates (which were compiled and which were fresh),
+#                sbom/… (what Cargo said of each crate, their licenses, Cargo.lock)
 #
 # Cargo decides by modification times what to compile, and those of an upload
 # mean nothing: an older file may be the newer content. So the copy is brought
@@ -91,6 +92,17 @@ sed -n 's/.*"reason":"compiler-artifact","package_id":"\([^"]*\)".*"fresh":\([a-
 	sed 's/^true/fresh/; s/^false/compiled/' >"$out/crates"
 echo "gantry: compiled $(grep -c ^compiled "$out/crates" || true) crates, $(grep -c ^fresh "$out/crates" || true) were fresh" >&2
 sed -n 's/^compiled /gantry: compiled /p' "$out/crates" >&2
+
+if [ -n "${GANTRY_SBOM-}" ]; then
+	mkdir "$out/sbom"
+	cp Cargo.lock "$out/sbom"
+	grep '^{"reason":"compiler-artifact"' "$tmp/messages" >"$out/sbom/messages"
+	sed -n 's/.*"manifest_path":"\([^"]*\)".*/\1/p' "$out/sbom/messages" | LC_ALL=C sort -u | tr '\n' '\0' | xargs -0 awk '
+		FNR == 1 { in_package = 0 }
+		/^\[/ { in_package = /^\[package\]/ }
+		in_package && /^license[ \t]*=[ \t]*"/ { split($0, part, "\""); print FILENAME "\t" part[2] }
+	' >"$out/sbom/licenses"
+fi
 
 grep '"executable":"' "$tmp/messages" >"$out/messages" || true
 sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$out/messages" | LC_ALL=C sort -u >"$tmp/exe"

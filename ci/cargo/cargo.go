@@ -321,8 +321,11 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 		"SOURCE_DATE_EPOCH="+strconv.FormatInt(opts.Epoch, 10),
 		"GANTRY_WORKSPACE="+opts.Dir,
 		"GANTRY_PRE_BUILD="+first.Config.PreBuild,
-		"GANTRY_RUN="+strings.Join(native, " "),
-		binDir+"/build.sh")
+		"GANTRY_RUN="+strings.Join(native, " "))
+	if first.SBOM {
+		args = append(args, "GANTRY_SBOM=true")
+	}
+	args = append(args, binDir+"/build.sh")
 	for _, v := range defaults {
 		args = append(args, v.Name+"="+v.Value)
 	}

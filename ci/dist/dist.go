@@ -33,6 +33,8 @@ type Input struct {
 	Extra []plan.Extra
 	// ExtraDir is the folder that they are in, each at its path in the source.
 	ExtraDir string
+	// Licenses of the workspace's packages, by the paths of their manifests.
+	Licenses map[string]string
 	// Changelog is the file whose text becomes CHANGELOG.md.
 	Changelog string
 }
@@ -42,8 +44,13 @@ type Target struct {
 	// Want says what its binaries must be; Want.Binary is not used.
 	Want binary.Want
 	// Archive is the file name of the archive.
-	Archive  string
-	Binaries []Binary
+	Archive string
+	// SBOM is that of its bill of materials, which is made of what is in SBOMDir
+	// (see ci/cargo/build.sh); empty for none.
+	SBOM, SBOMDir string
+	// TargetDir is where Cargo compiled it.
+	TargetDir string
+	Binaries  []Binary
 }
 
 // Binary that Cargo built.
@@ -63,7 +70,7 @@ type Binary struct {
 // Bins.
 func NewTarget(b plan.Build, files []string) Target {
 	t := b.Target
-	out := Target{Want: binary.Want{Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}}
+	out := Target{TargetDir: plan.TargetDir + "/" + t.Triple, Want: binary.Want{Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}}
 	for i, bin := range b.Bins {
 		out.Binaries = append(out.Binaries, Binary{Name: bin.Name + t.ExeSuffix, Bin: bin.Name, Package: bin.Package, File: files[i]})
 	}
@@ -80,10 +87,11 @@ func NewInput(p *plan.Plan, toolchain manifest.Toolchain, built []Target) (Input
 	p.Describe(&m)
 	in := Input{Manifest: m, Extra: p.Extra}
 	for _, t := range built {
-		var err error
-		if t.Archive, err = p.Archive(t.Want.Target); err != nil {
+		planned, err := p.Target(t.Want.Target)
+		if err != nil {
 			return Input{}, err
 		}
+		t.Archive, t.SBOM = planned.Archive, planned.SBOM
 		in.Targets = append(in.Targets, t)
 	}
 	return in, nil
@@ -152,6 +160,13 @@ func Assemble(dir string, in Input) (*manifest.Manifest, error) {
 		asset, err := pack(dir, in, t, mtime)
 		if err != nil {
 			return nil, err
+		}
+		m.Assets = append(m.Assets, asset)
+		if t.SBOM == "" {
+			continue
+		}
+		if asset, err = bill(dir, &m, in.Licenses, t, asset); err != nil {
+			return nil, fmt.Errorf("make the bill of materials of %q: %w", asset.Name, err)
 		}
 		m.Assets = append(m.Assets, asset)
 	}

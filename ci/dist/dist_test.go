@@ -13,6 +13,7 @@ import (
 
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/plan"
+	"dagger/gantry/ci/sbom"
 )
 
 const (
@@ -251,4 +252,40 @@ func TestMainProgram(t *testing.T) {
 	_, err = run(Job{Input: in})
 	assert.ErrorContains(t, err, "does not start: exit status 127")
 	assert.ErrorContains(t, Main(filepath.Join(t.TempDir(), "none"), t.TempDir()), "read what to pack")
+}
+
+// A bill of materials is an asset of its target, and the same bytes each time.
+func TestAssembleWithBill(t *testing.T) {
+	bins := binaries(t)
+	left := t.TempDir()
+	message := `{"reason":"compiler-artifact","package_id":"registry+https://github.com/rust-lang/crates.io-index#serde@1.0.0","filenames":["/gantry/target/` + amd + `/release/deps/libserde.rlib"]}`
+	for name, text := range map[string]string{"messages": message + "\n", "licenses": "", "Cargo.lock": "version = 4\n"} {
+		require.NoError(t, os.WriteFile(filepath.Join(left, name), []byte(text), 0o600))
+	}
+	with := func() Input {
+		in := input(t, bins)
+		in.Targets[0].SBOM, in.Targets[0].SBOMDir = "app-1.0.0-"+amd+sbom.Suffix, left
+		return in
+	}
+	dir := assemble(t, with())
+	m, err := Read(dir)
+	require.NoError(t, err)
+	var bills []manifest.Asset
+	for _, a := range m.Assets {
+		if a.Kind == manifest.KindSBOM {
+			bills = append(bills, a)
+		}
+	}
+	require.Len(t, bills, 1)
+	assert.Equal(t, amd, bills[0].Target)
+	text := string(read(t, dir, bills[0].Name))
+	archive, _ := m.ArchiveFor(amd)
+	for _, want := range []string{"pkg:cargo/serde@1.0.0", archive.SHA256, archive.Binaries[0].SHA256, m.CommitDate} {
+		assert.Contains(t, text, want)
+	}
+	assert.Equal(t, read(t, dir, manifest.SumsName), read(t, assemble(t, with()), manifest.SumsName))
+
+	require.NoError(t, os.Remove(filepath.Join(left, "messages")))
+	_, err = Assemble(t.TempDir(), with())
+	assert.ErrorContains(t, err, "make the bill of materials of")
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -254,7 +255,45 @@ fn main() {
 	write(t, dir, map[string]string{"Cargo.toml": replaceOnce(t, string(manifest), `packages = ["zlib1g-dev"]`, "")})
 	got = call(t, "--source="+dir, "build", "--target="+foreign, "entries")
 	require.Error(t, got.err)
-	assert.Contains(t, got.said(), `the toolchain lacks library "z" for the target: name the Debian package that brings it`)
+	assert.Contains(t, got.said(), `the toolchain lacks library "z": name the Debian package that brings it`)
+}
+
+// The bill of materials has the crates that are in the binaries, and none that
+// only ran while they were built.
+func TestBillOfMaterials(t *testing.T) {
+	dir := sample(t)
+	manifestFile := filepath.Join(dir, "Cargo.toml")
+	text, err := os.ReadFile(manifestFile)
+	require.NoError(t, err)
+	write(t, dir, map[string]string{"Cargo.toml": replaceOnce(t, string(text), "[workspace.metadata.gantry]\n", "[workspace.metadata.gantry]\nsbom = true\n")})
+	run(t, dir, "git", "tag", "-d", "tally-cli-0.3.0")
+	commit(t, dir, "tally-cli-0.3.0")
+	out, _ := mustDist(t, dir, "tally-cli-0.3.0")
+	name := "tally-cli-0.3.0-" + native + ".cdx.json"
+	assert.Contains(t, sums(t, out), name)
+	bill, err := os.ReadFile(filepath.Join(out, name))
+	require.NoError(t, err)
+	var bom struct {
+		Components []struct {
+			Name, Version, PURL string
+			Licenses            []struct{ Expression string }
+		}
+	}
+	require.NoError(t, json.Unmarshal(bill, &bom))
+	found := map[string]string{}
+	for _, c := range bom.Components {
+		assert.NotEmpty(t, c.Licenses, c.Name)
+		found[c.Name] = c.PURL
+	}
+	lock, err := os.ReadFile(filepath.Join(dir, "Cargo.lock"))
+	require.NoError(t, err)
+	for _, in := range []string{"tally", "tally-cli", "clap", "blake3"} {
+		assert.Contains(t, found, in)
+	}
+	for _, only := range []string{"cc", "syn", "quote", "proc-macro2", "tally-server"} {
+		assert.Contains(t, string(lock), "name = \""+only+"\"")
+		assert.NotContains(t, found, only, "it is not in the binaries")
+	}
 }
 
 // Binaries of another architecture run under emulation.

@@ -28,7 +28,7 @@ var missingProgram = []*regexp.Regexp{
 func Hint(stderr string) string {
 	var hints []string
 	if names := firstOf(missingLibrary, stderr); len(names) > 0 {
-		hints = append(hints, fmt.Sprintf("the toolchain lacks library %s for the target: name the Debian package that brings it (…-dev) in packages of [workspace.metadata.gantry] or of the target's table there, or pass --toolchain with a container that has it", strings.Join(names, ", ")))
+		hints = append(hints, fmt.Sprintf("the toolchain lacks library %s: name the Debian package that brings it in packages of [workspace.metadata.gantry] or of the target's table there (\"zlib1g-dev\" is that of the target, \"zlib1g-dev:amd64\" one for build scripts), or pass --toolchain with a container that has it", strings.Join(names, ", ")))
 	}
 	if names := firstOf(missingProgram, stderr); len(names) > 0 {
 		hints = append(hints, fmt.Sprintf("the toolchain lacks program %s: name the Debian package that brings it, with the architecture that the build runs on (\"cmake:amd64\"), in packages of [workspace.metadata.gantry], or pass --toolchain with a container that has it", strings.Join(names, ", ")))

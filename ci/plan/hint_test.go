@@ -10,12 +10,12 @@ import (
 // their sources.
 func TestHint(t *testing.T) {
 	for text, says := range map[string]string{
-		"error: could not find system library 'zlib' required by the 'libz-sys' crate\n\n--- stderr\nPackage zlib was not found in the pkg-config search path.": `lacks library "zlib" for`,
-		"The system library `libssh2` required by crate `libssh2-sys` was not found.":                                                                           `lacks library "libssh2" for`,
-		"Package 'zlib', required by 'virtual:world', not found":                                                                                                `lacks library "zlib" for`,
-		"  Could not find directory of OpenSSL installation, and this `-sys` crate cannot":                                                                      `lacks library "OpenSSL" for`,
-		"/usr/bin/ld: cannot find -lz: No such file or directory\n/usr/bin/ld: cannot find -lgit2\n/usr/bin/ld: cannot find -lz":                                `lacks library "z", "git2" for`,
-		"rust-lld: error: unable to find library -lz":                                                                                                           `lacks library "z" for`,
+		"error: could not find system library 'zlib' required by the 'libz-sys' crate\n\n--- stderr\nPackage zlib was not found in the pkg-config search path.": `lacks library "zlib": name`,
+		"The system library `libssh2` required by crate `libssh2-sys` was not found.":                                                                           `lacks library "libssh2": name`,
+		"Package 'zlib', required by 'virtual:world', not found":                                                                                                `lacks library "zlib": name`,
+		"  Could not find directory of OpenSSL installation, and this `-sys` crate cannot":                                                                      `lacks library "OpenSSL": name`,
+		"/usr/bin/ld: cannot find -lz: No such file or directory\n/usr/bin/ld: cannot find -lgit2\n/usr/bin/ld: cannot find -lz":                                `lacks library "z", "git2": name`,
+		"rust-lld: error: unable to find library -lz":                                                                                                           `lacks library "z": name`,
 		"thread 'main' panicked at cmake-0.1.45/src/lib.rs:\nfailed to execute command: No such file or directory (os error 2)\nis `cmake` not installed?":      `lacks program "cmake": name`,
 		"Error: Custom { kind: NotFound, error: \"Could not find `protoc` installation and this build crate cannot proceed without this knowledge.":             `lacks program "protoc": name`,
 	} {

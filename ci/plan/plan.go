@@ -21,6 +21,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/sbom"
 	"dagger/gantry/ci/target"
 	"dagger/gantry/ci/version"
 )
@@ -106,7 +107,9 @@ type TargetPlan struct {
 	Profile  string   `json:"profile"`
 	Features []string `json:"features,omitempty"`
 	Archive  string   `json:"archive"`
-	Binaries []Bin    `json:"binaries"`
+	// SBOM is the name of the archive's bill of materials, if there is one.
+	SBOM     string `json:"sbom,omitempty"`
+	Binaries []Bin  `json:"binaries"`
 }
 
 // Extra is a file of the source that goes into archives.
@@ -200,14 +203,14 @@ func (p *Plan) Builds() ([]Build, error) {
 	return builds, nil
 }
 
-// Archive is the name of a target's archive.
-func (p *Plan) Archive(triple string) (string, error) {
+// Target of the plan.
+func (p *Plan) Target(triple string) (TargetPlan, error) {
 	for _, t := range p.Targets {
 		if t.Target == triple {
-			return t.Archive, nil
+			return t, nil
 		}
 	}
-	return "", fmt.Errorf("target %q is not in the plan of %q", triple, p.Tag)
+	return TargetPlan{}, fmt.Errorf("target %q is not in the plan of %q", triple, p.Tag)
 }
 
 // TagPrefix is what comes before the version in the tag, less a leading v.
@@ -539,9 +542,14 @@ func (p *Plan) addTargets(c *Component, tag version.Tag, only []string) error {
 			p.fail("targets %q and %q would have the same archive %q; put {target} into the archive template %q", other, triple, name, c.archiveTemplate())
 		}
 		names[strings.ToLower(name)] = triple
+		bom := ""
+		if b.SBOM {
+			bom = stem + sbom.Suffix
+			p.Assets = append(p.Assets, bom)
+		}
 		p.Targets = append(p.Targets, TargetPlan{
 			Target: triple, Platform: b.Target.Platform, Libc: b.Target.Libc, Profile: b.Config.Profile,
-			Features: b.Config.Features, Archive: name, Binaries: b.Bins,
+			Features: b.Config.Features, Archive: name, SBOM: bom, Binaries: b.Bins,
 		})
 		p.Assets = append(p.Assets, name)
 		for _, bin := range b.Bins {

@@ -508,3 +508,15 @@ func TestOneFolder(t *testing.T) {
 	assert.NoError(t, OneFolder([]Build{builds[0], builds[2], builds[0]}), "the same program twice is no conflict")
 	assert.EqualError(t, OneFolder(builds), `binary "tool" is built by package "a" and by package "b", and a folder holds but one: name a component`)
 }
+
+func TestBillsOfMaterials(t *testing.T) {
+	p := mustLoad(t, table{"sbom": true, "targets": []string{"x86_64-unknown-linux-gnu", "x86_64-pc-windows-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	plan := planOf(t, p, "v1.0.0", clean())
+	assert.Equal(t, []string{
+		"CHANGELOG.md", "SHA256SUMS", "app-1.0.0-x86_64-pc-windows-gnu.cdx.json", "app-1.0.0-x86_64-pc-windows-gnu.zip",
+		"app-1.0.0-x86_64-unknown-linux-gnu.cdx.json", "app-1.0.0-x86_64-unknown-linux-gnu.tar.gz", "release-manifest.json",
+	}, plan.Assets)
+	builds, err := plan.Builds()
+	require.NoError(t, err)
+	assert.True(t, builds[0].SBOM)
+}

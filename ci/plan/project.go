@@ -36,6 +36,8 @@ type Project struct {
 	Components []*Component
 	// Scheme of the tags.
 	Scheme *version.Scheme
+	// Licenses of the packages, by the paths of their manifests.
+	Licenses map[string]string
 
 	// files of the source, by their paths from the workspace.
 	files map[string]bool
@@ -79,7 +81,10 @@ func Load(cargoMetadata []byte, root string, files []string) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Project{files: map[string]bool{}}
+	p := &Project{files: map[string]bool{}, Licenses: map[string]string{}}
+	for _, pkg := range m.Packages {
+		p.Licenses[pkg.ManifestPath] = pkg.License
+	}
 	if p.Dir, err = m.dir(root); err != nil {
 		return nil, err
 	}
@@ -306,6 +311,8 @@ type Build struct {
 	GitDir bool
 	// MaxGlibc is the highest glibc version allowed, or empty.
 	MaxGlibc string
+	// SBOM says that it has to leave what a bill of materials is made of.
+	SBOM bool
 }
 
 // Args of Cargo after the subcommand, less the targets and those that every
@@ -357,7 +364,7 @@ func Group(builds []Build) [][]Build {
 
 func (b Build) together(other Build) bool {
 	return b.Command == DefaultCargoCommand && len(b.Config.Packages) == 0 &&
-		b.Command == other.Command && b.GitDir == other.GitDir &&
+		b.Command == other.Command && b.GitDir == other.GitDir && b.SBOM == other.SBOM &&
 		reflect.DeepEqual(b.Config, other.Config) && slices.Equal(b.Bins, other.Bins)
 }
 
@@ -385,7 +392,7 @@ func (c *Component) Build(triple string) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
-	b := Build{Target: t, Bins: bins, Config: c.Config.forTarget(triple), Command: c.Config.CargoCommand, GitDir: isTrue(c.Config.GitDir), MaxGlibc: c.Config.MaxGlibc}
+	b := Build{Target: t, Bins: bins, Config: c.Config.forTarget(triple), Command: c.Config.CargoCommand, GitDir: isTrue(c.Config.GitDir), MaxGlibc: c.Config.MaxGlibc, SBOM: isTrue(c.Config.SBOM)}
 	if b.Config.Profile == "" {
 		b.Config.Profile = DefaultProfile
 	}

@@ -71,6 +71,7 @@ func (p *packer) add(i int, group []plan.Build, output *cargo.Output) []dist.Tar
 			files[j] = path.Join(dir, file)
 		}
 		t := dist.NewTarget(b, files)
+		t.SBOMDir = path.Join(dir, "sbom")
 		for j, run := range out.Run {
 			t.Binaries[j].Run = path.Join(dir, run)
 		}

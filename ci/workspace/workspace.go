@@ -325,6 +325,7 @@ func (w *Workspace) Dist(ctx context.Context, tag string, targets []string) (*da
 	if err != nil {
 		return nil, err
 	}
+	in.Licenses = w.Project.Licenses
 	return pk.pack(ctx, dist.Job{Input: in})
 }
 
