@@ -97,6 +97,7 @@ if [ -n "${GANTRY_SBOM-}" ]; then
 	mkdir "$out/sbom"
 	cp Cargo.lock "$out/sbom"
 	grep '^{"reason":"compiler-artifact"' "$tmp/messages" >"$out/sbom/messages"
+	# shellcheck disable=SC2016 # the variables are awk's
 	sed -n 's/.*"manifest_path":"\([^"]*\)".*/\1/p' "$out/sbom/messages" | LC_ALL=C sort -u | tr '\n' '\0' | xargs -0 awk '
 		FNR == 1 { in_package = 0 }
 		/^\[/ { in_package = /^\[package\]/ }
