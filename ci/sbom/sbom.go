@@ -127,7 +127,7 @@ func crate(id string) (Crate, error) {
 	source, fragment, found := strings.Cut(id, "#")
 	if m := oldID.FindStringSubmatch(id); m != nil {
 		c.Name, c.Version = m[1], m[2]
-		source, fragment, _ = strings.Cut(m[3], "#")
+		source, _, _ = strings.Cut(m[3], "#")
 	} else if !found {
 		return c, fmt.Errorf("package %q has no version: Cargo's messages are not as expected", id)
 	} else if c.Name, c.Version, found = strings.Cut(fragment, "@"); !found {
