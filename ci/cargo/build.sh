@@ -3,7 +3,7 @@
 #
 #   build.sh [NAME=VALUE…] -- SUBCOMMAND [ARGUMENT…]
 #
-# The variables are set unless they are, and what follows is cargo's.
+# The variables are set where they are not yet, and what follows is cargo's.
 # GANTRY_WORKSPACE is the folder of the workspace in the source, GANTRY_PRE_BUILD a
 # command to run before, and GANTRY_RUN lists those of the targets whose binaries
 # run here. GANTRY_SBOM is set if bills of materials are to be made.

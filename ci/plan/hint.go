@@ -17,10 +17,14 @@ var missingLibrary = []*regexp.Regexp{
 }
 
 // What is said of a program that is missing, by the crate cmake and those like
-// it, and by prost-build.
+// it, by prost-build, by rustc of a linker that .cargo/config.toml names, and by
+// gcc and clang of one that they were to use.
 var missingProgram = []*regexp.Regexp{
 	regexp.MustCompile("is `([^`\\s]+)` not installed"),
 	regexp.MustCompile("Could not find `([^`\\s]+)` installation"),
+	regexp.MustCompile("linker `([^`]+)` not found"),
+	regexp.MustCompile(`invalid linker name in (?:argument )?'-fuse-ld=([^']+)'`),
+	regexp.MustCompile(`-fuse-ld=([\w.-]+)[\s\S]*collect2: fatal error: cannot find .ld.`),
 }
 
 // Hint says what to do about a build that failed with the text given on its

@@ -18,6 +18,9 @@ func TestHint(t *testing.T) {
 		"rust-lld: error: unable to find library -lz":                                                                                                           `lacks library "z": name`,
 		"thread 'main' panicked at cmake-0.1.45/src/lib.rs:\nfailed to execute command: No such file or directory (os error 2)\nis `cmake` not installed?":      `lacks program "cmake": name`,
 		"Error: Custom { kind: NotFound, error: \"Could not find `protoc` installation and this build crate cannot proceed without this knowledge.":             `lacks program "protoc": name`,
+		"error: linker `clang` not found\n  |\n  = note: No such file or directory (os error 2)":                                                                `lacks program "clang": name`,
+		"clang: error: invalid linker name in argument '-fuse-ld=mold'":                                                                                         `lacks program "mold": name`,
+		"\"-nodefaultlibs\" \"-fuse-ld=lld\"\n  = note: collect2: fatal error: cannot find 'ld'\n          compilation terminated.":                             `lacks program "lld": name`,
 	} {
 		assert.Contains(t, Hint(text), says, text)
 	}
