@@ -39,6 +39,13 @@ func New(
 	// +defaultPath="/"
 	// +ignore=["target"]
 	source *dagger.Directory,
+	// Commit of a remote repository, instead of a folder: its URL, # and a tag,
+	// branch or commit, such as "https://github.com/owner/name#v1.2.3". It is
+	// fetched with its whole history, which a URL as --source would not be, and
+	// with the tags of that history alone: of a backport, the image tags in the
+	// plan are those as if nothing newer were released.
+	// +optional
+	git *dagger.GitRef,
 	// Path of the workspace's Cargo.toml in the source, such as
 	// "rust/Cargo.toml", where it is not at the top: --source is then the whole
 	// repository.
@@ -59,6 +66,10 @@ func New(
 	// +optional
 	cacheNamespace string,
 ) *Gantry {
+	if git != nil {
+		// Any depth below 1 means all; 0 would be taken for not given.
+		source = git.Tree(dagger.GitRefTreeOpts{Depth: -1})
+	}
 	return &Gantry{Source: source, ManifestPath: manifestPath, CustomToolchain: toolchain, CargoCommand: cargoCommand, CacheNamespace: cacheNamespace}
 }
 

@@ -298,7 +298,7 @@ func (p *Plan) checkVersion(tag version.Tag) {
 func (p *Plan) checkGit(tag version.Tag, git Git, scheme *version.Scheme) {
 	switch {
 	case git.Worktree:
-		p.fail(".git is a file that points to a repository elsewhere (a git worktree or submodule): pass the main checkout, or a git URL, as source")
+		p.fail(".git is a file that points to a repository elsewhere (a git worktree or submodule): pass the main checkout as --source, or the URL of the repository as --git")
 		return
 	case !git.Present:
 		p.fail("the source has no git history (no .git folder): pass a git checkout with its full history and tags")
@@ -309,7 +309,11 @@ func (p *Plan) checkGit(tag version.Tag, git Git, scheme *version.Scheme) {
 	}
 	p.Commit, p.CommitDate = git.Commit, git.Time.UTC().Format(time.RFC3339)
 	if git.Shallow {
-		p.fail("the source is a shallow clone, which lacks the history and the tags that versions and changelog come from: run git fetch --unshallow --tags (on GitHub Actions: fetch-depth: 0)")
+		p.fail("the source is a shallow clone, which lacks the history and the tags that versions and changelog come from: run git fetch --unshallow --tags (on GitHub Actions: fetch-depth: 0), or pass the URL of a repository as --git")
+	}
+	if len(git.Tags) == 0 {
+		// A clone may have left them behind.
+		p.warn("the repository has no tags, so %q is taken for the first release: if it has, run git fetch --tags", tag.Name)
 	}
 	if n := len(git.Dirty); n > 0 {
 		shown := git.Dirty[:min(n, 10)]

@@ -337,7 +337,7 @@ func (w *Workspace) Changelog(ctx context.Context, tag string, opts changelog.Op
 	}
 	switch {
 	case w.Git.Shallow:
-		return nil, fmt.Errorf("the changelog of %q needs the whole history, but the source is a shallow clone: run git fetch --unshallow --tags (on GitHub Actions: fetch-depth: 0)", tag)
+		return nil, fmt.Errorf("the changelog of %q needs the whole history, but the source is a shallow clone: run git fetch --unshallow --tags (on GitHub Actions: fetch-depth: 0), or pass the URL of a repository as --git", tag)
 	case w.Git.Commit == "":
 		return nil, p.Err()
 	}
