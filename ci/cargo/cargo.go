@@ -80,6 +80,8 @@ func (t Toolchain) Digest(ctx context.Context) (string, error) {
 // Facts of a workspace.
 type Facts struct {
 	Metadata []byte
+	// Lock is the text of Cargo.lock, empty if there is none.
+	Lock string
 	// Files of the whole source.
 	Files []string
 	// BadLinks are those of the files that are symbolic links and that no archive
@@ -101,9 +103,9 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory, dir st
 		WithWorkdir(SrcDir).
 		WithExec([]string{binDir + "/inspect.sh", output, dir}).
 		Directory(output)
-	var metadata, list, system, versions, git string
+	var metadata, lock, list, system, versions, git string
 	g, gctx := errgroup.WithContext(ctx)
-	for name, text := range map[string]*string{"metadata.json": &metadata, "files": &list, "system": &system, "versions": &versions, "git": &git} {
+	for name, text := range map[string]*string{"metadata.json": &metadata, "lock": &lock, "files": &list, "system": &system, "versions": &versions, "git": &git} {
 		g.Go(func() error {
 			var err error
 			*text, err = out.File(name).Contents(gctx)
@@ -113,7 +115,7 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory, dir st
 	if err := g.Wait(); err != nil {
 		return nil, Explain("read the workspace", err)
 	}
-	facts := &Facts{Metadata: []byte(metadata), System: strings.TrimSpace(system), BadLinks: map[string]string{}}
+	facts := &Facts{Metadata: []byte(metadata), Lock: lock, System: strings.TrimSpace(system), BadLinks: map[string]string{}}
 	facts.Rustc, facts.Cargo, _ = strings.Cut(strings.TrimSpace(versions), "\n")
 	for _, line := range strings.Split(strings.TrimSuffix(list, "\n"), "\n") {
 		kind, path, _ := strings.Cut(line, " ")

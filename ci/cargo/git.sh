@@ -26,7 +26,34 @@ tags() {
 }
 tags | sed -n 's/^commit \([0-9a-f]*\)   /tag \1 /p; s/^tag [0-9a-f]* commit \([0-9a-f]*\) /tag \1 /p'
 tags --merged HEAD | sed -n 's/^commit \([0-9a-f]*\)   /reachable \1 /p; s/^tag [0-9a-f]* commit \([0-9a-f]*\) /reachable \1 /p'
-git -c core.fileMode=false -c core.quotePath=false status --porcelain=v1 --untracked-files=all | sed 's/^/dirty /'
+
+# The contents of files in Git LFS are compared with their pointers here: the
+# program that its filter asks for is not.
+lfs_oid() { sed -n 's/^oid sha256://p'; }
+git -c core.fileMode=false -c core.quotePath=false -c filter.lfs.clean= -c filter.lfs.process= -c filter.lfs.required=false \
+	status --porcelain=v1 --untracked-files=all | while IFS= read -r line; do
+	file=${line#???}
+	case $file in '"'*'"') file=${file#?} file=${file%?} ;; esac
+	case $line in
+	' M '*)
+		if [ "$(git check-attr filter -- "$file")" = "$file: filter: lfs" ] &&
+			[ "$(git cat-file blob ":$file" | lfs_oid)" = "$(sha256sum <"$file" | cut -d ' ' -f 1)" ]; then
+			continue
+		fi
+		;;
+	esac
+	printf 'dirty %s\n' "$line"
+done
+# A file of a few lines that is in Git LFS may be the pointer itself.
+git -c core.quotePath=false ls-files -- ':(attr:filter=lfs)' | while IFS= read -r file; do
+	if [ -f "$file" ] && [ "$(head -c 200 "$file" | tr -d '\0' | lfs_oid)" ]; then
+		printf 'pointer %s\n' "$file"
+	fi
+done
+# An empty folder stands for a submodule that is not checked out.
+git -c core.quotePath=false ls-files --stage | sed -n 's/^160000 [0-9a-f]* 0	//p' | while IFS= read -r dir; do
+	[ -e "$dir/.git" ] || printf 'submodule %s\n' "$dir"
+done
 if git check-ignore --quiet "$1/Cargo.lock"; then
 	echo "ignored Cargo.lock"
 fi

@@ -32,6 +32,8 @@ mkdir -p "$1"
 { rustc -vV; cat /etc/os-release 2>/dev/null || true; ldd --version 2>&1 || true; } | sha256sum | cut -c 1-12 >"$1/system"
 # Cargo looks for its configuration from the working directory on upwards.
 (cd "$2" && cargo metadata --no-deps --format-version 1) >"$1/metadata.json"
+root=$(cd "$2" && cargo locate-project --workspace --message-format plain)
+cp "${root%/Cargo.toml}/Cargo.lock" "$1/lock" 2>/dev/null || : >"$1/lock"
 { rustc --version && cargo --version; } >"$1/versions"
 if command -v git >/dev/null; then
 	/gantry-bin/git.sh "$2" >"$1/git"

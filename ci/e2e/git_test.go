@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"os"
@@ -62,4 +63,52 @@ func TestFromGit(t *testing.T) {
 	require.NoError(t, got.err)
 	assert.Contains(t, got.stdout, "shallow clone")
 	assert.Contains(t, got.stdout, "pass the URL of a repository as --git")
+}
+
+// Submodules and files in Git LFS that are there are built as they are; those
+// that are not are told of.
+func TestSubmodulesAndLargeFiles(t *testing.T) {
+	library := filepath.Join(t.TempDir(), "small")
+	write(t, library, map[string]string{
+		"Cargo.toml": "[package]\nname = \"small\"\nversion = \"0.1.0\"\n",
+		"src/lib.rs": "pub const OF: &str = \"of a submodule\";\n",
+	})
+	commit(t, library, "v0.1.0")
+	dir := filepath.Join(t.TempDir(), "tiny")
+	const film = "a long film\n"
+	pointer := fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%x\nsize %d\n", sha256.Sum256([]byte(film)), len(film))
+	write(t, dir, map[string]string{
+		"Cargo.toml":     "[package]\nname = \"tiny\"\nversion = \"1.0.0\"\nedition = \"2021\"\n[dependencies]\nsmall = { path = \"vendor/small\" }\n",
+		"Cargo.lock":     "version = 3\n\n[[package]]\nname = \"small\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"tiny\"\nversion = \"1.0.0\"\ndependencies = [\n \"small\",\n]\n",
+		"src/main.rs":    "fn main() { print!(\"{}: {}\", small::OF, include_str!(\"../the film.txt\")); }\n",
+		".gitattributes": "*film.txt filter=lfs diff=lfs merge=lfs -text\n",
+		"the film.txt":   pointer,
+	})
+	run(t, dir, "git", "init", "-q", "-b", "main")
+	run(t, dir, "git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", library, "vendor/small")
+	commit(t, dir, "v1.0.0")
+	plan := func() string {
+		t.Helper()
+		got := call(t, "--source="+dir, "plan", "--tag=v1.0.0")
+		require.NoError(t, got.err)
+		return got.stdout
+	}
+	said := plan()
+	assert.Contains(t, said, `1 of the files are pointers of Git LFS, such as "the film.txt"`)
+	assert.Contains(t, said, "\nready to release")
+
+	// As "git lfs install --local" and "git lfs pull" leave it; the program that
+	// the filter names is in no toolchain.
+	run(t, dir, "git", "config", "filter.lfs.process", "git-lfs filter-process")
+	run(t, dir, "git", "config", "filter.lfs.clean", "git-lfs clean -- %f")
+	run(t, dir, "git", "config", "filter.lfs.required", "true")
+	write(t, dir, map[string]string{"the film.txt": film})
+	out, _ := mustDist(t, dir, "v1.0.0")
+	files := unpack(t, out)
+	archive, found := readManifest(t, out).ArchiveFor(native)
+	require.True(t, found)
+	assert.Equal(t, "of a submodule: "+film, run(t, files, filepath.Join(files, archive.Binaries[0].Path)))
+
+	write(t, dir, map[string]string{"the film.txt": "another\n"})
+	assert.Contains(t, plan(), `remove M "the film.txt"`)
 }

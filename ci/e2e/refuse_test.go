@@ -44,7 +44,28 @@ func TestRefuses(t *testing.T) {
 			write(t, dir, map[string]string{"Cargo.lock": "version = 3\n"})
 			commit(t, dir, "v0")
 			run(t, dir, "git", "tag", "-f", "v1.0.0")
-		}, []string{"--tag=v1.0.0"}, "--locked"},
+		}, []string{"--tag=v1.0.0"}, `Cargo.lock does not have package "tiny" of Cargo.toml: run cargo update --workspace, and commit Cargo.lock`},
+		{"a Cargo.lock of the version before", func(t *testing.T, dir string) {
+			path := filepath.Join(dir, "Cargo.toml")
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			write(t, dir, map[string]string{"Cargo.toml": replaceOnce(t, string(text), `version = "1.0.0"`, `version = "1.1.0"`)})
+			commit(t, dir, "v1.1.0")
+		}, []string{"--tag=v1.1.0"}, `Cargo.lock has version 1.0.0 of package "tiny", but Cargo.toml says 1.1.0`},
+		{"a submodule that is not checked out", func(t *testing.T, dir string) {
+			library := t.TempDir()
+			write(t, library, map[string]string{"Cargo.toml": "[package]\nname = \"small\"\nversion = \"0.1.0\"\n", "src/lib.rs": ""})
+			run(t, library, "git", "init", "-q")
+			commit(t, library, "v0.1.0")
+			run(t, dir, "git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", library, "vendor/small")
+			path := filepath.Join(dir, "Cargo.toml")
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			write(t, dir, map[string]string{"Cargo.toml": string(text) + "\n[dependencies]\nsmall = { path = \"vendor/small\" }\n"})
+			run(t, dir, "git", "tag", "-d", "v1.0.0")
+			commit(t, dir, "v1.0.0")
+			run(t, dir, "git", "submodule", "--quiet", "deinit", "--all")
+		}, []string{"--tag=v1.0.0"}, `Cargo.toml depends on package "small" in "vendor/small", a submodule that is not checked out`},
 		{"no history", func(t *testing.T, dir string) { require.NoError(t, os.RemoveAll(filepath.Join(dir, ".git"))) }, []string{"--tag=v1.0.0"}, "no git history"},
 		{"changed files", func(t *testing.T, dir string) { write(t, dir, map[string]string{"src/main.rs": "fn main() {}\n"}) }, []string{"--tag=v1.0.0"}, "the source is dirty, so commit"},
 		{"untracked files", func(t *testing.T, dir string) { write(t, dir, map[string]string{"build.rs": "fn main() {}\n"}) }, []string{"--tag=v1.0.0"}, "?? build.rs"},

@@ -44,6 +44,10 @@ func ReadGit(facts string) (Git, error) {
 			g.Dirty = append(g.Dirty, strings.TrimSpace(value))
 		case "ignored":
 			g.Ignored = append(g.Ignored, value)
+		case "submodule":
+			g.Submodules = append(g.Submodules, value)
+		case "pointer":
+			g.Pointers = append(g.Pointers, value)
 		case "origin":
 			g.Origin = value
 		case "":

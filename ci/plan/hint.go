@@ -37,6 +37,9 @@ func Hint(stderr string) string {
 	if names := firstOf(missingProgram, stderr); len(names) > 0 {
 		hints = append(hints, fmt.Sprintf("the toolchain lacks program %s: name the Debian package that brings it, with the architecture that the build runs on (\"cmake:amd64\"), in packages of [workspace.metadata.gantry], or pass --toolchain with a container that has it", strings.Join(names, ", ")))
 	}
+	if strings.Contains(stderr, "--locked was passed") {
+		hints = append(hints, "Cargo.lock does not fit the Cargo.toml files of the commit: run cargo check, and commit Cargo.lock")
+	}
 	return strings.Join(hints, "\n")
 }
 

@@ -49,6 +49,7 @@ type dependency struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"` // "", "dev" or "build"
 	Path string `json:"path"`
+	dir  string // Path, from the workspace root
 }
 
 // readMetadata keeps the members of the workspace alone, sorted by name.
@@ -64,6 +65,11 @@ func readMetadata(raw []byte) (*metadata, error) {
 	for _, p := range m.Packages {
 		p.workspaceRoot = m.WorkspaceRoot
 		p.Dir = m.relative(path.Dir(p.ManifestPath))
+		for i, d := range p.Dependencies {
+			if d.Path != "" {
+				p.Dependencies[i].dir = m.relative(d.Path)
+			}
+		}
 	}
 	sort.Slice(m.Packages, func(i, j int) bool { return m.Packages[i].Name < m.Packages[j].Name })
 	return &m, nil
@@ -97,7 +103,7 @@ func (m *metadata) relative(abs string) string {
 		}
 		up += "../"
 	}
-	return abs
+	return up + strings.TrimPrefix(abs, "/")
 }
 
 // bins of the package that the features build, sorted. Cargo passes silently
@@ -167,7 +173,7 @@ func (m *metadata) dirs(packages []*Package) []string {
 			}
 			i := slices.IndexFunc(m.Packages, func(other *Package) bool { return path.Dir(other.ManifestPath) == d.Path })
 			if i < 0 {
-				seen[m.relative(d.Path)] = true // no member of the workspace
+				seen[d.dir] = true // no member of the workspace
 				continue
 			}
 			visit(m.Packages[i])

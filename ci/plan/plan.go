@@ -60,6 +60,10 @@ type Git struct {
 	Dirty []string
 	// Ignored says of the files that matter which git ignores.
 	Ignored []string
+	// Submodules are the paths of those that are not checked out.
+	Submodules []string
+	// Pointers are files whose contents are in Git LFS, and not in the source.
+	Pointers []string
 	// Origin is the URL of the remote of that name.
 	Origin string
 }
@@ -175,6 +179,8 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 	plan.checkVersion(parsed)
 	plan.checkGit(parsed, git, p.Scheme)
 	plan.checkFiles(p)
+	plan.checkLock(p)
+	plan.checkSource(p, git)
 	if err := plan.addTargets(c, parsed, only); err != nil {
 		return nil, err
 	}
@@ -365,9 +371,6 @@ var licenseName = regexp.MustCompile(`^(?i)(licen[sc]e|copying|notice|unlicense|
 // checkFiles finds the files that go into archives and those that must exist.
 func (p *Plan) checkFiles(project *Project) {
 	c := p.component
-	if !project.files["Cargo.lock"] {
-		p.fail("Cargo.lock is missing, so the build could not be repeated: run cargo generate-lockfile and commit it")
-	}
 	taken := map[string]string{}
 	add := func(source, dest string) {
 		if other, dup := taken[dest]; dup {

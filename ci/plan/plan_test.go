@@ -364,10 +364,12 @@ func TestChannel(t *testing.T) {
 }
 
 func TestReadGit(t *testing.T) {
-	g, err := ReadGit("present\nshallow false\nhead abc\ntime 1700000000\ntag abc v1.0.0\nreachable abc v1.0.0\ndirty  M src/main.rs\ndirty ?? new file\nignored Cargo.lock\norigin https://github.com/o/r\n")
+	g, err := ReadGit("present\nshallow false\nhead abc\ntime 1700000000\ntag abc v1.0.0\nreachable abc v1.0.0\ndirty  M src/main.rs\ndirty ?? new file\nignored Cargo.lock\nsubmodule vendor/a b\npointer film.bin\norigin https://github.com/o/r\n")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"M src/main.rs", "?? new file"}, g.Dirty)
 	assert.Equal(t, []version.GitTag{{Name: "v1.0.0", Commit: "abc"}}, g.Tags)
+	assert.Equal(t, []string{"vendor/a b"}, g.Submodules)
+	assert.Equal(t, []string{"film.bin"}, g.Pointers)
 	_, err = ReadGit("what is this")
 	assert.ErrorContains(t, err, `unknown line "what is this"`)
 }

@@ -31,6 +31,8 @@ type Project struct {
 	// BadLinks are files that are symbolic links and that no archive can have,
 	// and what is wrong with each.
 	BadLinks map[string]string
+	// Lock is the text of Cargo.lock.
+	Lock string
 
 	// Components that can be released, sorted by name.
 	Components []*Component
@@ -39,6 +41,8 @@ type Project struct {
 	// Licenses of the packages, by the paths of their manifests.
 	Licenses map[string]string
 
+	// packages of the workspace, sorted by name.
+	packages []*Package
 	// files of the source, by their paths from the workspace.
 	files map[string]bool
 }
@@ -81,7 +85,7 @@ func Load(cargoMetadata []byte, root string, files []string) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Project{files: map[string]bool{}, Licenses: map[string]string{}}
+	p := &Project{packages: m.Packages, files: map[string]bool{}, Licenses: map[string]string{}}
 	for _, pkg := range m.Packages {
 		p.Licenses[pkg.ManifestPath] = pkg.License
 	}

@@ -80,7 +80,7 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	if w.Project, err = plan.Load(w.facts.Metadata, cargo.SrcDir, w.facts.Files); err != nil {
 		return nil, err
 	}
-	w.Project.BadLinks = w.facts.BadLinks
+	w.Project.BadLinks, w.Project.Lock = w.facts.BadLinks, w.facts.Lock
 	w.cache = cacheName(w.Project, w.facts.System, settings.Cache)
 	return w, nil
 }
@@ -238,8 +238,7 @@ func (w *Workspace) withCommand(builds []plan.Build) []plan.Build {
 }
 
 // prepare makes every check of the toolchain, for all targets, so that a target
-// which can't be built is known before another is. That Cargo.lock fits is
-// checked by Cargo itself, before it compiles anything.
+// which can't be built is known before another is.
 func (w *Workspace) prepare(ctx context.Context, builds []plan.Build) error {
 	groups := plan.Group(builds)
 	errs := make([]error, len(groups))
