@@ -21,6 +21,9 @@ func TestHint(t *testing.T) {
 		"error: linker `clang` not found\n  |\n  = note: No such file or directory (os error 2)":                                                                `lacks program "clang": name`,
 		"clang: error: invalid linker name in argument '-fuse-ld=mold'":                                                                                         `lacks program "mold": name`,
 		"\"-nodefaultlibs\" \"-fuse-ld=lld\"\n  = note: collect2: fatal error: cannot find 'ld'\n          compilation terminated.":                             `lacks program "lld": name`,
+		"  error occurred: Failed to find tool. Is `musl-g++` installed?":                                                                                       `no C++ compiler for musl: leave the musl targets out`,
+		"error occurred in cc-rs: failed to find tool \"aarch64-linux-musl-g++\": No such file":                                                                 `no C++ compiler for musl: leave the musl targets out`,
+		"error occurred: Failed to find tool. Is `nasm` installed?":                                                                                             `lacks program "nasm": name`,
 		"error: cannot update the lock file /gantry/src/Cargo.lock because --locked was passed to prevent this":                                                 `run cargo check, and commit Cargo.lock`,
 		"error: the lock file /gantry/src/Cargo.lock needs to be updated but --locked was passed to prevent this\nIf you":                                       `run cargo check, and commit Cargo.lock`,
 	} {
