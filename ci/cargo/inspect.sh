@@ -27,9 +27,15 @@ mkdir -p "$1"
 		printf '%s %s\n' "$kind" "${f#./}"
 	done
 } >"$1/files"
-# Programs that Cargo runs while it builds are linked for this very system, so
-# another one must not find them in its cache.
-{ rustc -vV; cat /etc/os-release 2>/dev/null || true; ldd --version 2>&1 || true; } | sha256sum | cut -c 1-12 >"$1/system"
+# Programs that Cargo runs while it builds are linked for this very system, and
+# crates against this very standard library, which Cargo knows by the version of
+# rustc alone: another one must not find them in its cache.
+{
+	rustc -vV
+	cat /etc/os-release 2>/dev/null || true
+	ldd --version 2>&1 || true
+	find "$(rustc --print sysroot)/lib/rustlib" -name '*.rlib' -exec ls -lnL {} + | LC_ALL=C sort
+} | sha256sum | cut -c 1-12 >"$1/system"
 # Cargo looks for its configuration from the working directory on upwards.
 (cd "$2" && cargo metadata --no-deps --format-version 1) >"$1/metadata.json"
 root=$(cd "$2" && cargo locate-project --workspace --message-format plain)

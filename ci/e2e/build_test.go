@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -156,6 +155,25 @@ func TestCustomTargetDirAndProfile(t *testing.T) {
 	assert.Equal(t, "flags\n", run(t, files, filepath.Join(files, readManifest(t, out).Archives()[0].Binaries[0].Path)), "the project's own rustflags")
 }
 
+// A profile as many programs have it is served for each target: the standard
+// library takes part in lto and in panic = "abort". Binaries of another
+// architecture run under emulation.
+func TestReleaseProfile(t *testing.T) {
+	dir := tiny(t, "\n[profile.release]\nlto = true\npanic = \"abort\"\nstrip = true\ncodegen-units = 1\nopt-level = \"z\"\n")
+	out := filepath.Join(t.TempDir(), "dist")
+	require.NoError(t, call(t, "--source="+dir, "dist", "--tag=v1.0.0", "export", "--path="+out).err)
+	files := unpack(t, out)
+	archives := readManifest(t, out).Archives()
+	require.Len(t, archives, 4)
+	for _, a := range archives {
+		program := []string{filepath.Join(files, a.Binaries[0].Path), "--version"}
+		if strings.HasPrefix(a.Target, "aarch64-") {
+			program = append([]string{"qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"}, program...)
+		}
+		assert.Equal(t, "tiny 1.0.0\n", run(t, files, program[0], program[1:]...), a.Target)
+	}
+}
+
 // The caller's toolchain is used, with its own subcommand and its own mistakes.
 func TestCustomToolchain(t *testing.T) {
 	client := connect(t)
@@ -294,17 +312,6 @@ func TestBillOfMaterials(t *testing.T) {
 		assert.Contains(t, string(lock), "name = \""+only+"\"")
 		assert.NotContains(t, found, only, "it is not in the binaries")
 	}
-}
-
-// Binaries of another architecture run under emulation.
-func TestForeignBinaryRuns(t *testing.T) {
-	dir := tiny(t, "")
-	out := filepath.Join(t.TempDir(), "bin")
-	got := call(t, "--source="+dir, "build", "--target=aarch64-unknown-linux-musl", "export", "--path="+out)
-	require.NoError(t, got.err)
-	qemu, err := exec.LookPath("qemu-aarch64-static")
-	require.NoError(t, err)
-	assert.Equal(t, "tiny 1.0.0\n", run(t, out, qemu, "./tiny"))
 }
 
 func TestPlanAndMatrix(t *testing.T) {

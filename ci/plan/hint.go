@@ -22,7 +22,7 @@ var missingLibrary = []*regexp.Regexp{
 var missingProgram = []*regexp.Regexp{
 	regexp.MustCompile("is `([^`\\s]+)` not installed"),
 	regexp.MustCompile("Failed to find tool\\. Is `([^`\\s]+)` installed"),
-	regexp.MustCompile("failed to find tool \"([^\"\\s]+)\""),
+	regexp.MustCompile(`failed to find tool "([^"\s]+)"`),
 	regexp.MustCompile("Could not find `([^`\\s]+)` installation"),
 	regexp.MustCompile("linker `([^`]+)` not found"),
 	regexp.MustCompile(`invalid linker name in (?:argument )?'-fuse-ld=([^']+)'`),
