@@ -31,7 +31,7 @@ var missingProgram = []*regexp.Regexp{
 
 // noMuslCXX matches the name that the crate cc gives the C++ compiler of musl
 // targets, in its message that it is missing.
-var noMuslCXX = regexp.MustCompile("(?i)failed to find tool.*musl-g\\+\\+")
+var noMuslCXX = regexp.MustCompile(`(?i)failed to find tool.*musl-g\+\+`)
 
 // Hint says what to do about a build that failed with the text given on its
 // standard error, where that can be told; it is empty otherwise.
