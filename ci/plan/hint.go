@@ -45,6 +45,9 @@ func Hint(stderr string) string {
 	} else if names := firstOf(missingProgram, stderr); len(names) > 0 {
 		hints = append(hints, fmt.Sprintf("the toolchain lacks program %s: name the Debian package that brings it, with the architecture that the build runs on (\"cmake:amd64\"), in packages of [workspace.metadata.gantry], or pass --toolchain with a container that has it", strings.Join(names, ", ")))
 	}
+	if strings.Contains(stderr, "fatal: not a git repository") {
+		hints = append(hints, "the build asks git for something: set git-dir = true in [package.metadata.gantry] to let it see .git")
+	}
 	if strings.Contains(stderr, "--locked was passed") {
 		hints = append(hints, "Cargo.lock does not fit the Cargo.toml files of the commit: run cargo check, and commit Cargo.lock")
 	}

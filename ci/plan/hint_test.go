@@ -24,6 +24,7 @@ func TestHint(t *testing.T) {
 		"  error occurred: Failed to find tool. Is `musl-g++` installed?":                                                                                       `no C++ compiler for musl: leave the musl targets out`,
 		"error occurred in cc-rs: failed to find tool \"aarch64-linux-musl-g++\": No such file":                                                                 `no C++ compiler for musl: leave the musl targets out`,
 		"error occurred: Failed to find tool. Is `nasm` installed?":                                                                                             `lacks program "nasm": name`,
+		"  --- stderr\n  fatal: not a git repository (or any of the parent directories): .git":                                                                  `set git-dir = true`,
 		"error: cannot update the lock file /gantry/src/Cargo.lock because --locked was passed to prevent this":                                                 `run cargo check, and commit Cargo.lock`,
 		"error: the lock file /gantry/src/Cargo.lock needs to be updated but --locked was passed to prevent this\nIf you":                                       `run cargo check, and commit Cargo.lock`,
 	} {

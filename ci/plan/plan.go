@@ -296,6 +296,9 @@ func (p *Plan) checkVersion(tag version.Tag) {
 		if sameCore && tag.Version.Prerelease() != "" && v.Prerelease() == "" {
 			fix += fmt.Sprintf("; to tag candidates of a manifest that already has the final version, set prerelease = %q in [workspace.metadata.gantry]", PolicyCore)
 		}
+		if len(p.component.Packages) > 1 {
+			fix += fmt.Sprintf("; if %q is no part of this release, set release = false or a tag-prefix in its [package.metadata.gantry]", pkg.Name)
+		}
 		p.fail("tag %q says version %s, but %s (package %q) says %s: %s", tag.Name, tag.Version, manifestPath, pkg.Name, v, fix)
 	}
 }

@@ -117,6 +117,14 @@ func TestComponents(t *testing.T) {
 
 	apart := mustLoad(t, nil, nil, pkg("a", "1.0.0", "a", nil, "a"), pkg("b", "2.0.0", "b", nil, "b"))
 	assert.ErrorContains(t, planOf(t, apart, "v1.0.0", clean()).Err(), `(package "b") says 2.0.0`)
+	assert.ErrorContains(t, planOf(t, apart, "v1.0.0", clean()).Err(), `if "b" is no part of this release, set release = false or a tag-prefix in its [package.metadata.gantry]`)
+
+	tool := func(gantry table) []Bin {
+		p := mustLoad(t, table{"tag-prefix": "app-v"}, nil, pkg("app", "1.0.0", "app", nil, "app"), pkg("xtask", "1.0.0", "xtask", gantry, "xtask"))
+		return planOf(t, p, "app-v1.0.0", clean()).Targets[0].Binaries
+	}
+	assert.Len(t, tool(nil), 1, "xtask is the workspace's own tool")
+	assert.Len(t, tool(table{"release": true}), 2)
 }
 
 func TestVersionAgreement(t *testing.T) {

@@ -156,7 +156,7 @@ func (p *Project) components(m *metadata, workspace Config) ([]*Component, error
 		base := workspace
 		base.Name, base.Include = "", nil
 		cfg := merge(base, own)
-		if (cfg.Release != nil && !*cfg.Release) || len(pkg.bins(cfg)) == 0 {
+		if !released(pkg, cfg, own) || len(pkg.bins(cfg)) == 0 {
 			if own.TagPrefix != nil && cfg.Release == nil {
 				errs = append(errs, fmt.Errorf("%s: package %q has a tag-prefix, but no binary that its features build", manifestPath, pkg.Name))
 			}
@@ -214,6 +214,16 @@ func (p *Project) components(m *metadata, workspace Config) ([]*Component, error
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	return all, nil
+}
+
+// released says whether a package is one to release, by what holds for it and
+// what it sets itself. By convention, xtask is the
+// workspace's own tool (https://github.com/matklad/cargo-xtask).
+func released(pkg *Package, cfg, own Config) bool {
+	if cfg.Release != nil {
+		return *cfg.Release
+	}
+	return pkg.Name != "xtask" || own.TagPrefix != nil
 }
 
 // outside are those of the folders that are not in the workspace's.
