@@ -171,4 +171,33 @@ type Image struct {
 	Include map[string]string `json:"include,omitempty"`
 	// Platforms, "linux/amd64"; empty is every Linux target of the release.
 	Platforms []string `json:"platforms,omitempty"`
+	// Tags says how the tags of the image are written; by default, the exact
+	// version and the floating tags, as they are.
+	Tags *ImageTags `json:"tags,omitempty"`
+	// Smoke says how the image is tested before it is tagged; by default, it is
+	// started with --version and must print the version.
+	Smoke *Smoke `json:"smoke,omitempty"`
+}
+
+// ImageTags says how the tags of an image are written.
+type ImageTags struct {
+	// Floating false writes only the exact version, as registries with immutable
+	// tags need it. By default, true.
+	Floating *bool `json:"floating,omitempty"`
+	// Prefix of the tags that are versions ("v" for v1.2.3, v1.2 and v1); latest
+	// and channels have none.
+	Prefix string `json:"prefix,omitempty"`
+	// Suffix of all tags, "-alpine".
+	Suffix string `json:"suffix,omitempty"`
+}
+
+// Smoke says how an image is tested before it is tagged.
+type Smoke struct {
+	// Args to start the image with; empty is --version.
+	Args []string `json:"args,omitempty"`
+	// Expect is the text that the output must contain. By default, the output
+	// must have the release's version in it, as a whole word.
+	Expect string `json:"expect,omitempty"`
+	// Skip true starts nothing.
+	Skip bool `json:"skip,omitempty"`
 }

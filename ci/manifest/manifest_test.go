@@ -463,6 +463,8 @@ func TestSchemaHasTheFieldsOfTheTypes(t *testing.T) {
 			assert.Equal(t, "string", node["type"], at)
 		case reflect.Int64:
 			assert.Equal(t, "integer", node["type"], at)
+		case reflect.Bool:
+			assert.Equal(t, "boolean", node["type"], at)
 		default:
 			t.Errorf("%s has type %s", at, typ)
 		}
