@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 )
 
@@ -98,7 +99,7 @@ func Assemble(ctx context.Context, r *Release, o AssembleOptions) (_ *Image, err
 			err = errors.Join(err, image.Close())
 		}
 	}()
-	meta, err := metadata(r.Manifest)
+	meta, err := imagespec.Annotations(r.Manifest)
 	if err != nil {
 		return nil, err
 	}
@@ -174,11 +175,11 @@ func assemble(ctx context.Context, r *Release, o AssembleOptions, c Choice, meta
 			return nil, err
 		}
 	}
-	source, err := r.fetch(ctx, c.asset, dir)
+	source, err := r.fetch(ctx, c.Asset, dir)
 	if err != nil {
 		return nil, err
 	}
-	layer, err := makeLayer(ctx, source, c.asset, spec.Include, r.date(), o.Limits, dir)
+	layer, err := makeLayer(ctx, source, c.Asset, spec.Include, r.date(), o.Limits, dir)
 	if err := errors.Join(err, discard(source)); err != nil {
 		return nil, err
 	}
@@ -272,31 +273,6 @@ func ociLayer(l v1.Layer) (v1.Layer, error) {
 	return retyped{l, oci}, nil
 }
 
-// metadata are the annotations of the index and of every manifest.
-func metadata(m *manifest.Manifest) (map[string]string, error) {
-	home := m.Homepage
-	if home == "" {
-		home = m.Repository
-	}
-	meta := map[string]string{
-		keyTitle: m.Component, keyDescription: m.Description, keyVersion: m.Version, keyRevision: m.Commit,
-		keySource: m.Repository, keyURL: home, keyLicenses: m.License, keyCreated: m.CommitDate,
-	}
-	if m.Image != nil {
-		for _, key := range sortedKeys(m.Image.Labels) {
-			switch key {
-			case keyVersion, keyRevision, keyCreated, keyBaseName, keyBaseDigest, keyRefName:
-				return nil, fmt.Errorf("%w: label %q follows from the release and can't be set: remove it", ErrSpec, key)
-			}
-			if strings.HasPrefix(key, keyPrefix) {
-				meta[key] = m.Image.Labels[key]
-			}
-		}
-	}
-	maps.DeleteFunc(meta, func(_, value string) bool { return value == "" })
-	return meta, nil
-}
-
 // configFile is the configuration of a platform's image, which has the base's
 // layers and ours.
 func configFile(img v1.Image, r *Release, spec manifest.Image, c Choice, base Base, meta map[string]string) (*v1.ConfigFile, error) {
@@ -325,7 +301,7 @@ func configFile(img v1.Image, r *Release, spec manifest.Image, c Choice, base Ba
 	run := &config.Config
 	// What describes the base's own program, or the machine it was built on.
 	run.OnBuild, run.Hostname, run.Domainname, run.Image, run.Healthcheck, run.ArgsEscaped, run.MacAddress = nil, "", "", "", nil, false, ""
-	if run.Entrypoint, err = entrypoint(r.Manifest, spec, c); err != nil {
+	if run.Entrypoint, err = imagespec.Entrypoint(r.Manifest, spec, c.Asset); err != nil {
 		return nil, err
 	}
 	run.Cmd = spec.Cmd
@@ -355,25 +331,6 @@ func configFile(img v1.Image, r *Release, spec manifest.Image, c Choice, base Ba
 	maps.Copy(labels, meta)
 	run.Labels = labels
 	return config, nil
-}
-
-// entrypoint of an image: the specification's, the only binary, or the one with
-// the component's name.
-func entrypoint(m *manifest.Manifest, spec manifest.Image, c Choice) ([]string, error) {
-	if len(spec.Entrypoint) > 0 {
-		return spec.Entrypoint, nil
-	}
-	var names []string
-	for _, b := range c.asset.Binaries {
-		names = append(names, b.Name)
-	}
-	switch {
-	case len(names) == 1:
-		return []string{BinDir + "/" + names[0]}, nil
-	case slices.Contains(names, m.Component):
-		return []string{BinDir + "/" + m.Component}, nil
-	}
-	return nil, fmt.Errorf("%w: which of %s is the entrypoint? set entrypoint in the image configuration", ErrSpec, strings.Join(names, ", "))
 }
 
 // environment adds variables to the base's, which keep their order.

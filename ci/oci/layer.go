@@ -20,143 +20,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
-	"dagger/gantry/ci/nearest"
 )
-
-// BinDir is the folder of an image that binaries are put into.
-const BinDir = "/usr/local/bin"
-
-// item is one file of an archive on its way into an image.
-type item struct {
-	dest   string // absolute, in the image
-	sha256 string
-	mode   int64
-}
-
-// items says, by path in the archive, what is taken and where it goes: the
-// binaries, and what the specification includes.
-func items(a manifest.Asset, include map[string]string) (map[string][]item, error) {
-	found := map[string][]item{}
-	taken := map[string]string{}
-	add := func(from string, i item) error {
-		if err := checkDest(i.dest); err != nil {
-			return err
-		}
-		if other, ok := taken[i.dest]; ok {
-			return fmt.Errorf("%w: both %q and %q of archive %q go to %q", ErrSpec, other, from, a.Name, i.dest)
-		}
-		taken[i.dest] = from
-		found[from] = append(found[from], i)
-		return nil
-	}
-	for _, b := range a.Binaries {
-		if err := add(b.Path, item{path.Join(BinDir, b.Name), b.SHA256, 0o755}); err != nil {
-			return nil, err
-		}
-	}
-	root := rootOf(a)
-	var names []string
-	files := map[string]item{}
-	for _, b := range a.Binaries {
-		files[b.Path] = item{sha256: b.SHA256, mode: 0o755}
-		names = append(names, b.Path)
-	}
-	for _, f := range a.Files {
-		mode := int64(0o644)
-		if f.Mode == "0755" {
-			mode = 0o755
-		}
-		files[f.Path] = item{sha256: f.SHA256, mode: mode}
-		names = append(names, f.Path)
-	}
-	slices.Sort(names)
-	for _, from := range sortedKeys(include) {
-		to, matched := include[from], false
-		for _, name := range names {
-			dest := to
-			switch below := strings.TrimPrefix(name, root); {
-			case below == from:
-				if strings.HasSuffix(to, "/") {
-					dest = path.Join(to, path.Base(from))
-				}
-			case strings.HasPrefix(below, from+"/"):
-				dest = path.Join(to, strings.TrimPrefix(below, from+"/"))
-			default:
-				continue
-			}
-			matched = true
-			i := files[name]
-			i.dest = dest
-			if err := add(name, i); err != nil {
-				return nil, err
-			}
-		}
-		if !matched {
-			var known []string
-			for _, name := range names {
-				known = append(known, strings.TrimPrefix(name, root))
-			}
-			return nil, fmt.Errorf("%w: image include %q is not in archive %q%s: include it in the archives as well", ErrSpec, from, a.Name, nearest.Hint(from, known))
-		}
-	}
-	// A file can't be a folder too.
-	for dest, from := range taken {
-		for dir := path.Dir(dest); dir != "/"; dir = path.Dir(dir) {
-			if other, ok := taken[dir]; ok {
-				return nil, fmt.Errorf("%w: %q goes to %q, below the file that %q becomes", ErrSpec, from, dest, other)
-			}
-		}
-	}
-	return found, nil
-}
-
-// rootOf is the folder that everything in an archive is in, with its slash, or
-// empty.
-func rootOf(a manifest.Asset) string {
-	root := ""
-	for _, p := range paths(a) {
-		first, _, below := strings.Cut(p, "/")
-		if !below || root != "" && root != first+"/" {
-			return ""
-		}
-		root = first + "/"
-	}
-	return root
-}
-
-func paths(a manifest.Asset) []string {
-	var all []string
-	for _, b := range a.Binaries {
-		all = append(all, b.Path)
-	}
-	for _, f := range a.Files {
-		all = append(all, f.Path)
-	}
-	return all
-}
-
-// reserved are places in an image that files can't be put into: symbolic links
-// in most base images, which a folder of a layer would replace, or folders that
-// the runtime mounts over or that have permissions of their own.
-var reserved = []string{"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sys", "/dev", "/run", "/tmp", "/var/run", "/var/lock", "/var/tmp"}
-
-func checkDest(dest string) error {
-	if dest != path.Clean(dest) || !path.IsAbs(dest) || dest == "/" {
-		return fmt.Errorf("%w: %q is not the absolute path of a file in the image", ErrSpec, dest)
-	}
-	for _, dir := range reserved {
-		if dest == dir || strings.HasPrefix(dest, dir+"/") {
-			return fmt.Errorf("%w: %q is below %q, which is a link in most base images or belongs to the runtime: use another place, such as /usr%s", ErrSpec, dest, dir, dest)
-		}
-	}
-	for element := range strings.SplitSeq(dest, "/") {
-		if strings.HasPrefix(element, ".wh.") {
-			return fmt.Errorf("%w: %q would delete a file in a layer instead of adding one: rename it", ErrSpec, dest)
-		}
-	}
-	return nil
-}
 
 // folder is an entry of a folder in a layer.
 type folder struct {
@@ -200,7 +66,7 @@ type compressedOnly struct{ partial.CompressedLayer }
 // to dir. Files come in the archive's order, each after the folders it is in,
 // so that the bytes depend on the archive and the manifest alone.
 func makeLayer(ctx context.Context, source *os.File, a manifest.Asset, include map[string]string, date time.Time, limits archive.Limits, dir string) (_ *blob, err error) {
-	wanted, err := items(a, include)
+	wanted, err := imagespec.Items(a, include)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +92,7 @@ func makeLayer(ctx context.Context, source *os.File, a manifest.Asset, include m
 	}
 	l := &layerWriter{t: tar.NewWriter(io.MultiWriter(z, plain)), date: date, dirs: map[string]bool{}}
 	listed := map[string]bool{}
-	for _, p := range paths(a) {
+	for _, p := range imagespec.Paths(a) {
 		listed[p] = true
 	}
 	err = archive.Walk(source, a.Size, format, limits, func(f archive.File, r io.Reader) error {
@@ -266,14 +132,14 @@ type layerWriter struct {
 }
 
 // copy writes a file to the first of its places, and a hard link to each other.
-func (l *layerWriter) copy(f archive.File, r io.Reader, to []item) error {
+func (l *layerWriter) copy(f archive.File, r io.Reader, to []imagespec.Item) error {
 	for n, i := range to {
-		if err := l.parents(i.dest); err != nil {
+		if err := l.parents(i.Dest); err != nil {
 			return err
 		}
-		h := &tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(i.dest, "/"), Mode: i.mode, Size: f.Size, ModTime: l.date}
+		h := &tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(i.Dest, "/"), Mode: i.Mode, Size: f.Size, ModTime: l.date}
 		if n > 0 {
-			h.Typeflag, h.Size, h.Linkname = tar.TypeLink, 0, strings.TrimPrefix(to[0].dest, "/")
+			h.Typeflag, h.Size, h.Linkname = tar.TypeLink, 0, strings.TrimPrefix(to[0].Dest, "/")
 		}
 		if err := l.t.WriteHeader(h); err != nil {
 			return err
@@ -285,8 +151,8 @@ func (l *layerWriter) copy(f archive.File, r io.Reader, to []item) error {
 		if _, err := io.Copy(io.MultiWriter(l.t, digest), io.LimitReader(r, f.Size)); err != nil {
 			return err
 		}
-		if got := hex.EncodeToString(digest.Sum(nil)); got != i.sha256 {
-			return fmt.Errorf("file %q: %w: its SHA-256 is %s, and %s says %s", f.Path, ErrMismatch, got, manifest.FileName, i.sha256)
+		if got := hex.EncodeToString(digest.Sum(nil)); got != i.SHA256 {
+			return fmt.Errorf("file %q: %w: its SHA-256 is %s, and %s says %s", f.Path, ErrMismatch, got, manifest.FileName, i.SHA256)
 		}
 	}
 	return nil

@@ -26,6 +26,8 @@ import (
 	"context"
 	"errors"
 	"io"
+
+	"dagger/gantry/ci/imagespec"
 )
 
 // Assets gives the files of a release.
@@ -41,29 +43,13 @@ var (
 	// the checksums say.
 	ErrMismatch = errors.New("not what the release says it is")
 	// ErrBase says that a base image can't run what is put on it.
-	ErrBase = errors.New("unsuitable base image")
+	ErrBase = imagespec.ErrBase
 	// ErrSpec says that the manifest's image specification can't be met.
-	ErrSpec = errors.New("impossible image specification")
+	ErrSpec = imagespec.ErrSpec
 	// ErrNotFound says that a registry confirmed that something isn't there.
 	ErrNotFound = errors.New("not in the registry")
 	// ErrSmoke says that the smoke test failed, so that no tag was written.
 	ErrSmoke = errors.New("smoke test failed")
 	// ErrLayout says that an OCI layout is damaged or holds something else.
 	ErrLayout = errors.New("not a valid OCI layout")
-)
-
-// The annotations and labels of images, of the OCI image specification.
-const (
-	keyPrefix      = "org.opencontainers.image."
-	keyTitle       = keyPrefix + "title"
-	keyDescription = keyPrefix + "description"
-	keyVersion     = keyPrefix + "version"
-	keyRevision    = keyPrefix + "revision"
-	keySource      = keyPrefix + "source"
-	keyURL         = keyPrefix + "url"
-	keyLicenses    = keyPrefix + "licenses"
-	keyCreated     = keyPrefix + "created"
-	keyBaseName    = keyPrefix + "base.name"
-	keyBaseDigest  = keyPrefix + "base.digest"
-	keyRefName     = keyPrefix + "ref.name"
 )

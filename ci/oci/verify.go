@@ -17,6 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 )
 
@@ -202,7 +203,7 @@ func (v *verifier) image(index v1.ImageIndex, d v1.Descriptor, c Choice) error {
 	if v.m.Image != nil {
 		spec = *v.m.Image
 	}
-	want, err := entrypoint(v.m, spec, c)
+	want, err := imagespec.Entrypoint(v.m, spec, c.Asset)
 	if err != nil {
 		return err
 	}
@@ -228,7 +229,7 @@ func (v *verifier) image(index v1.ImageIndex, d v1.Descriptor, c Choice) error {
 // with those of the manifest.
 func (v *verifier) binaries(img v1.Image, c Choice) error {
 	wanted := map[string]string{}
-	for _, b := range c.asset.Binaries {
+	for _, b := range c.Asset.Binaries {
 		wanted[strings.TrimPrefix(path.Join(BinDir, b.Name), "/")] = b.SHA256
 	}
 	layers, err := img.Layers()

@@ -1,4 +1,4 @@
-package oci
+package imagespec
 
 import (
 	"fmt"
@@ -47,7 +47,8 @@ type Choice struct {
 	// Why this archive and base.
 	Why string `json:"why"`
 
-	asset manifest.Asset
+	// Asset is the archive in the manifest.
+	Asset manifest.Asset `json:"-"`
 }
 
 // ChooseOptions direct [Choose].
@@ -152,7 +153,7 @@ func choose(platform string, found []candidate, o ChooseOptions) (Choice, error)
 	})
 	best := found[0]
 	c := Choice{
-		Platform: platform, Archive: best.asset.Name, Target: best.target.Triple, Linkage: best.linkage, Base: o.Base, asset: best.asset,
+		Platform: platform, Archive: best.asset.Name, Target: best.target.Triple, Linkage: best.linkage, Base: o.Base, Asset: best.asset,
 		Why: best.linkage + " binaries",
 	}
 	switch {

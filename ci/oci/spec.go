@@ -1,0 +1,35 @@
+package oci
+
+import (
+	"dagger/gantry/ci/imagespec"
+	"dagger/gantry/ci/manifest"
+)
+
+// The rules that follow from the manifest alone are those of ci/imagespec, by
+// which the first phase checks a release before it publishes it.
+type (
+	// Choice is what goes into the image of one platform.
+	Choice = imagespec.Choice
+	// ChooseOptions direct [Choose].
+	ChooseOptions = imagespec.ChooseOptions
+)
+
+// See ci/imagespec.
+const (
+	BinDir     = imagespec.BinDir
+	Scratch    = imagespec.Scratch
+	StaticBase = imagespec.StaticBase
+	GlibcBase  = imagespec.GlibcBase
+
+	keyPrefix     = imagespec.KeyPrefix
+	keyVersion    = imagespec.KeyVersion
+	keyRevision   = imagespec.KeyRevision
+	keySource     = imagespec.KeySource
+	keyCreated    = imagespec.KeyCreated
+	keyBaseName   = imagespec.KeyBaseName
+	keyBaseDigest = imagespec.KeyBaseDigest
+	keyRefName    = imagespec.KeyRefName
+)
+
+// Choose decides, for every platform, which archive goes onto which base image.
+func Choose(m *manifest.Manifest, o ChooseOptions) ([]Choice, error) { return imagespec.Choose(m, o) }
