@@ -7,9 +7,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/Masterminds/semver/v3"
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 // Base is the base image of one platform.
@@ -108,6 +111,71 @@ func (p pinned) Base(ctx context.Context, ref, platform string) (Base, error) {
 		return p.Bases.Base(ctx, name+"@"+pin.Digest, platform)
 	}
 	return p.Bases.Base(ctx, ref, platform)
+}
+
+// RegistryBases finds base images in registries, all with the same options.
+func RegistryBases(o RegistryOptions) Bases {
+	return BasesFrom(func(registry, repository string) (*Repository, error) {
+		return NewRepository(registry+"/"+repository, o)
+	})
+}
+
+// BasesFrom finds base images in the repositories that open returns for a
+// registry, "gcr.io", and a repository in it, "distroless/static": that one, or
+// a mirror of it. A reference is resolved once, so that all platforms come from
+// one index.
+func BasesFrom(open func(registry, repository string) (*Repository, error)) Bases {
+	return &registryBases{open: open, seen: map[string]*remote.Descriptor{}}
+}
+
+type registryBases struct {
+	open func(registry, repository string) (*Repository, error)
+	mu   sync.Mutex
+	seen map[string]*remote.Descriptor
+}
+
+// Base reads an index or an image.
+func (b *registryBases) Base(ctx context.Context, ref, platform string) (Base, error) {
+	base, err := b.base(ctx, ref, platform)
+	if err != nil {
+		return Base{}, fmt.Errorf("find base image %q: %w", ref, err)
+	}
+	return base, nil
+}
+
+func (b *registryBases) base(ctx context.Context, ref, platform string) (Base, error) {
+	parsed, err := name.ParseReference(ref)
+	if err != nil {
+		return Base{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := b.seen[ref]
+	if d == nil {
+		r, err := b.open(parsed.Context().RegistryStr(), parsed.Context().RepositoryStr())
+		if err != nil {
+			return Base{}, err
+		}
+		if d, err = r.descriptor(ctx, false, parsed.Identifier()); err != nil {
+			return Base{}, err
+		}
+		b.seen[ref] = d
+	}
+	base := Base{}
+	base.Name, _, _ = strings.Cut(ref, "@")
+	if d.MediaType.IsIndex() {
+		index, err := d.ImageIndex()
+		if err != nil {
+			return Base{}, err
+		}
+		if base.Image, err = selectPlatform(index, platform); err != nil {
+			return Base{}, err
+		}
+	} else if base.Image, err = d.Image(); err != nil {
+		return Base{}, err
+	}
+	base.Digest, err = base.Image.Digest()
+	return base, err
 }
 
 // BaseIndexes are bases in memory, or in a layout, by reference.

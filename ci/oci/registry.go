@@ -75,28 +75,38 @@ func (o RegistryOptions) withDefaults() (RegistryOptions, error) {
 		o.Sleep = sleep
 	}
 	if o.Transport == nil {
-		t := &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			ForceAttemptHTTP2:     true,
-			MaxIdleConnsPerHost:   16,
-			IdleConnTimeout:       90 * time.Second,
-			TLSHandshakeTimeout:   10 * time.Second,
-			ExpectContinueTimeout: time.Second,
-		}
-		if o.RootCAs != nil {
-			pool, err := x509.SystemCertPool()
-			if err != nil {
-				pool = x509.NewCertPool()
-			}
-			if !pool.AppendCertsFromPEM(o.RootCAs) {
-				return o, errors.New("read the root certificates: no certificate in PEM found")
-			}
-			t.TLSClientConfig = &tls.Config{RootCAs: pool}
+		t, err := NewTransport(o.RootCAs)
+		if err != nil {
+			return o, err
 		}
 		o.Transport = t
 	}
 	return o, nil
+}
+
+// NewTransport returns the default transport of [RegistryOptions], which trusts
+// the certificates, in PEM, in addition to the system's.
+func NewTransport(rootCAs []byte) (*http.Transport, error) {
+	t := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   16,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+	}
+	if rootCAs != nil {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(rootCAs) {
+			return nil, errors.New("read the root certificates: no certificate in PEM found")
+		}
+		t.TLSClientConfig = &tls.Config{RootCAs: pool}
+	}
+	return t, nil
 }
 
 // Repository is one repository of a registry. It may be used by several
@@ -414,66 +424,6 @@ func SplitReference(ref string) (address, reference string) {
 		return ref[:i], ref[i+1:]
 	}
 	return ref, ""
-}
-
-// RegistryBases finds base images in registries. A reference is resolved once,
-// so that all platforms come from one index.
-func RegistryBases(o RegistryOptions) Bases {
-	return &registryBases{o: o, seen: map[string]*remote.Descriptor{}}
-}
-
-type registryBases struct {
-	o    RegistryOptions
-	mu   sync.Mutex
-	seen map[string]*remote.Descriptor
-}
-
-// Base reads an index or an image.
-func (b *registryBases) Base(ctx context.Context, ref, platform string) (Base, error) {
-	base, err := b.base(ctx, ref, platform)
-	if err != nil {
-		return Base{}, fmt.Errorf("find base image %q: %w", ref, err)
-	}
-	return base, nil
-}
-
-func (b *registryBases) base(ctx context.Context, ref, platform string) (Base, error) {
-	var options []name.Option
-	if b.o.PlainHTTP {
-		options = append(options, name.Insecure)
-	}
-	parsed, err := name.ParseReference(ref, options...)
-	if err != nil {
-		return Base{}, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	d := b.seen[ref]
-	if d == nil {
-		r, err := NewRepository(parsed.Context().Name(), b.o)
-		if err != nil {
-			return Base{}, err
-		}
-		if d, err = r.descriptor(ctx, false, parsed.Identifier()); err != nil {
-			return Base{}, err
-		}
-		b.seen[ref] = d
-	}
-	base := Base{}
-	base.Name, _, _ = strings.Cut(ref, "@")
-	if d.MediaType.IsIndex() {
-		index, err := d.ImageIndex()
-		if err != nil {
-			return Base{}, err
-		}
-		if base.Image, err = selectPlatform(index, platform); err != nil {
-			return Base{}, err
-		}
-	} else if base.Image, err = d.Image(); err != nil {
-		return Base{}, err
-	}
-	base.Digest, err = base.Image.Digest()
-	return base, err
 }
 
 var _ io.Closer = (*Image)(nil)
