@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
+
+	"dagger/gantry/ci/nearest"
 )
 
 // Component is something that is released under its own tags.
@@ -14,7 +16,8 @@ type Component struct {
 	// Name of the component.
 	Name string
 	// Prefixes of its tags, "" or "server-"; a tag is a prefix, an optional
-	// "v" and a SemVer version.
+	// "v" and a SemVer version. The first is the one for new tags. The others
+	// are those that the component had before, and count for its history.
 	Prefixes []string
 }
 
@@ -28,6 +31,18 @@ type Tag struct {
 	Prefix string
 	// Version without prefix or leading v.
 	Version *semver.Version
+}
+
+// With returns the tag's name with another version: the prefix and the "v", if
+// there is one, stay.
+func (t Tag) With(version string) string { return t.Prefix + t.v() + version }
+
+// v is what is between the prefix and the version: "v" or nothing.
+func (t Tag) v() string {
+	if strings.HasPrefix(t.Name[len(t.Prefix):], "v") {
+		return "v"
+	}
+	return ""
 }
 
 // Scheme reads the tags of a repository. The zero value knows no component.
@@ -121,12 +136,44 @@ func (s *Scheme) Parse(tag string) (Tag, error) {
 			return Tag{Name: tag, Component: p.component, Prefix: p.text, Version: v}, nil
 		}
 		if !startsVersion(rest) {
-			return Tag{}, fmt.Errorf("tag %q names no component that is known: after the prefix %q of %q comes %q, which is no version; tags look like %s",
-				tag, p.text, p.component, rest, s.examples())
+			return Tag{}, s.unknown(tag, p, rest)
 		}
 		return Tag{}, fmt.Errorf("tag %q of component %q: %w", tag, p.component, err)
 	}
-	return Tag{}, fmt.Errorf("tag %q names no component that is known; tags look like %s", tag, s.examples())
+	return Tag{}, s.unknown(tag, prefix{}, tag)
+}
+
+// unknown returns the error for a tag of no component. p is the longest prefix
+// that fits, and rest comes after it.
+func (s *Scheme) unknown(tag string, p prefix, rest string) error {
+	why := ""
+	if p.text != "" {
+		why = fmt.Sprintf(": after the prefix %q of %q comes %q, which is no version", p.text, p.component, rest)
+	}
+	if own, version, found := split(tag); found {
+		var known []string
+		for _, p := range s.prefixes {
+			if p.text != "" {
+				known = append(known, p.text+version)
+			}
+		}
+		why += nearest.Hint(tag, known) + fmt.Sprintf("; to use tags that start with %q, set tag-prefix = %q in the [package.metadata.gantry] of the package they release", own, own)
+	}
+	return fmt.Errorf("tag %q names no component that is known%s; tags look like %s", tag, why, s.examples())
+}
+
+// split cuts a tag of any scheme into a prefix and the version that it ends in,
+// with its "v" if there is one.
+func split(tag string) (prefix, version string, found bool) {
+	for i := 1; i < len(tag); i++ {
+		if isAlnum(tag[i-1]) || !startsVersion(tag[i:]) {
+			continue
+		}
+		if _, err := Parse(tag[i:]); err == nil && checkPrefix(tag[:i]) == nil {
+			return tag[:i], tag[i:], true
+		}
+	}
+	return "", "", false
 }
 
 func startsVersion(s string) bool {
@@ -182,7 +229,9 @@ type History struct {
 // one below it, so that its notes cover what its candidates already announced;
 // a prerelease follows the highest release of any kind below it. A tag on the
 // commit itself is never the previous one: a candidate and its final release
-// are often the same commit, and notes between them would be empty.
+// are often the same commit, and notes between them would be empty. Of several
+// tags of one version, one counts: that which is spelled as current is. Tags
+// with build metadata do not count, since no release can have been made of one.
 func (s *Scheme) History(current Tag, commit string, reachable []GitTag) History {
 	var h History
 	stable := current.Version.Prerelease() == ""
@@ -190,15 +239,52 @@ func (s *Scheme) History(current Tag, commit string, reachable []GitTag) History
 	for _, t := range reachable {
 		commits[t.Name] = t.Commit
 	}
+	var past []Tag
 	for _, t := range s.Tags(current.Component, reachable) {
 		switch {
-		case t.Name == current.Name:
-		case commits[t.Name] == commit, stable && t.Version.Prerelease() != "", !t.Version.LessThan(current.Version):
+		case t.Name == current.Name, commits[t.Name] == commit, t.Version.Metadata() != "":
+		case stable && t.Version.Prerelease() != "", !t.Version.LessThan(current.Version):
+		case len(past) > 0 && past[len(past)-1].Version.Equal(t.Version):
+			if s.nearer(current, t, past[len(past)-1]) {
+				past[len(past)-1] = t
+			}
 		default:
-			h.Previous = t.Name
-			h.Releases = append(h.Releases, t.Name)
+			past = append(past, t)
 		}
+	}
+	for _, t := range past {
+		h.Previous = t.Name
+		h.Releases = append(h.Releases, t.Name)
 	}
 	h.Releases = append(h.Releases, current.Name)
 	return h
+}
+
+// nearer says whether a is spelled more like current than b is: with its prefix,
+// else with a newer one of the component, and with or without "v" as it is.
+func (s *Scheme) nearer(current, a, b Tag) bool {
+	rank := func(t Tag) int {
+		rank := 0
+		if t.Prefix != current.Prefix {
+			rank = 2 * (1 + s.age(t))
+		}
+		if t.v() != current.v() {
+			rank++
+		}
+		return rank
+	}
+	if rank(a) != rank(b) {
+		return rank(a) < rank(b)
+	}
+	return a.Name < b.Name
+}
+
+// age of a tag's prefix: its place in the component's list.
+func (s *Scheme) age(t Tag) int {
+	for _, c := range s.components {
+		if c.Name == t.Component {
+			return slices.Index(c.Prefixes, t.Prefix)
+		}
+	}
+	return 0
 }

@@ -24,7 +24,7 @@ func Parse(s string) (*semver.Version, error) {
 	if err == nil {
 		return v, nil
 	}
-	if hint := nearest(s); hint != "" {
+	if hint := spelling(s); hint != "" {
 		return nil, fmt.Errorf("version %q is not SemVer (MAJOR.MINOR.PATCH[-PRERELEASE]); did you mean %q?", s, hint)
 	}
 	return nil, fmt.Errorf("version %q is not SemVer (MAJOR.MINOR.PATCH[-PRERELEASE])", s)
@@ -32,9 +32,9 @@ func Parse(s string) (*semver.Version, error) {
 
 var almost = regexp.MustCompile(`^v?0*(\d+)(?:\.0*(\d+))?(?:\.0*(\d+))?(?:[.-]?([A-Za-z]+)[.-]?(\d+)?)?$`)
 
-// nearest proposes the SemVer spelling of versions of other schemes, "1.2" or
+// spelling proposes the SemVer spelling of versions of other schemes, "1.2" or
 // Python's "0.9.0.dev4"; it is empty when there is none.
-func nearest(s string) string {
+func spelling(s string) string {
 	m := almost.FindStringSubmatch(s)
 	if m == nil {
 		return ""

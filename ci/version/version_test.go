@@ -64,9 +64,29 @@ func TestParseTagRefuses(t *testing.T) {
 		"server-":                `which is no version`,
 		"unknown-1.2.3":          `tags look like`,
 		"refs/tags/server-1.0.0": `pass "server-1.0.0"`,
+		"name@1.2.3":             `tag "name@1.2.3" names no component that is known; to use tags that start with "name@", set tag-prefix = "name@" in the [package.metadata.gantry] of the package they release; tags look like`,
+		"release/v1.2.3":         `set tag-prefix = "release/" in`,
+		"servr-1.2.3":            `; did you mean "server-1.2.3"?; to use tags`,
+		"server-next-1.2.3":      `after the prefix "server-" of "server" comes "next-1.2.3", which is no version; did you mean "server-1.2.3"?; to use tags that start with "server-next-"`,
 	} {
 		_, err := scheme(t).Parse(tag)
 		assert.ErrorContains(t, err, says, tag)
+		if tag == "edge" || tag == "v1.2.3-" {
+			assert.NotContains(t, err.Error(), "tag-prefix", "it ends in no version, so no prefix helps")
+		}
+	}
+	_, err := (&Scheme{}).Parse("v1.2.3")
+	assert.EqualError(t, err, `tag "v1.2.3" names no component that is known; tags look like nothing, since no component is known`)
+}
+
+func TestTagWith(t *testing.T) {
+	s := scheme(t)
+	for name, want := range map[string]string{
+		"v1.2.3": "v2.0.0", "1.2.3": "2.0.0", "server-v1.2.3": "server-v2.0.0", "server-1.2.3": "server-2.0.0",
+	} {
+		tag, err := s.Parse(name)
+		require.NoError(t, err)
+		assert.Equal(t, want, tag.With("2.0.0"), name)
 	}
 }
 
@@ -77,6 +97,16 @@ func TestSchemeRefusesAmbiguousPrefixes(t *testing.T) {
 		{"", "v", "ambiguous"},
 		{"x 1", "y-", "git allows in no tag"},
 		{"x..", "y-", "cannot start a git tag"},
+		{"x//", "y-", "cannot start a git tag"},
+		{"x@{", "y-", "cannot start a git tag"},
+		{"x/.y-", "y-", "cannot start a git tag"},
+		{"/x", "y-", "cannot start a git tag"},
+		{".x", "y-", "cannot start a git tag"},
+		{"x9", "y-", "ends in a digit"},
+		{"x0", "y-", "ends in a digit"},
+		{"x\x7f", "y-", "git allows in no tag"},
+		{"x:", "y-", "git allows in no tag"},
+		{"x-", "x-v", `"x-v" of component "b" is ambiguous with "x-" of component "a": a tag such as "x-v1.2.3" would belong to both`},
 		{"x1", "y-", "ends in a digit"},
 		{"-x", "y-", "cannot start a git tag"},
 	} {
@@ -95,20 +125,112 @@ func TestHistory(t *testing.T) {
 		{"iggy-9.0.0", "c5"}, {"edge", "c5"},
 	}
 	for _, c := range []struct {
-		tag, commit, previous string
-		releases              []string
+		name, tag, commit, previous string
+		releases                    []string
 	}{
-		{"server-1.2.0", "c5", "server-1.1.0", []string{"server-1.0.0", "server-1.1.0", "server-1.2.0"}},
-		{"server-1.2.0-rc.2", "c5", "server-1.2.0-rc.1", []string{"server-1.0.0", "server-1.1.0-rc.1", "server-1.1.0", "server-1.2.0-rc.1", "server-1.2.0-rc.2"}},
-		{"server-1.0.1", "c9", "server-1.0.0", []string{"server-1.0.0", "server-1.0.1"}},
-		{"server-0.9.0", "c9", "", []string{"server-0.9.0"}},
+		{"a stable release", "server-1.2.0", "c5", "server-1.1.0", []string{"server-1.0.0", "server-1.1.0", "server-1.2.0"}},
+		{"a candidate", "server-1.2.0-rc.2", "c5", "server-1.2.0-rc.1", []string{"server-1.0.0", "server-1.1.0-rc.1", "server-1.1.0", "server-1.2.0-rc.1", "server-1.2.0-rc.2"}},
+		{"a backport", "server-1.0.1", "c9", "server-1.0.0", []string{"server-1.0.0", "server-1.0.1"}},
+		{"the first", "server-0.9.0", "c9", "", []string{"server-0.9.0"}},
+		{"a candidate on the commit of the one before", "server-1.2.0-rc.3", "c5", "server-1.2.0-rc.1", []string{"server-1.0.0", "server-1.1.0-rc.1", "server-1.1.0", "server-1.2.0-rc.1", "server-1.2.0-rc.3"}},
+		{"a stable release on the commit of the one before", "server-1.3.0", "c5", "server-1.1.0", []string{"server-1.0.0", "server-1.1.0", "server-1.3.0"}},
+		{"a tag of the same version elsewhere", "server-v1.1.0", "c9", "server-1.0.0", []string{"server-1.0.0", "server-v1.1.0"}},
 	} {
-		tag, err := s.Parse(c.tag)
-		require.NoError(t, err)
-		h := s.History(tag, c.commit, reachable)
-		assert.Equal(t, c.previous, h.Previous, c.tag)
-		assert.Equal(t, c.releases, h.Releases, c.tag)
+		t.Run(c.name, func(t *testing.T) {
+			tag, err := s.Parse(c.tag)
+			require.NoError(t, err)
+			h := s.History(tag, c.commit, reachable)
+			assert.Equal(t, c.previous, h.Previous)
+			assert.Equal(t, c.releases, h.Releases)
+		})
 	}
+}
+
+// Of several spellings of one version, the one that is like the current tag's
+// counts.
+func TestHistoryOfAVersionThatIsTaggedTwice(t *testing.T) {
+	s, err := NewScheme([]Component{{Name: "app", Prefixes: []string{"new-", "old-", ""}}})
+	require.NoError(t, err)
+	for _, c := range []struct{ current, previous string }{
+		{"new-2.0.0", "new-1.0.0"}, {"new-v2.0.0", "new-v1.0.0"}, {"old-2.0.0", "old-1.0.0"}, {"v2.0.0", "v1.0.0"}, {"2.0.0", "1.0.0"},
+	} {
+		tag, err := s.Parse(c.current)
+		require.NoError(t, err)
+		all := []GitTag{{"v1.0.0", "a"}, {"old-v1.0.0", "a"}, {"new-v1.0.0", "a"}, {"new-1.0.0", "a"}, {"old-1.0.0", "a"}, {"1.0.0", "a"}}
+		for range all {
+			all = append(all[1:], all[0])
+			assert.Equal(t, History{c.previous, []string{c.previous, c.current}}, s.History(tag, "z", all), c.current)
+		}
+	}
+	tag, err := s.Parse("new-2.0.0")
+	require.NoError(t, err)
+	assert.Equal(t, "old-v1.0.0", s.History(tag, "z", []GitTag{{"1.0.0", "a"}, {"old-v1.0.0", "a"}}).Previous, "the prefix that the component had last")
+	assert.Equal(t, "1.0.0", s.History(tag, "z", []GitTag{{"1.0.0", "a"}, {"v1.0.0", "a"}}).Previous)
+	assert.Equal(t, "old-1.0.0", s.History(tag, "z", []GitTag{{"old-1.0.0", "a"}, {"old-1.1.0+fork.1", "b"}}).Previous, "no release can have build metadata")
+}
+
+// Whatever prefixes a component had, its history is that of its versions.
+func TestHistoryOfRenamedPrefixes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		prefixes := rapid.Permutation([]string{"new-", "old-", "release/", ""}).Draw(t, "prefixes")
+		prefixes = prefixes[:rapid.IntRange(1, len(prefixes)).Draw(t, "of them")]
+		s, err := NewScheme([]Component{{Name: "app", Prefixes: prefixes}, {Name: "other", Prefixes: []string{"other-"}}})
+		require.NoError(t, err)
+		number, pre := rapid.Uint64Range(0, 2), rapid.SampledFrom([]string{"", "", "rc.1", "rc.2"})
+		commit := rapid.SampledFrom([]string{"c1", "c2", "c3", "c4"})
+		draw := func(prefix string) string {
+			v := semver.New(number.Draw(t, "major"), number.Draw(t, "minor"), number.Draw(t, "patch"), pre.Draw(t, "prerelease"), "")
+			return prefix + rapid.SampledFrom([]string{"", "v"}).Draw(t, "v") + v.String()
+		}
+		var reachable []GitTag
+		seen := map[string]bool{}
+		for range rapid.IntRange(0, 12).Draw(t, "tags") {
+			name := draw(rapid.SampledFrom(append([]string{"other-", "foreign-"}, prefixes...)).Draw(t, "prefix"))
+			if !seen[name] {
+				reachable = append(reachable, GitTag{name, commit.Draw(t, "commit")})
+			}
+			seen[name] = true
+		}
+		current, err := s.Parse(draw(rapid.SampledFrom(prefixes).Draw(t, "current prefix")))
+		require.NoError(t, err)
+		at := commit.Draw(t, "current commit")
+		h := s.History(current, at, reachable)
+
+		// What it should be, from the definition alone.
+		want := map[string]bool{}
+		for _, g := range reachable {
+			tag, err := s.Parse(g.Name)
+			if err != nil || tag.Component != "app" || g.Commit == at || g.Name == current.Name || tag.Version.Compare(current.Version) >= 0 {
+				continue
+			}
+			if current.Version.Prerelease() == "" && tag.Version.Prerelease() != "" {
+				continue
+			}
+			want[tag.Version.String()] = true
+		}
+		require.Len(t, h.Releases, len(want)+1, "each version once, and the current one")
+		var last *semver.Version
+		for i, name := range h.Releases {
+			tag, err := s.Parse(name)
+			require.NoError(t, err)
+			if last != nil {
+				require.Truef(t, last.LessThan(tag.Version), "%s is not above %s", tag.Version, last)
+			}
+			last = tag.Version
+			if i < len(h.Releases)-1 {
+				require.Contains(t, want, tag.Version.String())
+				require.True(t, seen[name], "%s is no tag", name)
+			}
+		}
+		require.Equal(t, current.Name, h.Releases[len(h.Releases)-1])
+		if len(want) == 0 {
+			require.Empty(t, h.Previous)
+		} else {
+			require.Equal(t, h.Releases[len(h.Releases)-2], h.Previous)
+		}
+		shuffled := rapid.Permutation(reachable).Draw(t, "shuffled")
+		require.Equal(t, h, s.History(current, at, shuffled), "the order of git's tags does not matter")
+	})
 }
 
 func tagsThatMove(t require.TestingT, v string, known ...string) []string {
