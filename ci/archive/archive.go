@@ -160,6 +160,62 @@ func Write(w io.Writer, format Format, root string, mtime time.Time, entries []E
 	return nil
 }
 
+// LayoutError is a path that an archive can't have.
+type LayoutError struct {
+	// Path that was to be added, below the archive's root.
+	Path string
+	// Other is the path that is in its way, or empty.
+	Other string
+	// Below says that Path needs a directory where Other is a file. If false,
+	// Other differs from it in case at most.
+	Below bool
+	// Err wraps [ErrUnsafePath] or [ErrDuplicate].
+	Err error
+}
+
+// Error names the paths.
+func (e *LayoutError) Error() string {
+	switch {
+	case e.Other == "":
+		return e.Err.Error()
+	case e.Below:
+		return fmt.Sprintf("add %q to the archive: %v: %q is a file", e.Path, e.Err, e.Other)
+	default:
+		return fmt.Sprintf("add %q to the archive: %v: %q is in it already", e.Path, e.Err, e.Other)
+	}
+}
+
+// Unwrap returns the reason.
+func (e *LayoutError) Unwrap() error { return e.Err }
+
+// CheckLayout finds the paths that [Write] would refuse: those that [CleanPath]
+// refuses, those that are equal or differ only in case, and those below another
+// one.
+func CheckLayout(paths []string) []*LayoutError {
+	var errs []*LayoutError
+	files := map[string]string{}
+	for _, p := range paths {
+		clean, err := CleanPath(p)
+		if err != nil {
+			errs = append(errs, &LayoutError{Path: p, Err: err})
+			continue
+		}
+		if other, found := files[strings.ToLower(clean)]; found {
+			errs = append(errs, &LayoutError{Path: p, Other: other, Err: ErrDuplicate})
+			continue
+		}
+		files[strings.ToLower(clean)] = p
+	}
+	for _, p := range paths {
+		for _, dir := range parents(path.Clean(p)) {
+			if file, found := files[strings.ToLower(dir)]; found && file != p {
+				errs = append(errs, &LayoutError{Path: p, Other: file, Below: true, Err: ErrDuplicate})
+			}
+		}
+	}
+	return errs
+}
+
 // layout checks the entries and returns a sorted copy of them, with their full
 // paths and reduced modes.
 func layout(root string, entries []Entry) ([]Entry, error) {
@@ -170,29 +226,17 @@ func layout(root string, entries []Entry) ([]Entry, error) {
 		}
 	}
 	entries = slices.Clone(entries)
-	files := map[string]string{}
+	paths := make([]string, len(entries))
 	for i, e := range entries {
-		clean, err := CleanPath(e.Path)
-		if err != nil {
-			return nil, err
-		}
 		if e.Mode.Type() != 0 {
 			return nil, notRegular(e.Path, e.Mode)
 		}
-		e.Path = path.Join(root, clean)
-		e.Mode = normal(e.Mode)
-		entries[i] = e
-		if other, found := files[strings.ToLower(e.Path)]; found {
-			return nil, fmt.Errorf("add %q to the archive: %w: %q is in it already", e.Path, ErrDuplicate, other)
-		}
-		files[strings.ToLower(e.Path)] = e.Path
+		paths[i] = e.Path
+		entries[i].Path = path.Join(root, e.Path)
+		entries[i].Mode = normal(e.Mode)
 	}
-	for _, e := range entries {
-		for _, dir := range parents(e.Path) {
-			if file, found := files[strings.ToLower(dir)]; found {
-				return nil, fmt.Errorf("add %q to the archive: %w: %q is a file", e.Path, ErrDuplicate, file)
-			}
-		}
+	if errs := CheckLayout(paths); len(errs) > 0 {
+		return nil, errs[0]
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
 	return entries, nil

@@ -1,51 +1,11 @@
 package archive
 
-import (
-	"errors"
-	"fmt"
-	"path"
-	"strings"
-	"unicode"
-	"unicode/utf8"
-)
+import "dagger/gantry/ci/notation"
 
-// ErrUnsafePath says that a path would escape the folder it is unpacked into,
+// ErrUnsafePath says that a path would escape the directory it is unpacked into,
 // or means different things on different systems.
-var ErrUnsafePath = errors.New("unsafe path")
+var ErrUnsafePath = notation.ErrUnsafePath
 
-// CleanPath returns p, a slash-separated path, relative and in its shortest
-// form: "./a//b/" becomes "a/b".
-//
-// It refuses, with an error that wraps [ErrUnsafePath], what could leave the
-// folder that p is relative to or what some system would read differently: an
-// empty path or ".", an absolute one, a ".." anywhere, a drive letter, a
-// backslash, a control character, bytes that aren't UTF-8.
-func CleanPath(p string) (string, error) {
-	unsafe := func(why string) (string, error) {
-		return "", fmt.Errorf("%w %q: %s: use a relative path with forward slashes", ErrUnsafePath, p, why)
-	}
-	switch {
-	case p == "":
-		return unsafe("it is empty")
-	case !utf8.ValidString(p):
-		return unsafe("it isn't UTF-8")
-	case strings.HasPrefix(p, "/"):
-		return unsafe("it is absolute")
-	case strings.Contains(p, `\`):
-		return unsafe("it has a backslash")
-	case strings.ContainsFunc(p, unicode.IsControl):
-		return unsafe("it has a control character")
-	case len(p) >= 2 && p[1] == ':' && (p[0]|0x20 >= 'a' && p[0]|0x20 <= 'z'):
-		return unsafe("it has a drive letter")
-	}
-	for element := range strings.SplitSeq(p, "/") {
-		if element == ".." {
-			return unsafe(`it has a ".."`)
-		}
-	}
-	clean := path.Clean(p)
-	if clean == "." {
-		return unsafe("it names the folder itself")
-	}
-	return clean, nil
-}
+// CleanPath is [notation.CleanPath]: it returns p, a slash-separated path,
+// relative and in its shortest form, or an error that wraps [ErrUnsafePath].
+func CleanPath(p string) (string, error) { return notation.CleanPath(p) }

@@ -17,11 +17,29 @@ const SumsName = "SHA256SUMS"
 // ChangelogName is the name of the changelog among the assets of a release.
 const ChangelogName = "CHANGELOG.md"
 
-// SchemaVersion is the version of the contract this package writes,
+// SchemaVersion is the newest version of the contract that this package knows,
 // MAJOR.MINOR. A reader accepts every minor version of a major version that it
 // knows, and nothing else: a newer minor version may add fields, which an older
-// reader passes over, and changes the meaning of none.
-const SchemaVersion = "1.0"
+// reader ignores, and changes the meaning of none.
+//
+// A manifest is written in the oldest version that has all of its fields (see
+// [Manifest.UseLeastSchema]): 1.1 added image.tags and image.smoke.
+const SchemaVersion = "1.1"
+
+// firstSchema is the version before the first fields were added.
+const firstSchema = "1.0"
+
+// UseLeastSchema sets the schema version to the oldest one that has all the
+// fields that the manifest uses, so that a release without new fields has the
+// same bytes as ever, and every reader of its time understands it.
+func (m *Manifest) UseLeastSchema() { m.SchemaVersion = m.leastSchema() }
+
+func (m *Manifest) leastSchema() string {
+	if m.Image != nil && (m.Image.Tags != nil || m.Image.Smoke != nil) {
+		return SchemaVersion
+	}
+	return firstSchema
+}
 
 // Manifest describes one release of one component, completely.
 type Manifest struct {

@@ -16,10 +16,10 @@ import (
 
 func digest(c string) string { return strings.Repeat(c, 64) }
 
-// example has every field.
+// example has every field of version 1.0.
 func example() *Manifest {
 	return &Manifest{
-		SchemaVersion: SchemaVersion,
+		SchemaVersion: "1.0",
 		Component:     "server",
 		Tag:           "server-0.8.0-rc.2",
 		Version:       "0.8.0-rc.2",
@@ -75,10 +75,20 @@ func example() *Manifest {
 	}
 }
 
+// newest has the fields of later versions, too.
+func newest() *Manifest {
+	m := example()
+	no := false
+	m.Image.Tags = &ImageTags{Floating: &no, Prefix: "v", Suffix: "-alpine"}
+	m.Image.Smoke = &Smoke{Args: []string{"check", ""}, Expect: "fine"}
+	m.UseLeastSchema()
+	return m
+}
+
 // minimal has nothing that can be left out.
 func minimal() *Manifest {
 	return &Manifest{
-		SchemaVersion: SchemaVersion, Component: "a", Tag: "v1.0.0", Version: "1.0.0", Channel: "stable",
+		SchemaVersion: "1.0", Component: "a", Tag: "v1.0.0", Version: "1.0.0", Channel: "stable",
 		Commit: digest("a"), CommitDate: "1970-01-01T00:00:00Z",
 		Toolchain: Toolchain{Rustc: "rustc 1.85.0", Cargo: "cargo 1.85.0"},
 		Assets:    []Asset{{Name: "CHANGELOG.md", Kind: KindChangelog, SHA256: digest("0")}},
@@ -102,7 +112,7 @@ func TestMarshalIsGolden(t *testing.T) {
 }
 
 func TestParseReadsWhatMarshalWrites(t *testing.T) {
-	for name, m := range map[string]*Manifest{"example": example(), "minimal": minimal()} {
+	for name, m := range map[string]*Manifest{"example": example(), "minimal": minimal(), "newest": newest()} {
 		t.Run(name, func(t *testing.T) {
 			text, err := m.Marshal()
 			require.NoError(t, err)
@@ -112,6 +122,27 @@ func TestParseReadsWhatMarshalWrites(t *testing.T) {
 			assert.Equal(t, m, parsed)
 		})
 	}
+}
+
+// A manifest without new fields is written in the version that every reader
+// knows; one that has them is not.
+func TestUseLeastSchema(t *testing.T) {
+	for want, image := range map[string]*Image{
+		"1.0": {User: "1"},
+		"1.1": {Smoke: &Smoke{Skip: true}},
+	} {
+		m := minimal()
+		m.Image = image
+		m.UseLeastSchema()
+		assert.Equal(t, want, m.SchemaVersion)
+		assert.NoError(t, m.Validate())
+	}
+	m := minimal()
+	m.Image = &Image{Tags: &ImageTags{Prefix: "v"}}
+	assert.EqualError(t, m.Validate(), `field "schemaVersion": image.tags and image.smoke are fields of version 1.1, not of 1.0`)
+	m = minimal()
+	m.UseLeastSchema()
+	assert.Equal(t, "1.0", m.SchemaVersion)
 }
 
 func TestMarshalRefusesWhatParseWould(t *testing.T) {
@@ -190,6 +221,15 @@ func TestParseAndSchemaRefuse(t *testing.T) {
 	image := func(value any, path ...any) func(map[string]any) {
 		return set(value, append([]any{"image"}, path...)...)
 	}
+	// A change of a document that has the fields of 1.1.
+	newer := func(value any, path ...any) func(map[string]any) {
+		return func(doc map[string]any) {
+			set(SchemaVersion, "schemaVersion")(doc)
+			image(map[string]any{"prefix": "v"}, "tags")(doc)
+			image(map[string]any{"args": []any{"check"}}, "smoke")(doc)
+			image(value, path...)(doc)
+		}
+	}
 	asset := func(i int, value any, path ...any) func(map[string]any) {
 		return set(value, append([]any{"assets", i}, path...)...)
 	}
@@ -215,7 +255,7 @@ func TestParseAndSchemaRefuse(t *testing.T) {
 		"text for number":          {change: asset(sbom, "1", "size"), want: `field "assets[4].size": it must be a whole number`},
 		"fraction":                 {change: asset(sbom, 1.5, "size"), want: `field "assets[4].size": it must be a whole number`},
 		"empty optional text":      {change: set("", "homepage"), want: `field "homepage": it is empty: leave it out`},
-		"other major version":      {change: set("2.0", "schemaVersion"), want: `schema version "2.0", and this version of Gantry reads 1.x (it writes 1.0): use`},
+		"other major version":      {change: set("2.0", "schemaVersion"), want: `schema version "2.0", and this version of Gantry reads 1.x (it knows 1.1): use`},
 		"component":                {change: set("a b", "component"), want: `field "component": "a b"`},
 		"tag with a space":         {change: set("server 0.8.0-rc.2", "tag"), want: `field "tag"`},
 		"tag that git refuses":     {change: set("server/../0.8.0-rc.2", "tag"), want: `has "..", which git refuses`},
@@ -293,6 +333,18 @@ func TestParseAndSchemaRefuse(t *testing.T) {
 		"variable with NUL":        {change: image(map[string]any{"A": "\x00"}, "env"), want: `field "image.env.A"`},
 		"include that escapes":     {change: image(map[string]any{"../x": "/x"}, "include"), want: `field "image.include"`},
 		"include to nowhere":       {change: image(map[string]any{"x": "etc"}, "include"), want: `field "image.include.x"`},
+		"tags of the first schema": {change: image(map[string]any{"prefix": "v"}, "tags"), want: `field "schemaVersion": image.tags and image.smoke are fields of version 1.1, not of 1.0`},
+		"smoke of the first":       {change: image(map[string]any{"skip": true}, "smoke"), want: `field "schemaVersion"`},
+		"prefix of image tags":     {change: newer("v ", "tags", "prefix"), want: `field "image.tags.prefix": "v " is not at most 32 letters`},
+		"prefix with a dash first": {change: newer("-v", "tags", "prefix"), want: `field "image.tags.prefix"`},
+		"empty suffix":             {change: newer("", "tags", "suffix"), want: `field "image.tags.suffix": it is empty: leave it out`},
+		"long suffix":              {change: newer(strings.Repeat("a", 33), "tags", "suffix"), want: `field "image.tags.suffix"`},
+		"floating":                 {change: newer("yes", "tags", "floating"), want: `field "image.tags.floating": it must be true or false`},
+		"unknown field of tags":    {change: newer("v", "tags", "prefx"), want: `field "image.tags.prefx": schema version 1.1 has no such field`},
+		"empty expectation":        {change: newer("", "smoke", "expect"), want: `field "image.smoke.expect": it is empty: leave it out`},
+		"skip":                     {change: newer(1, "smoke", "skip"), want: `field "image.smoke.skip": it must be true or false`},
+		"skip with more":           {change: newer(true, "smoke", "skip"), want: `field "image.smoke": skip is true, so that args and expect are never used`},
+		"tag of a lock":            {change: set("v0.7.0-rc.lock", "previousTag"), want: `field "previousTag": "v0.7.0-rc.lock" ends in ".lock", which git refuses`},
 		"platform":                 {change: image("amd64", "platforms", 0), want: `field "image.platforms[0]"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -399,7 +451,7 @@ func compile(t *testing.T) *jsonschema.Schema {
 }
 
 func TestSchemaAcceptsWhatMarshalWrites(t *testing.T) {
-	for name, m := range map[string]*Manifest{"example": example(), "minimal": minimal()} {
+	for name, m := range map[string]*Manifest{"example": example(), "minimal": minimal(), "newest": newest()} {
 		t.Run(name, func(t *testing.T) {
 			text, err := m.Marshal()
 			require.NoError(t, err)
@@ -470,12 +522,12 @@ func TestSchemaHasTheFieldsOfTheTypes(t *testing.T) {
 		}
 	}
 	compare("manifest", reflect.TypeFor[Manifest](), doc)
-	assert.Equal(t, SchemaVersion, doc["properties"].(map[string]any)["schemaVersion"].(map[string]any)["const"])
+	assert.Equal(t, []any{"1.0", SchemaVersion}, doc["properties"].(map[string]any)["schemaVersion"].(map[string]any)["enum"])
 }
 
 // What Parse accepts, Marshal writes, and Parse reads back the same.
 func FuzzParse(f *testing.F) {
-	for _, m := range []*Manifest{example(), minimal()} {
+	for _, m := range []*Manifest{example(), minimal(), newest()} {
 		text, err := m.Marshal()
 		require.NoError(f, err)
 		f.Add(text)

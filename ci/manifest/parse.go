@@ -29,7 +29,7 @@ type VersionError struct {
 // Error names both versions and what to do.
 func (e *VersionError) Error() string {
 	known, _, _ := strings.Cut(e.Known, ".")
-	return fmt.Sprintf("the manifest has schema version %q, and this version of Gantry reads %s.x (it writes %s): use the version of Gantry that made the release, or a newer one",
+	return fmt.Sprintf("the manifest has schema version %q, and this version of Gantry reads %s.x (it knows %s): use the version of Gantry that made the release, or a newer one",
 		e.Got, known, e.Known)
 }
 
@@ -68,7 +68,7 @@ func parse(data []byte) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkFields(data, newer); err != nil {
+	if err := checkFields(data, *head.SchemaVersion, newer); err != nil {
 		return nil, err
 	}
 	m := new(Manifest)
@@ -132,15 +132,17 @@ func (m *Manifest) Marshal() ([]byte, error) {
 // checkFields compares the fields of a document with those of Manifest.
 // encoding/json takes a field in any case, takes it twice, takes null for any
 // type and doesn't miss one.
-func checkFields(data []byte, tolerant bool) error {
+func checkFields(data []byte, version string, tolerant bool) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
-	c := fieldChecker{decoder, tolerant}
+	c := fieldChecker{decoder, version, tolerant}
 	return c.value(reflect.TypeFor[Manifest](), "", false)
 }
 
 type fieldChecker struct {
 	*json.Decoder
+	// version of the document's schema.
+	version string
 	// tolerant of fields that it doesn't know.
 	tolerant bool
 }
@@ -188,6 +190,10 @@ func (c *fieldChecker) value(t reflect.Type, at string, optional bool) error {
 		}
 		if optional && text == "" {
 			return fmt.Errorf("field %q: it is empty: leave it out", what)
+		}
+	case reflect.Bool:
+		if _, ok := token.(bool); !ok {
+			return fmt.Errorf("field %q: it must be true or false", what)
 		}
 	case reflect.Int64:
 		n, ok := token.(json.Number)
@@ -243,7 +249,7 @@ func (c *fieldChecker) object(t reflect.Type, at string) error {
 			}
 		}
 		if !c.tolerant {
-			return fmt.Errorf("field %q: schema version %s has no such field", join(at, key), SchemaVersion)
+			return fmt.Errorf("field %q: schema version %s has no such field", join(at, key), c.version)
 		}
 		var skipped json.RawMessage
 		return c.Decode(&skipped)
