@@ -3,8 +3,12 @@ package oci
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/configfile"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 )
@@ -15,64 +19,163 @@ type nobody struct{}
 // Resolve finds none.
 func (nobody) Resolve(authn.Resource) (authn.Authenticator, error) { return authn.Anonymous, nil }
 
-// Login is a keychain with the credentials of one registry, "ghcr.io". For all
-// others there are none.
-func Login(registry, username, password string) (authn.Keychain, error) {
-	reg, err := name.NewRegistry(registry)
-	if err != nil {
-		return nil, fmt.Errorf("read registry %q: %w", registry, err)
+// dockerHub are the names of Docker Hub's registry. Its images are called after
+// the first, its logins after any of them, and it answers at the last.
+var dockerHub = []string{"docker.io", name.DefaultRegistry, "registry-1.docker.io", "registry.docker.io", "registry.hub.docker.com"}
+
+// Host is the one spelling of a registry's name, so that two names of one
+// registry compare equal: lower case, without the port of HTTPS, and
+// "index.docker.io" for every name of Docker Hub.
+func Host(registry string) string {
+	host := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(registry), ":443"), ".")
+	if slices.Contains(dockerHub, host) {
+		return name.DefaultRegistry
 	}
-	return login{reg.RegistryStr(), authn.FromConfig(authn.AuthConfig{Username: username, Password: password})}, nil
+	return host
+}
+
+// Login is a keychain with the credentials of one registry, "ghcr.io", or of
+// its repositories below a path, "ghcr.io/owner". For everything else there are
+// none.
+func Login(address, username, password string) (authn.Keychain, error) {
+	registry, path, _ := strings.Cut(strings.TrimSuffix(address, "/"), "/")
+	if _, err := name.NewRegistry(registry, name.StrictValidation); err != nil || strings.Contains(address, "//") || strings.ContainsAny(path, ":@ ") {
+		return nil, fmt.Errorf("read registry %q: not a registry or a path in it: write it like ghcr.io or ghcr.io/owner", address)
+	}
+	return login{Host(registry), path, authn.FromConfig(authn.AuthConfig{Username: username, Password: password})}, nil
 }
 
 type login struct {
-	registry string
-	auth     authn.Authenticator
+	host, path string
+	auth       authn.Authenticator
 }
 
 // Resolve finds the credentials of the registry.
 func (l login) Resolve(r authn.Resource) (authn.Authenticator, error) {
-	if r.RegistryStr() == l.registry {
-		return l.auth, nil
+	registry, repository, _ := strings.Cut(r.String(), "/")
+	if Host(registry) != l.host || l.path != "" && repository != l.path && !strings.HasPrefix(repository, l.path+"/") {
+		return authn.Anonymous, nil
 	}
-	return authn.Anonymous, nil
+	return l.auth, nil
 }
 
-// DockerConfig is a keychain with the credentials in a Docker configuration
-// file, ~/.docker/config.json. It refuses a file whose credentials are with a
-// helper program, which it would not run.
-func DockerConfig(file []byte) (authn.Keychain, error) {
+// HelperError says that the credentials of a registry are kept by a program,
+// which Gantry doesn't run.
+type HelperError struct {
+	// Registry and Helper, as the configuration has them. Registry is empty for
+	// the store of all registries.
+	Registry, Helper string
+}
+
+// Error names both and what to do.
+func (e *HelperError) Error() string {
+	return fmt.Sprintf("Docker's config.json keeps the login of %q in the credential helper %q, which runs only on your machine: pass that login by name (with-registry-auth --address=%s), or a config.json that has it under \"auths\"",
+		e.Registry, e.Helper, e.Registry)
+}
+
+// Docker are the credentials of a Docker configuration file,
+// ~/.docker/config.json.
+type Docker struct{ file *configfile.ConfigFile }
+
+// DockerConfig reads a Docker configuration file. Credentials that a helper
+// program keeps are not read: asking for them is a [*HelperError].
+func DockerConfig(file []byte) (*Docker, error) {
 	c, err := config.LoadFromReader(bytes.NewReader(file))
 	if err != nil {
-		return nil, fmt.Errorf("read the Docker configuration: %w", err)
+		return nil, fmt.Errorf("read Docker's config.json: %w", err)
 	}
-	if len(c.AuthConfigs) == 0 && (c.CredentialsStore != "" || len(c.CredentialHelpers) > 0) {
-		return nil, fmt.Errorf("read the Docker configuration: the credentials are with the helper %q, which is not run: make a file with \"auths\" (docker --config DIR login, without a helper)", c.CredentialsStore)
-	}
-	c.CredentialsStore, c.CredentialHelpers = "", nil
-	return dockerConfig(func(key string) (authn.AuthConfig, error) {
-		a, err := c.GetAuthConfig(key)
-		return authn.AuthConfig{Username: a.Username, Password: a.Password, Auth: a.Auth, IdentityToken: a.IdentityToken, RegistryToken: a.RegistryToken}, err
-	}), nil
+	return &Docker{c}, nil
 }
 
-type dockerConfig func(key string) (authn.AuthConfig, error)
-
-// Resolve looks for the repository first, then for its registry.
-func (d dockerConfig) Resolve(r authn.Resource) (authn.Authenticator, error) {
-	for _, key := range []string{r.String(), r.RegistryStr()} {
-		if key == name.DefaultRegistry {
-			key = authn.DefaultAuthKey
-		}
-		found, err := d(key)
-		if err != nil {
-			return nil, err
-		}
-		if found != (authn.AuthConfig{}) {
-			return authn.FromConfig(found), nil
-		}
+// Resolve looks for the repository, then for the paths above it and its
+// registry, under every name that it has.
+func (d *Docker) Resolve(r authn.Resource) (authn.Authenticator, error) {
+	registry, repository, _ := strings.Cut(r.String(), "/")
+	if found := d.find(registry, repository); found != nil {
+		return authn.FromConfig(*found), nil
+	}
+	if helper := d.helper(registry); helper != "" {
+		return nil, &HelperError{Registry: display(registry), Helper: helper}
 	}
 	return authn.Anonymous, nil
+}
+
+// Has says whether the file has the registry's login, or names a helper for it.
+func (d *Docker) Has(registry string) bool {
+	if d.helper(registry) != "" {
+		return true
+	}
+	return d.lists(registry)
+}
+
+// lists says whether auths has an entry of the registry, with a login or without.
+func (d *Docker) lists(registry string) bool {
+	for key := range d.file.AuthConfigs {
+		if host, _, _ := strings.Cut(bare(key), "/"); Host(host) == Host(registry) {
+			return true
+		}
+	}
+	return false
+}
+
+// Store is the helper that keeps the logins of all registries, or empty.
+func (d *Docker) Store() string { return d.file.CredentialsStore }
+
+// bare is a key of auths without what older Dockers put around the host:
+// "https://index.docker.io/v1/".
+func bare(key string) string {
+	_, rest, found := strings.Cut(key, "://")
+	if !found {
+		rest = key
+	}
+	host, path, _ := strings.Cut(strings.TrimSuffix(rest, "/"), "/")
+	if path == "v1" || path == "v2" {
+		path = ""
+	}
+	return strings.TrimSuffix(host+"/"+path, "/")
+}
+
+// find returns the credentials with the longest path that fits, or nil.
+func (d *Docker) find(registry, repository string) *authn.AuthConfig {
+	var best *authn.AuthConfig
+	length := -1
+	for _, key := range slices.Sorted(maps.Keys(d.file.AuthConfigs)) {
+		a := d.file.AuthConfigs[key]
+		host, path, _ := strings.Cut(bare(key), "/")
+		if Host(host) != Host(registry) || len(path) <= length {
+			continue
+		}
+		if path != "" && repository != path && !strings.HasPrefix(repository, path+"/") {
+			continue
+		}
+		c := authn.AuthConfig{Username: a.Username, Password: a.Password, Auth: a.Auth, IdentityToken: a.IdentityToken, RegistryToken: a.RegistryToken}
+		// Where a helper keeps a login, Docker leaves an empty entry behind.
+		if c != (authn.AuthConfig{}) {
+			best, length = &c, len(path)
+		}
+	}
+	return best
+}
+
+// helper that keeps the registry's login, as far as the file says so.
+func (d *Docker) helper(registry string) string {
+	for key, helper := range d.file.CredentialHelpers {
+		if host, _, _ := strings.Cut(bare(key), "/"); Host(host) == Host(registry) {
+			return helper
+		}
+	}
+	if d.lists(registry) {
+		return d.file.CredentialsStore
+	}
+	return ""
+}
+
+// display is how people write a registry.
+func display(registry string) string {
+	if Host(registry) == name.DefaultRegistry {
+		return "docker.io"
+	}
+	return registry
 }
 
 // Keychains asks one keychain after the other.

@@ -278,8 +278,30 @@ func TestDockerConfig(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, user, must(authn.Authorization(t.Context(), auth)).Username, address)
 	}
-	_, err = oci.DockerConfig([]byte(`{"credsStore":"desktop"}`))
-	require.ErrorContains(t, err, `helper "desktop"`)
+	for address, file := range map[string]string{
+		`"ghcr.io" in the credential helper "desktop"`:   `{"auths":{"ghcr.io":{}},"credsStore":"desktop"}`,
+		`"ghcr.io" in the credential helper "github"`:    `{"auths":{"quay.io":{"auth":"YTpi"}},"credHelpers":{"https://ghcr.io":"github"},"credsStore":"desktop"}`,
+		`"docker.io" in the credential helper "desktop"`: `{"auths":{"https://index.docker.io/v1/":{}},"credsStore":"desktop"}`,
+	} {
+		kept, err := oci.DockerConfig([]byte(file))
+		require.NoError(t, err)
+		registry := strings.Split(address, `"`)[1]
+		_, err = authn.Resolve(t.Context(), kept, must(name.NewRepository(registry+"/acme/server")))
+		var helper *oci.HelperError
+		require.ErrorAs(t, err, &helper)
+		assert.Equal(t, registry, helper.Registry)
+		require.ErrorContains(t, err, address)
+		auth, err := authn.Resolve(t.Context(), kept, must(name.NewRepository("example.com/acme/server")))
+		require.NoError(t, err)
+		assert.Equal(t, authn.Anonymous, auth)
+	}
+	paths, err := oci.DockerConfig([]byte(`{"auths":{"example.com":{"auth":"YTpi"},"example.com/team":{"auth":"Yzpk"},"example.com/team/app":{"auth":"ZTpm"}}}`))
+	require.NoError(t, err)
+	for address, user := range map[string]string{"example.com/team/app": "e", "example.com/team/appendix": "c", "example.com/teams/app": "a"} {
+		auth, err := authn.Resolve(t.Context(), paths, must(name.NewRepository(address)))
+		require.NoError(t, err)
+		assert.Equal(t, user, must(authn.Authorization(t.Context(), auth)).Username, address)
+	}
 	_, err = oci.DockerConfig([]byte(`{"auths":`))
 	require.Error(t, err)
 }
