@@ -2,6 +2,7 @@ package fakehub
 
 import (
 	"bytes"
+	"crypto/sha1"
 	"encoding/json"
 	"fmt"
 	"html"
@@ -28,11 +29,12 @@ type request struct {
 	access Access
 	known  bool // the request carried a token
 
-	asset   *asset // that an upload has begun
-	corrupt bool
-	body    []byte
-	bodyErr error
-	wasRead bool
+	asset       *asset // that an upload has begun
+	corrupt     bool
+	storedWrong bool
+	body        []byte
+	bodyErr     error
+	wasRead     bool
 }
 
 // read reads at most n more bytes of the body.
@@ -79,6 +81,8 @@ var routes = []route{
 	{"POST", "api", regexp.MustCompile(repoPath + `/git/refs$`), "create ref", true, (*Server).createRef},
 	{"GET", "api", regexp.MustCompile(repoPath + `/git/tags/(?P<name>[0-9a-f]+)$`), "get tag object", false, (*Server).getTagObject},
 	{"GET", "api", regexp.MustCompile(repoPath + `/git/commits/(?P<name>[0-9a-f]+)$`), "get commit", false, (*Server).getCommit},
+	{"GET", "api", regexp.MustCompile(repoPath + `/contents/(?P<name>.+)$`), "get contents", false, (*Server).getContents},
+	{"POST", "api", regexp.MustCompile(repoPath + `/releases/generate-notes$`), "generate notes", false, (*Server).generateNotes},
 	{"POST", "api", regexp.MustCompile(repoPath + `/dispatches$`), "dispatch", true, (*Server).dispatch},
 	{"GET", "api", regexp.MustCompile(`^/user$`), "get user", false, (*Server).getUser},
 	{"GET", "api", regexp.MustCompile(`^/rate_limit$`), "get rate limit", false, (*Server).getRateLimit},
@@ -86,6 +90,7 @@ var routes = []route{
 	{"POST", "api", regexp.MustCompile(`^/graphql$`), "graphql", false, (*Server).graphql},
 	{"GET", "web", regexp.MustCompile(`^/(?P<owner>[^/]+)/(?P<repo>[^/]+)/releases/download/(?P<name>.+)$`), "download", false, (*Server).download},
 	{"GET", "web", regexp.MustCompile(`^/(?P<owner>[^/]+)/(?P<repo>[^/]+)/releases/latest/download/(?P<name>[^/]+)$`), "download latest", false, (*Server).downloadLatest},
+	{"GET", "web", regexp.MustCompile(`^/login$`), "login", false, (*Server).loginPage},
 	{"GET", "web", regexp.MustCompile(`^/_state$`), "dump the state", false, (*Server).stateText},
 	{"GET", "web", regexp.MustCompile(`^/_calls$`), "list the calls", false, (*Server).callsText},
 	{"GET", "web", regexp.MustCompile(`^/_events$`), "list the events", false, (*Server).eventsText},
@@ -116,7 +121,7 @@ func place(r *http.Request) (host, path string) {
 // base is the address of one of the hosts, as the caller would reach it.
 func base(r *http.Request, host string) string {
 	name, scheme := r.Host, "http://"
-	if r.TLS != nil {
+	if r.TLS != nil || secure(r) {
 		scheme = "https://"
 	}
 	for _, p := range []string{"api.", "uploads."} {
@@ -237,7 +242,7 @@ func (s *Server) serve(w http.ResponseWriter, q *request, handle func(*Server, h
 		apiError(w, 401, "Bad credentials", "")
 		return
 	}
-	if q.access.Scopes != "" {
+	if q.access.Scopes != "" || q.access.NoScopes {
 		w.Header().Set("X-OAuth-Scopes", q.access.Scopes)
 	}
 	if owner != "" && (q.repo == nil || q.repo.private && !q.known) {
@@ -253,12 +258,11 @@ func (s *Server) serve(w http.ResponseWriter, q *request, handle func(*Server, h
 		case !q.known:
 			apiError(w, 401, "Requires authentication", "")
 			return
-		case !q.access.Push:
-			if q.access.Installation {
-				apiError(w, 403, "Resource not accessible by integration", "")
-			} else {
-				notFound(w)
-			}
+		case q.access.NoScopes:
+			notFound(w)
+			return
+		case !q.access.Push || q.access.ReadOnly:
+			s.denied(w, q, "contents=write")
 			return
 		case q.repo != nil && q.repo.archived:
 			apiError(w, 403, "Repository was archived so is read-only.", "")
@@ -288,6 +292,38 @@ func (s *Server) serve(w http.ResponseWriter, q *request, handle func(*Server, h
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	handle(s, w, q)
+}
+
+// denied answers a call that a token may not make: with what it takes, and, for
+// tokens that are not a fine-grained one or an app's, as if nothing was there.
+func (s *Server) denied(w http.ResponseWriter, q *request, accepted string) {
+	switch {
+	case q.access.Installation:
+		w.Header().Set("X-Accepted-GitHub-Permissions", accepted)
+		apiError(w, 403, "Resource not accessible by integration", "")
+	case q.access.ReadOnly:
+		w.Header().Set("X-Accepted-GitHub-Permissions", accepted)
+		apiError(w, 403, "Resource not accessible by personal access token", "")
+	default:
+		notFound(w)
+	}
+}
+
+// mayTouchWorkflows says whether the token may make something of a commit that
+// changes workflow files.
+func (a Access) mayTouchWorkflows() bool {
+	return a.Workflows || slices.Contains(strings.Split(strings.ReplaceAll(a.Scopes, " ", ""), ","), "workflow")
+}
+
+// refusesTarget answers a create or an update that names a target commit which
+// changes workflow files, unless the token may change them. GitHub looks at it
+// also where the tag is there, and the target therefore unused.
+func (s *Server) refusesTarget(w http.ResponseWriter, q *request, in *releaseInput) bool {
+	if in.Commitish == nil || q.access.mayTouchWorkflows() || !q.repo.changesWorkflows(*in.Commitish) {
+		return false
+	}
+	s.denied(w, q, "contents=write; contents=write,workflows=write")
+	return true
 }
 
 // discard is a ResponseWriter into a buffer.
@@ -471,6 +507,9 @@ func paginate(w http.ResponseWriter, r *http.Request, n int) (from, to int) {
 	link := func(p int, rel string) string {
 		u := *r.URL
 		u.Scheme, u.Host = "http", r.Host
+		if r.TLS != nil || secure(r) {
+			u.Scheme = "https"
+		}
 		v := u.Query()
 		v.Set("page", strconv.Itoa(p))
 		v.Set("per_page", strconv.Itoa(per))
@@ -488,6 +527,16 @@ func paginate(w http.ResponseWriter, r *http.Request, n int) (from, to int) {
 		w.Header().Set("Link", strings.Join(links, ", "))
 	}
 	return min((page-1)*per, n), min(page*per, n)
+}
+
+// tooLarge answers a page that holds too much.
+func (s *Server) tooLarge(w http.ResponseWriter, n int) bool {
+	if s.cfg.LargestList == 0 || n <= s.cfg.LargestList {
+		return false
+	}
+	w.Header().Del("Link")
+	htmlPage(w, 502, "502 Bad Gateway: the list took too long")
+	return true
 }
 
 // Repositories, users, limits.
@@ -645,6 +694,53 @@ func (s *Server) getCommit(w http.ResponseWriter, q *request) {
 	})
 }
 
+// getContents lists .github/workflows of a commit, the only directory that the
+// stand-in has.
+func (s *Server) getContents(w http.ResponseWriter, q *request) {
+	at := q.r.URL.Query().Get("ref")
+	if at == "" {
+		at = "main"
+	}
+	sha, ok := q.repo.resolve(at)
+	files := q.repo.commits[sha].workflows
+	if !ok || q.name != ".github/workflows" || len(files) == 0 {
+		notFound(w)
+		return
+	}
+	api := fmt.Sprintf("%s/repos/%s/%s", base(q.r, "api"), q.repo.owner, q.repo.name)
+	list := []any{}
+	for _, name := range sortedKeys(files) {
+		blob := fmt.Sprintf("%x", sha1.Sum([]byte("blob "+files[name])))
+		path := q.name + "/" + name
+		self, git := api+"/contents/"+path+"?ref="+sha, api+"/git/blobs/"+blob
+		list = append(list, map[string]any{
+			"type": "file", "size": len(files[name]), "name": name, "path": path, "sha": blob,
+			"url": self, "git_url": git, "html_url": nil, "download_url": nil,
+			"_links": map[string]any{"self": self, "git": git, "html": nil},
+		})
+	}
+	answer(w, 200, list)
+}
+
+// generateNotes makes notes and keeps nothing. GitHub asks for the permission to
+// write all the same.
+func (s *Server) generateNotes(w http.ResponseWriter, q *request) {
+	var in releaseInput
+	if !in.decode(w, q) {
+		return
+	}
+	switch {
+	case !q.known:
+		apiError(w, 401, "Requires authentication", "")
+	case !q.access.Push || q.access.ReadOnly || q.access.NoScopes:
+		s.denied(w, q, "contents=write")
+	case in.TagName == nil || *in.TagName == "":
+		validationFailed(w, "Release", "tag_name", "missing_field", "")
+	default:
+		answer(w, 200, map[string]any{"name": *in.TagName, "body": "**Full Changelog**: " + *in.TagName})
+	}
+}
+
 // Releases.
 
 func (s *Server) listReleases(w http.ResponseWriter, q *request) {
@@ -663,6 +759,9 @@ func (s *Server) listReleases(w http.ResponseWriter, q *request) {
 		return rels[i].id > rels[j].id
 	})
 	from, to := paginate(w, q.r, len(rels))
+	if s.tooLarge(w, to-from) {
+		return
+	}
 	list := []any{}
 	for _, rel := range rels[from:to] {
 		list = append(list, s.releaseJSON(q, rel))
@@ -753,6 +852,9 @@ func (s *Server) createRelease(w http.ResponseWriter, q *request) {
 	if !in.decode(w, q) {
 		return
 	}
+	if s.refusesTarget(w, q, &in) {
+		return
+	}
 	if in.TagName == nil || *in.TagName == "" {
 		validationFailed(w, "Release", "tag_name", "missing_field", "")
 		return
@@ -795,8 +897,19 @@ func (s *Server) mayPublish(w http.ResponseWriter, q *request, rel *release, pub
 		return false
 	}
 	if _, ok := q.repo.tags[rel.tag]; !ok {
-		if _, ok := q.repo.commits[rel.commitish]; !ok {
+		if _, ok := q.repo.resolve(rel.commitish); !ok {
 			validationFailed(w, "Release", "target_commitish", "invalid", "")
+			return false
+		}
+		if q.repo.noNewTags {
+			answer(w, 422, map[string]any{
+				"message": "Validation Failed", "documentation_url": "https://docs.github.com/rest/releases", "status": "422",
+				"errors": []any{
+					map[string]any{"resource": "Release", "code": "custom", "field": "pre_receive",
+						"message": "pre_receive Repository rule violations found\n\nCannot create ref due to creations being restricted.\n\n"},
+					map[string]any{"resource": "Release", "code": "custom", "message": "Published releases must have a valid tag"},
+				},
+			})
 			return false
 		}
 	}
@@ -807,12 +920,21 @@ func (s *Server) mayPublish(w http.ResponseWriter, q *request, rel *release, pub
 	return true
 }
 
+// resolve is the commit that a commit's id or the default branch's name means.
+func (r *Repo) resolve(commitish string) (string, bool) {
+	if commitish == "main" {
+		commitish = r.head
+	}
+	_, ok := r.commits[commitish]
+	return commitish, ok
+}
+
 func (s *Server) publish(r *Repo, rel *release) {
 	rel.draft = false
 	rel.published = s.cfg.Now().UTC()
 	rel.immutable = r.immutable
 	if _, ok := r.tags[rel.tag]; !ok {
-		r.tags[rel.tag] = rel.commitish
+		r.tags[rel.tag], _ = r.resolve(rel.commitish)
 	}
 	if c, ok := r.commits[r.peel(r.tags[rel.tag])]; ok {
 		rel.createdAt = c.date
@@ -860,7 +982,7 @@ func (s *Server) updateRelease(w http.ResponseWriter, q *request) {
 		return
 	}
 	var in releaseInput
-	if !in.decode(w, q) {
+	if !in.decode(w, q) || s.refusesTarget(w, q, &in) {
 		return
 	}
 	next := *rel
@@ -921,6 +1043,9 @@ func (s *Server) listAssets(w http.ResponseWriter, q *request) {
 		return
 	}
 	from, to := paginate(w, q.r, len(rel.assets))
+	if s.tooLarge(w, to-from) {
+		return
+	}
 	list := []any{}
 	for _, a := range rel.assets[from:to] {
 		list = append(list, s.assetJSON(q, a))
@@ -997,8 +1122,14 @@ func (s *Server) uploadAsset(w http.ResponseWriter, q *request) {
 		data[len(data)/2] ^= 1
 	}
 	s.fill(a, data)
+	said := s.assetJSON(q, a)
+	if q.storedWrong {
+		data = bytes.Clone(data)
+		data[len(data)/2] ^= 1
+		s.fill(a, data)
+	}
 	s.event("upload", a.rel, a.name)
-	answer(w, 201, s.assetJSON(q, a))
+	answer(w, 201, said)
 }
 
 func (s *Server) findAsset(w http.ResponseWriter, q *request) *asset {
@@ -1080,7 +1211,18 @@ func objectURL(r *http.Request, a *asset) string {
 	return fmt.Sprintf("%s/_objects/%d/%s?signature=fake", base(r, "web"), a.id, url.PathEscape(a.name))
 }
 
+// login sends somebody without a session to log in.
+func login(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, base(r, "web")+"/login?return_to="+url.QueryEscape(r.URL.String()), http.StatusFound)
+}
+
+func (s *Server) loginPage(w http.ResponseWriter, _ *request) { htmlPage(w, 200, "Sign in") }
+
 func (s *Server) download(w http.ResponseWriter, q *request) {
+	if s.cfg.LoginPages {
+		login(w, q.r)
+		return
+	}
 	i := strings.LastIndex(q.name, "/")
 	if i < 0 {
 		htmlPage(w, 404, "Not Found")

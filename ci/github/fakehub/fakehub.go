@@ -49,6 +49,13 @@ type Config struct {
 	// DuplicateTags lets a second release of a tag be published, as if GitHub
 	// did not refuse it.
 	DuplicateTags bool
+	// LargestList is how many releases or assets a page may hold. A larger page
+	// is answered with a 502, as GitHub does when it takes too long to collect
+	// one. By default, any.
+	LargestList int
+	// LoginPages sends downloads without a session to a login page, as GitHub
+	// Enterprise in private mode does.
+	LoginPages bool
 }
 
 // Access is what a token may do.
@@ -59,6 +66,16 @@ type Access struct {
 	Push bool
 	// Scopes is sent as X-OAuth-Scopes, as for classic tokens, when not empty.
 	Scopes string
+	// NoScopes sends an empty X-OAuth-Scopes, as for a classic token that was
+	// made without any.
+	NoScopes bool
+	// ReadOnly marks a token whose user may write but which itself may not, such
+	// as a fine-grained one without the permission: the repository still reports
+	// push permission.
+	ReadOnly bool
+	// Workflows says that the token may change workflow files. A classic token
+	// may when its scopes contain workflow.
+	Workflows bool
 	// Installation marks the token of a GitHub App, such as the one that a
 	// workflow gets: it has no user, and reports no push permission even when
 	// it has it.
@@ -132,17 +149,20 @@ type Repo struct {
 	immutable   bool
 
 	commits    map[string]commit
+	head       string            // the commit of the default branch
 	tags       map[string]string // tag name to the id of a commit or of a tag object
 	tagObjects map[string]tagObject
 	burned     map[string]bool // tags of deleted immutable releases
+	noNewTags  bool            // a ruleset restricts creating tags
 	releases   []*release
 	latest     int64 // the release marked as latest, 0 if none is
 	dispatches []Dispatch
 }
 
 type commit struct {
-	sha  string
-	date time.Time
+	sha       string
+	date      time.Time
+	workflows map[string]string // what is in .github/workflows, by name
 }
 
 type tagObject struct {
@@ -276,6 +296,35 @@ func (r *Repo) Commit(seed string) string {
 	return sha
 }
 
+// Workflows sets the files that a commit has in .github/workflows, by name.
+func (r *Repo) Workflows(sha string, files map[string]string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	c := r.commits[sha]
+	c.workflows = files
+	r.commits[sha] = c
+}
+
+// Main moves the default branch to a commit. Before the first call it has no
+// commit and no workflow.
+func (r *Repo) Main(sha string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.head = sha
+}
+
+// changesWorkflows says whether a commit adds or changes a file in
+// .github/workflows relative to the default branch.
+func (r *Repo) changesWorkflows(sha string) bool {
+	main := r.commits[r.head].workflows
+	for name, text := range r.commits[sha].workflows {
+		if was, ok := main[name]; !ok || was != text {
+			return true
+		}
+	}
+	return false
+}
+
 // AddCommit adds the commit of an existing repository.
 func (r *Repo) AddCommit(sha string, date time.Time) {
 	r.s.mu.Lock()
@@ -368,6 +417,65 @@ func (r *Repo) Edit(id int64, title, body string) {
 		rel.name, rel.body = title, body
 		r.s.touch(rel)
 	}
+}
+
+// Flag sets a release's prerelease flag by hand.
+func (r *Repo) Flag(id int64, prerelease bool) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if rel := r.byID(id); rel != nil {
+		rel.prerelease = prerelease
+		r.s.touch(rel)
+	}
+}
+
+// Attach puts an asset into a release by hand.
+func (r *Repo) Attach(id int64, f File) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if rel := r.byID(id); rel != nil {
+		a := r.s.newAsset(rel, f.Name, "", "application/octet-stream")
+		if !f.Starter {
+			r.s.fill(a, f.Data)
+		}
+		r.s.touch(rel)
+	}
+}
+
+// Untag removes a tag.
+func (r *Repo) Untag(name string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	delete(r.tags, name)
+}
+
+// Releases lists the ids of the releases of a tag, drafts too, in the order of
+// their creation.
+func (r *Repo) Releases(tag string) []int64 {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	var ids []int64
+	for _, rel := range r.releases {
+		if rel.tag == tag && !rel.deleted {
+			ids = append(ids, rel.id)
+		}
+	}
+	return ids
+}
+
+// Burn makes a tag one that a deleted immutable release had.
+func (r *Repo) Burn(tag string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.burned[tag] = true
+}
+
+// RestrictTags keeps everybody from creating tags through a release, as a
+// repository's ruleset can.
+func (r *Repo) RestrictTags() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.noNewTags = true
 }
 
 // Dispatches lists the repository_dispatch events that were accepted.

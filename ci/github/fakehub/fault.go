@@ -61,6 +61,22 @@ const (
 	Echo FaultKind = "echo"
 	// Denied is a 403 that no waiting cures.
 	Denied FaultKind = "403 denied"
+	// RequestTimeout is a 408, as from something between that gave up waiting.
+	RequestTimeout FaultKind = "408"
+	// GoAway is HTTP/2's GOAWAY, which says that the call was not looked at; a
+	// reset on HTTP/1.
+	GoAway FaultKind = "GOAWAY"
+	// GoAwayAfter is GOAWAY for something that was done, which leaves open
+	// whether it was.
+	GoAwayAfter FaultKind = "GOAWAY after"
+	// StoredWrong stores an upload with one bit flipped and answers as if it
+	// hadn't.
+	StoredWrong FaultKind = "stored wrong"
+	// Login is a redirect to a page that asks for a password.
+	Login FaultKind = "login page"
+	// Nothing lets the call through: its Do plays a second writer that gets in
+	// between.
+	Nothing FaultKind = "second writer"
 )
 
 // Fault is a fault that waits for a call.
@@ -211,6 +227,24 @@ func (s *Server) fail(w http.ResponseWriter, req *request, f *Fault, work func(h
 		htmlPage(w, 200, "Unicorn!")
 	case Corrupt:
 		req.corrupt = true
+		work(w)
+	case StoredWrong:
+		req.storedWrong = true
+		work(w)
+	case RequestTimeout:
+		req.drain()
+		apiError(w, 408, "Request Timeout", "")
+	case GoAway:
+		sendAway(req.r, 0)
+		panic(http.ErrAbortHandler)
+	case GoAwayAfter:
+		do()
+		sendAway(req.r, 1<<31-1)
+		panic(http.ErrAbortHandler)
+	case Login:
+		req.drain()
+		login(w, req.r)
+	case Nothing:
 		work(w)
 	case Echo:
 		req.drain()

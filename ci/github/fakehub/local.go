@@ -2,12 +2,21 @@ package fakehub
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log"
+	"math/big"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +34,8 @@ type Local struct {
 
 	http *http.Server
 	l    *memoryListener
+	cert tls.Certificate
+	pem  []byte
 
 	mu         sync.Mutex
 	transports []*http.Transport
@@ -37,6 +48,7 @@ func Start(s *Server) *Local {
 		URL:    "http://github.test/",
 		l:      &memoryListener{conns: make(chan net.Conn), done: make(chan struct{})},
 	}
+	l.cert, l.pem = selfSigned("github.test")
 	l.http = HTTPServer(s)
 	go func() { _ = l.http.Serve(l.l) }()
 	return l
@@ -96,9 +108,38 @@ func (l *Local) Transport(http2 bool) *http.Transport {
 	t := &http.Transport{
 		Protocols: p,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return l.l.dial(ctx)
+			return l.l.dial(ctx, nil)
 		},
 	}
+	return l.keep(t)
+}
+
+// TLSURL is the base of everything over TLS.
+func (l *Local) TLSURL() string { return strings.Replace(l.URL, "http:", "https:", 1) }
+
+// Certificate is what the stand-in shows over TLS, in PEM. It signs itself.
+func (l *Local) Certificate() []byte { return l.pem }
+
+// TLSTransport returns a new client transport that speaks HTTP/2 over TLS, as
+// browsers and GitHub's own clients do, and trusts the given certificates only.
+func (l *Local) TLSTransport(trusted []byte) *http.Transport {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(trusted)
+	p := new(http.Protocols)
+	p.SetHTTP2(true)
+	t := &http.Transport{
+		Protocols:       p,
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return l.l.dial(ctx, &tls.Config{
+				Certificates: []tls.Certificate{l.cert}, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12,
+			})
+		},
+	}
+	return l.keep(t)
+}
+
+func (l *Local) keep(t *http.Transport) *http.Transport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.transports = append(l.transports, t)
@@ -124,6 +165,26 @@ type memoryListener struct {
 	once  sync.Once
 }
 
+// selfSigned makes a certificate for a name, valid at any time that a virtual
+// clock shows.
+func selfSigned(name string) (tls.Certificate, []byte) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2190, 1, 1, 0, 0, 0, 0, time.UTC),
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
 func (l *memoryListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
@@ -137,10 +198,16 @@ func (l *memoryListener) Close() error   { l.close(); return nil }
 func (l *memoryListener) Addr() net.Addr { return memoryAddr{} }
 func (l *memoryListener) close()         { l.once.Do(func() { close(l.done) }) }
 
-func (l *memoryListener) dial(ctx context.Context) (net.Conn, error) {
+// dial connects. With a configuration of TLS, the server's end speaks it below
+// the connection that the server sees, where frames can still be changed.
+func (l *memoryListener) dial(ctx context.Context, over *tls.Config) (net.Conn, error) {
 	client, server := net.Pipe()
+	c := &refusingConn{Conn: server}
+	if over != nil {
+		c.Conn, c.secure = tls.Server(server, over), true
+	}
 	select {
-	case l.conns <- &refusingConn{Conn: server}:
+	case l.conns <- c:
 		return client, nil
 	case <-l.done:
 		return nil, errors.New("connection refused")
@@ -169,19 +236,42 @@ func (l refusingListener) Accept() (net.Conn, error) {
 
 type connKey struct{}
 
+func connOf(r *http.Request) *refusingConn {
+	c, _ := r.Context().Value(connKey{}).(*refusingConn)
+	return c
+}
+
+// secure says whether a call came over TLS that its server does not see.
+func secure(r *http.Request) bool {
+	c := connOf(r)
+	return c != nil && c.secure
+}
+
 // refuse turns the reset that aborting a handler sends into REFUSED_STREAM.
 func refuse(r *http.Request) {
-	if c, ok := r.Context().Value(connKey{}).(*refusingConn); ok && r.ProtoMajor == 2 {
+	if c := connOf(r); c != nil && r.ProtoMajor == 2 {
 		c.refuse.Add(1)
 	}
 }
 
+// sendAway turns the reset that aborting a handler sends into GOAWAY, and ends
+// the connection. Calls on streams after last were not looked at.
+func sendAway(r *http.Request, last uint32) {
+	if c := connOf(r); c != nil && r.ProtoMajor == 2 {
+		c.last.Store(last)
+		c.away.Store(true)
+	}
+}
+
 // refusingConn is a server's connection that follows the HTTP/2 frames written
-// to it. Go's server has no way to send RST_STREAM with REFUSED_STREAM, so the
-// code of its RST_STREAM is changed on the way out.
+// to it. Go's server has no way to send RST_STREAM with REFUSED_STREAM, nor
+// GOAWAY when it is told to, so its RST_STREAM is changed on the way out.
 type refusingConn struct {
 	net.Conn
+	secure bool
 	refuse atomic.Int32
+	away   atomic.Bool
+	last   atomic.Uint32
 
 	head []byte // of the frame under way, as far as written
 	left int    // bytes of its payload still to come
@@ -190,6 +280,7 @@ type refusingConn struct {
 const (
 	frameHeaderLen  = 9
 	frameRSTStream  = 3
+	frameGoAway     = 7
 	codeInternal    = 2
 	codeRefused     = 7
 	framePayloadRST = 4
@@ -216,11 +307,27 @@ func (c *refusingConn) Write(p []byte) (int, error) {
 		}
 		c.left = int(c.head[0])<<16 | int(c.head[1])<<8 | int(c.head[2])
 		if c.head[3] == frameRSTStream && c.left == framePayloadRST && len(rest) >= framePayloadRST &&
-			binary.BigEndian.Uint32(rest) == codeInternal && c.refuse.Load() > 0 {
-			binary.BigEndian.PutUint32(rest, codeRefused)
-			c.refuse.Add(-1)
+			binary.BigEndian.Uint32(rest) == codeInternal {
+			if c.away.Load() {
+				return c.goAway(out[:len(out)-len(rest)-frameHeaderLen])
+			}
+			if c.refuse.Load() > 0 {
+				binary.BigEndian.PutUint32(rest, codeRefused)
+				c.refuse.Add(-1)
+			}
 		}
 		c.head = nil
 	}
 	return c.Conn.Write(out)
+}
+
+// goAway sends what was written before the reset, then GOAWAY, and ends the
+// connection.
+func (c *refusingConn) goAway(before []byte) (int, error) {
+	frame := []byte{0, 0, 8, frameGoAway, 0, 0, 0, 0, 0}
+	frame = binary.BigEndian.AppendUint32(frame, c.last.Load())
+	frame = binary.BigEndian.AppendUint32(frame, 0) // NO_ERROR
+	_, _ = c.Conn.Write(append(before, frame...))
+	_ = c.Close()
+	return 0, net.ErrClosed
 }
