@@ -2,6 +2,7 @@ package github
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -131,8 +133,8 @@ func (s *session) counted(req *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if req.Method == http.MethodGet || req.Method == http.MethodHead {
-		s.reads++
+	if req.Method == http.MethodGet || req.Method == http.MethodHead || strings.HasSuffix(req.URL.Path, "/generate-notes") {
+		s.reads++ // generated notes are not kept
 	} else {
 		s.writes++
 	}
@@ -192,6 +194,13 @@ type op struct {
 	// fresh says that what is addressed was just created, so that a 404 may
 	// only mean that it isn't seen yet.
 	fresh bool
+	// there says that what is changed was read before: a 404 may be late news for
+	// a moment, but one that lasts means that the token may not change it.
+	there bool
+	// target says that the call names a target commit.
+	target bool
+	// tries bounds the tries; by default, Tries does.
+	tries int
 	// settle is asked before another try whether the last one did it after
 	// all.
 	settle func(context.Context) (bool, error)
@@ -221,7 +230,7 @@ func (s *session) call(ctx context.Context, o op, try func(context.Context) erro
 
 // retry counts and waits before another try, or gives up.
 func (s *session) retry(ctx context.Context, o op, n int, err error, wait time.Duration) error {
-	if n >= s.c.o.Tries {
+	if n >= cmp.Or(o.tries, s.c.o.Tries) {
 		return fmt.Errorf("%s: gave up after %d tries: %w", o.name, n, err)
 	}
 	s.mu.Lock()
@@ -256,7 +265,8 @@ func (s *session) verdict(ctx context.Context, o op, n int, err error) (time.Dur
 	resp := responseOf(err)
 	if resp == nil {
 		var p *permanent
-		return s.backoff(n), !errors.As(err, &p) && !untrusted.Server(err) // the network, a time-out, a lost answer
+		// The network, a time-out, a lost answer.
+		return s.backoff(n), !errors.As(err, &p) && !untrusted.Server(err) && !s.c.wrongAPI(err)
 	}
 	now := s.now()
 	switch code := resp.StatusCode; {
@@ -278,10 +288,13 @@ func (s *session) verdict(ctx context.Context, o op, n int, err error) (time.Dur
 		s.c.pace.hold(wait, "GitHub's limit")
 		return wait, true
 	case code == http.StatusNotFound && o.fresh:
-		return s.backoff(n), true
+		return s.backoff(n), !o.there || n < triesOfThere
 	}
 	return 0, false
 }
+
+// triesOfThere is how often a 404 for something that is there is asked about.
+const triesOfThere = 5
 
 func isSecondary(_ error, resp *http.Response) bool { return isLimit(errorMessage(resp)) }
 
@@ -380,30 +393,75 @@ func onImmutable(err error) bool {
 	return r != nil && r.StatusCode == http.StatusUnprocessableEntity && strings.Contains(errorMessage(r), "immutable release")
 }
 
+// wrongAPI says whether an answer looks like that of a server whose API is
+// elsewhere: a page that says "404", at an address that is no API's.
+func (c *Client) wrongAPI(err error) bool {
+	var lost *lostAnswer
+	return errors.As(err, &lost) && lost.status == http.StatusNotFound && c.apiHint() != ""
+}
+
+// apiHint says what to do about an address that does not look like an API's, ""
+// if it does.
+func (c *Client) apiHint() string {
+	u, err := url.Parse(c.o.APIURL)
+	if err != nil || strings.HasPrefix(u.Host, "api.") || strings.HasSuffix(u.Path, "/api/v3/") {
+		return ""
+	}
+	u.Path = "/api/v3/"
+	return fmt.Sprintf("the API of GitHub Enterprise is at /api/v3/, and %s is not: pass --api-url %s", c.o.APIURL, u)
+}
+
 // explain says what to do about a failure that another try won't cure.
 func (s *session) explain(o op, err error) error {
 	if errors.Is(err, errConflict) {
 		return err
 	}
-	hint := ""
-	if untrusted.Server(err) {
-		hint = untrusted.Hint
+	var hints []string
+	hint := func(format string, args ...any) { hints = append(hints, fmt.Sprintf(format, args...)) }
+	switch {
+	case untrusted.Server(err):
+		hint(untrusted.Hint)
+	case s.c.wrongAPI(err):
+		hint("%s", s.c.apiHint())
 	}
+	resp := responseOf(err)
 	switch statusOf(err) {
 	case http.StatusUnauthorized:
-		hint = "the token is not accepted; check that it is the right one and has not expired"
-	case http.StatusForbidden:
-		hint = "the token may not do this; it needs write access to the contents of the repository (in a workflow: permissions: contents: write)"
-	case http.StatusNotFound:
-		if o.kind == read {
+		hint("the token is not accepted; check that it is the right one and has not expired")
+	case http.StatusForbidden, http.StatusNotFound:
+		if o.kind == read && resp.StatusCode == http.StatusNotFound {
 			return fmt.Errorf("%s: %w", o.name, errors.Join(ErrNotFound, err))
 		}
-		hint = "GitHub answers so too when the token may not write; it needs write access to the contents of the repository"
+		if resp.StatusCode == http.StatusNotFound {
+			hint("GitHub answers so too when the token may not write")
+		}
+		hint("the token needs write access to the contents of the repository (in a workflow: permissions: contents: write)")
+		if accepted := resp.Header.Get("X-Accepted-GitHub-Permissions"); accepted != "" {
+			hint("GitHub accepts the permissions %q", accepted)
+		}
+		if o.target {
+			hint("for a commit that changes files in .github/workflows it needs the permission workflows too, unless the tag is on GitHub: push the tag first")
+		}
 	case http.StatusUnprocessableEntity:
-		hint = "GitHub does not accept the values"
+		hint("%s", unprocessable(err))
 	}
-	if hint != "" {
-		return fmt.Errorf("%s: %w: %s", o.name, err, hint)
+	if len(hints) > 0 {
+		return fmt.Errorf("%s: %w: %s", o.name, err, strings.Join(hints, "; "))
 	}
 	return fmt.Errorf("%s: %w", o.name, err)
+}
+
+// unprocessable explains a 422.
+func unprocessable(err error) string {
+	text := err.Error()
+	for _, x := range [][2]string{
+		{"used by an immutable release", "GitHub never gives the tag of an immutable release away again, even if the release was deleted: release another version"},
+		{"Repository rule violations", "a ruleset of the repository forbids it: push the tag as somebody whom the ruleset lets, then release it, or let the token's owner bypass the ruleset"},
+		{"must have a valid tag", "the tag could not be created: push it first, then release it"},
+	} {
+		if strings.Contains(text, x[0]) {
+			return x[1]
+		}
+	}
+	return "GitHub does not accept the values"
 }

@@ -27,7 +27,7 @@ import (
 func (c *Client) Download(ctx context.Context, owner, name string, a RemoteAsset) (io.ReadCloser, error) {
 	ctx, s := c.begin(ctx)
 	s.until = s.started.Add(c.o.Deadline)
-	r := &repo{s, owner, name}
+	r := &repo{session: s, owner: owner, name: name}
 	ctx, cancel := context.WithCancelCause(ctx)
 	d := &download{repo: r, ctx: ctx, cancel: cancel, asset: a, sum: sha256.New(), public: a.URL != ""}
 	if err := d.open(); err != nil {
@@ -278,7 +278,7 @@ func withoutURL(err error) error {
 func (c *Client) Published(ctx context.Context, owner, name, tag string) (*Release, error) {
 	ctx, s := c.begin(ctx)
 	s.until = s.started.Add(c.o.Deadline)
-	r := &repo{s, owner, name}
+	r := &repo{session: s, owner: owner, name: name}
 	rel, err := r.byTag(ctx, tag, true)
 	if err == nil && rel == nil {
 		err = fmt.Errorf("read the release of %q: %w", tag, ErrNotFound)
@@ -297,7 +297,7 @@ func (c *Client) Published(ctx context.Context, owner, name, tag string) (*Relea
 func (c *Client) Latest(ctx context.Context, owner, name string) (*Release, error) {
 	ctx, s := c.begin(ctx)
 	s.until = s.started.Add(c.o.Deadline)
-	rel, err := (&repo{s, owner, name}).latest(ctx, true)
+	rel, err := (&repo{session: s, owner: owner, name: name}).latest(ctx, true)
 	if err == nil && rel == nil {
 		err = fmt.Errorf("read the latest release: %w", ErrNotFound)
 	}
@@ -310,7 +310,7 @@ func (c *Client) Latest(ctx context.Context, owner, name string) (*Release, erro
 func (c *Client) LatestReleases(ctx context.Context, owner, name string, n int, match func(tag string) bool) ([]*Release, error) {
 	ctx, s := c.begin(ctx)
 	s.until = s.started.Add(c.o.Deadline)
-	all, err := (&repo{s, owner, name}).allReleases(ctx)
+	all, err := (&repo{session: s, owner: owner, name: name}).allReleases(ctx)
 	if err != nil {
 		return nil, c.redactErr(err)
 	}

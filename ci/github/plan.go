@@ -16,8 +16,11 @@ type Action string
 
 // The actions, in the order in which they happen.
 const (
-	CreateDraft   Action = "create-draft"
-	AdoptDraft    Action = "adopt-draft"
+	CreateDraft Action = "create-draft"
+	AdoptDraft  Action = "adopt-draft"
+	// CorrectDraft sets what an adopted draft has otherwise: the commit that its
+	// tag will be created at, and whether it is a prerelease.
+	CorrectDraft  Action = "correct-draft"
 	SetNotes      Action = "set-notes"
 	DeleteStarter Action = "delete-starter"
 	Replace       Action = "replace"
@@ -59,6 +62,8 @@ func (s Step) String() string {
 		t = "create draft " + s.Tag
 	case AdoptDraft:
 		t = fmt.Sprintf("adopt draft %d", s.Release)
+	case CorrectDraft:
+		t = "correct the draft"
 	case SetNotes:
 		t = "set title and notes"
 	case DeleteStarter:
@@ -143,7 +148,7 @@ func summarize(steps []Step) string {
 		}
 	}
 	var parts []string
-	for _, a := range []Action{CreateDraft, AdoptDraft, SetNotes, DeleteStarter, Replace, Upload, Publish, Promote, SendEvent, DeleteDraft} {
+	for _, a := range []Action{CreateDraft, AdoptDraft, CorrectDraft, SetNotes, DeleteStarter, Replace, Upload, Publish, Promote, SendEvent, DeleteDraft} {
 		n := count[a]
 		if n == 0 {
 			continue
@@ -208,9 +213,22 @@ type remote struct {
 type work struct {
 	*repo
 	spec    *Spec
-	made    map[int64]bool // drafts that this run created
-	deleted map[int64]bool // drafts that this run deleted
-	known   known          // assets whose content this run has compared
+	made    map[int64]bool  // drafts that this run created
+	deleted map[int64]bool  // drafts that this run deleted
+	known   known           // assets whose content this run has compared
+	ours    known           // assets that this run sent
+	left    map[string]bool // assets of the published release that are left as they are
+	tagged  bool            // the tag was at the commit when it was last read
+}
+
+// target is the commit to name to GitHub: none where the tag is there already.
+// GitHub would not use it, and refuses it all the same where it changes
+// workflows and the token may not.
+func (w *work) target() *string {
+	if w.tagged {
+		return nil
+	}
+	return &w.spec.Commit
 }
 
 // Plan reads what is on GitHub and says what a release would do. It writes
@@ -218,7 +236,7 @@ type work struct {
 func (c *Client) Plan(ctx context.Context, spec Spec) (*Plan, error) {
 	ctx, s := c.begin(ctx)
 	s.until = s.started.Add(c.o.Deadline)
-	w := &work{repo: &repo{s, spec.Owner, spec.Repo}, spec: &spec}
+	w := &work{repo: &repo{session: s, owner: spec.Owner, name: spec.Repo}, spec: &spec}
 	p, err := w.plan(ctx)
 	return p, c.redactErr(err)
 }
@@ -258,6 +276,7 @@ func (w *work) look(ctx context.Context) (*remote, error) {
 	if r.tagCommit, err = w.tagCommit(ctx, spec.Tag); err != nil {
 		return nil, err
 	}
+	w.tagged = r.tagCommit == spec.Commit
 	if r.published, err = w.byTag(ctx, spec.Tag, false); err != nil {
 		return nil, err
 	}
@@ -308,7 +327,7 @@ func (w *work) choose(ctx context.Context, r *remote) error {
 		if d.Assets, err = w.assets(ctx, d.ID); err != nil {
 			return err
 		}
-		if len(d.Assets) == 0 && d.Title == w.spec.Title && normalize(d.Notes) == body && d.Commitish == w.spec.Commit {
+		if len(d.Assets) == 0 && d.Title == w.spec.Title && normalize(d.Notes) == body && w.draftDiffers(d) == "" {
 			spare = append(spare, d)
 		} else {
 			kept = append(kept, d)
@@ -350,6 +369,8 @@ func (w *work) compare(ctx context.Context, p *Plan) error {
 		}
 		if !has {
 			problem("push it first", "commit %s is not in the repository", short(spec.Commit))
+		} else if err := w.compareWorkflows(ctx, problem, note); err != nil {
+			return err
 		}
 		note("publishing creates the tag %s at %s", spec.Tag, short(spec.Commit))
 	case r.tagCommit != "" && r.tagCommit != spec.Commit:
@@ -373,6 +394,9 @@ func (w *work) compare(ctx context.Context, p *Plan) error {
 			p.Steps = append(p.Steps, Step{Action: DeleteDraft, Release: x.ID, Why: "empty, one of several"})
 		}
 		p.Steps = append(p.Steps, Step{Action: AdoptDraft, Release: d.ID, id: d.ID})
+		if why := w.draftDiffers(d); why != "" {
+			p.Steps = append(p.Steps, Step{Action: CorrectDraft, Why: why})
+		}
 		if missing(d.Title, spec.Title) || missing(normalize(d.Notes), body) {
 			p.Steps = append(p.Steps, Step{Action: SetNotes})
 		}
@@ -418,7 +442,7 @@ func (w *work) compare(ctx context.Context, p *Plan) error {
 		}
 		p.Steps = append(p.Steps, s)
 	}
-	if spec.OwnsLatest && best != "" && best != current {
+	if spec.OwnsLatest && best != "" && best != current && (r.published == nil || spec.Existing != ExistingFill) {
 		why := "no release is the latest"
 		if current != "" {
 			why = "it is " + current
@@ -427,6 +451,44 @@ func (w *work) compare(ctx context.Context, p *Plan) error {
 	}
 	if d := spec.Dispatch; d != nil && (r.published == nil || !d.OnPublishOnly) {
 		p.Steps = append(p.Steps, Step{Action: SendEvent, Tag: d.EventType})
+	}
+	return nil
+}
+
+// draftDiffers says what is wrong about a draft besides its texts and assets, ""
+// if nothing is. Who publishes it by hand gets what it says.
+func (w *work) draftDiffers(d *Release) string {
+	var why []string
+	if !w.tagged && d.Commitish != w.spec.Commit {
+		why = append(why, fmt.Sprintf("its target is %s, not %s", short(d.Commitish), short(w.spec.Commit)))
+	}
+	if d.Prerelease != w.spec.Prerelease {
+		why = append(why, fmt.Sprintf("it has prerelease=%t", d.Prerelease))
+	}
+	return strings.Join(why, ", ")
+}
+
+// compareWorkflows checks, where the tag is still to be created, that the token
+// may do so at a commit that changes workflow files.
+func (w *work) compareWorkflows(ctx context.Context, problem func(string, string, ...any), note func(string, ...any)) error {
+	scopes := w.oauthScopes()
+	if w.token == classicToken && hasScope(scopes, "workflow") {
+		return nil
+	}
+	differ, err := w.workflowsDiffer(ctx, w.spec.Commit)
+	if err != nil || len(differ) == 0 {
+		return err
+	}
+	what := fmt.Sprintf("there is no tag %s, and commit %s changes .github/workflows/%s relative to the default branch: ",
+		w.spec.Tag, short(w.spec.Commit), strings.Join(differ, ", "))
+	push := fmt.Sprintf("push the tag first (git push origin %s): a release of a tag that is there needs no more than contents: write", w.spec.Tag)
+	switch w.token {
+	case classicToken:
+		problem(push+"; or give the token the scope workflow", what+"a token with the scopes %q may not create a tag there", *scopes)
+	case appToken:
+		problem(push, what+"a workflow's token (GITHUB_TOKEN) may never create a tag there, and whether another app's may is not to be seen")
+	default:
+		note("%sa fine-grained token needs the permission workflows=write to create a tag there; or %s", what, push)
 	}
 	return nil
 }
@@ -450,7 +512,11 @@ func (w *work) comparePublished(ctx context.Context, p *Plan, problem func(strin
 			note("a draft of the tag remains besides: %d", d.ID)
 		}
 	}
-	if r.Prerelease != spec.Prerelease {
+	switch {
+	case r.Prerelease == spec.Prerelease:
+	case spec.Existing == ExistingFill:
+		note("the published release has prerelease=%t: kept", r.Prerelease)
+	default:
 		problem("change it by hand, or release as it is", "the published release has prerelease=%t, not %t", r.Prerelease, spec.Prerelease)
 	}
 	if spec.DraftOnly {
@@ -471,6 +537,7 @@ func (w *work) comparePublished(ctx context.Context, p *Plan, problem func(strin
 
 // compareAssets plans for every asset of the release.
 func (w *work) compareAssets(ctx context.Context, p *Plan, r *Release, problem func(string, string, ...any), note func(string, ...any)) error {
+	w.left = map[string]bool{}
 	have := map[string]*RemoteAsset{}
 	for i := range r.Assets {
 		have[r.Assets[i].Name] = &r.Assets[i]
@@ -485,8 +552,8 @@ func (w *work) compareAssets(ctx context.Context, p *Plan, r *Release, problem f
 		delete(have, a.Name)
 		up := Step{Action: Upload, Asset: a.Name, Size: a.Size}
 		if got == nil || !got.whole() {
-			if !r.Draft && !w.spec.ReplaceAssets {
-				problem(replaceHint(r), "%s lacks %s", what, a.Name)
+			if !r.Draft && w.spec.Existing != ExistingFill && w.spec.Existing != ExistingReplace {
+				problem(existingHint(r, "pass --existing=fill to add it"), "%s lacks %s", what, a.Name)
 				continue
 			}
 			if got != nil {
@@ -502,10 +569,13 @@ func (w *work) compareAssets(ctx context.Context, p *Plan, r *Release, problem f
 		switch {
 		case diff == "":
 			keeps = append(keeps, Step{Action: Keep, Asset: a.Name, Size: a.Size})
-		case w.spec.ReplaceAssets:
+		case w.spec.Existing == ExistingReplace:
 			replaces = append(replaces, Step{Action: Replace, Asset: a.Name, Size: a.Size, Why: diff, id: got.ID})
+		case !r.Draft && w.spec.Existing == ExistingFill:
+			w.left[a.Name] = true
+			note("%s has another %s: %s: kept", what, a.Name, diff)
 		default:
-			problem(replaceHint(r), "%s has another %s: %s", what, a.Name, diff)
+			problem(existingHint(r, "pass --existing=replace to overwrite it, or find out where it came from"), "%s has another %s: %s", what, a.Name, diff)
 		}
 	}
 	for _, a := range r.Assets {
@@ -524,11 +594,12 @@ func (w *work) compareAssets(ctx context.Context, p *Plan, r *Release, problem f
 	return nil
 }
 
-func replaceHint(r *Release) string {
+// existingHint is a hint for a release that can still be changed.
+func existingHint(r *Release, hint string) string {
 	if r.Immutable {
 		return ""
 	}
-	return "ask for replacing assets, or check where it came from"
+	return hint
 }
 
 // differs says how a whole asset is not what it should be, "" if it is.

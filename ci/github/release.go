@@ -33,7 +33,7 @@ func (c *Client) Release(ctx context.Context, spec Spec) (*Report, error) {
 	s.until = s.started.Add(c.o.Deadline)
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Deadline, fmt.Errorf("the deadline of %s passed; run it again to go on", c.o.Deadline))
 	defer cancel()
-	w := &work{repo: &repo{s, spec.Owner, spec.Repo}, spec: &spec, made: map[int64]bool{}, deleted: map[int64]bool{}}
+	w := &work{repo: &repo{session: s, owner: spec.Owner, name: spec.Repo}, spec: &spec, made: map[int64]bool{}, deleted: map[int64]bool{}}
 	rep, err := w.run(ctx)
 	if err != nil && ctx.Err() != nil {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
@@ -114,6 +114,13 @@ func (w *work) apply(ctx context.Context, p *Plan, rep *Report) error {
 			}
 		case AdoptDraft, Keep:
 			rep.did(s)
+		case CorrectDraft:
+			err := w.step(ctx, rep, s, func(ctx context.Context) error {
+				return w.edit(ctx, "correct the draft", rel.ID, &gh.RepositoryRelease{TargetCommitish: w.target(), Prerelease: &w.spec.Prerelease})
+			})
+			if err != nil {
+				return err
+			}
 		case SetNotes:
 			if err := w.step(ctx, rep, s, func(ctx context.Context) error { return w.setNotes(ctx, rel) }); err != nil {
 				return err
@@ -279,19 +286,17 @@ func (w *work) createDraft(ctx context.Context, rep *Report) (*Release, error) {
 	body, _ := spec.body(w.c.o.WebURL)
 	var rel *Release
 	look := func(ctx context.Context) ([]*Release, []*Release, error) {
-		all, err := w.allReleases(ctx)
+		all, err := w.releasesUntil(ctx, w.other(nil))
 		if err != nil {
 			return nil, nil, err
 		}
-		for _, x := range all {
-			if x.Tag == spec.Tag && !x.Draft {
-				return nil, nil, fmt.Errorf("%w: it was published", errConflict)
-			}
+		if slices.ContainsFunc(all, w.other(nil)) {
+			return nil, nil, fmt.Errorf("%w: it was published", errConflict)
 		}
 		return all, draftsOf(all, spec.Tag, w.deleted), nil
 	}
 	err := w.call(ctx, op{
-		name: "create the draft", kind: content,
+		name: "create the draft", kind: content, target: !w.tagged,
 		settle: func(ctx context.Context) (bool, error) {
 			_, drafts, err := look(ctx)
 			if err != nil || len(drafts) == 0 {
@@ -302,7 +307,7 @@ func (w *work) createDraft(ctx context.Context, rep *Report) (*Release, error) {
 		},
 	}, func(ctx context.Context) error {
 		g, _, err := w.releases().CreateRelease(ctx, w.owner, w.name, &gh.RepositoryRelease{
-			TagName: &spec.Tag, TargetCommitish: &spec.Commit, Name: &spec.Title, Body: &body,
+			TagName: &spec.Tag, TargetCommitish: w.target(), Name: &spec.Title, Body: &body,
 			Draft: gh.Ptr(true), Prerelease: &spec.Prerelease, MakeLatest: gh.Ptr("false"),
 		})
 		if err != nil {
@@ -354,7 +359,7 @@ func (w *work) refresh(ctx context.Context, rel *Release) error {
 		return err
 	}
 	body, _ := w.spec.body(w.c.o.WebURL)
-	if len(assets) > 0 || normalize(rel.Notes) != body || rel.Title != w.spec.Title {
+	if len(assets) > 0 || normalize(rel.Notes) != body || rel.Title != w.spec.Title || w.draftDiffers(rel) != "" {
 		return fmt.Errorf("%w: another run's draft %d is used", errConflict, rel.ID)
 	}
 	return nil
@@ -429,14 +434,36 @@ func (w *work) setNotes(ctx context.Context, rel *Release) error {
 }
 
 func (w *work) edit(ctx context.Context, name string, id int64, edit *gh.RepositoryRelease) error {
-	err := w.call(ctx, op{name: name, kind: content, fresh: true}, func(ctx context.Context) error {
+	o := op{name: name, kind: content, fresh: true, there: true, target: edit.TargetCommitish != nil}
+	err := w.call(ctx, o, func(ctx context.Context) error {
 		_, _, err := w.releases().EditRelease(ctx, w.owner, w.name, id, edit)
 		return err
 	})
 	if statusOf(err) == 404 {
-		return fmt.Errorf("%w: release %d is gone", errConflict, id)
+		return w.gone(ctx, id, err)
 	}
 	return err
+}
+
+// gone reads whether a release is gone that GitHub answered a change of with a
+// 404. It answers so too when the token may not make the change.
+func (w *work) gone(ctx context.Context, id int64, err error) error {
+	there, rerr := w.confirmed(ctx, "read the release", func(ctx context.Context) error {
+		_, _, err := w.releases().GetRelease(ctx, w.owner, w.name, id)
+		return err
+	})
+	switch {
+	case rerr != nil:
+		return rerr
+	case there:
+		return fmt.Errorf("%w (release %d is there, so it is the token)", err, id)
+	}
+	return fmt.Errorf("%w: release %d is gone", errConflict, id)
+}
+
+// other tells a published release of the tag, besides one of ours.
+func (w *work) other(ours *Release) func(*Release) bool {
+	return func(x *Release) bool { return x.Tag == w.spec.Tag && !x.Draft && (ours == nil || x.ID != ours.ID) }
 }
 
 // verify compares every asset on GitHub with what it should be. What is
@@ -447,7 +474,7 @@ func (w *work) verify(ctx context.Context, rel *Release) error {
 		if err != nil {
 			return err
 		}
-		lacks, err := w.check(ctx, got)
+		lacks, err := w.check(ctx, rel, got)
 		if err != nil {
 			return err
 		}
@@ -464,19 +491,29 @@ func (w *work) verify(ctx context.Context, rel *Release) error {
 	}
 }
 
-// check says which asset is missing, if one is. One that differs is an error.
-func (w *work) check(ctx context.Context, got []RemoteAsset) (lacks string, err error) {
+// check says which asset is missing, if one is. One that differs is an error;
+// of a draft, one that this run sent is deleted, to be sent again.
+func (w *work) check(ctx context.Context, rel *Release, got []RemoteAsset) (lacks string, err error) {
 	for _, a := range w.spec.Assets {
+		if w.left[a.Name] {
+			continue
+		}
 		i := slices.IndexFunc(got, func(g RemoteAsset) bool { return g.Name == a.Name })
 		if i < 0 || !got[i].whole() {
 			return a.Name, nil
 		}
 		if got[i].SHA256 == "" && w.known.has(got[i].ID) {
-			got[i].SHA256 = a.SHA256 // sent by this run, or read by it before
+			got[i].SHA256 = a.SHA256 // read by this run before
 		}
 		diff, err := w.differs(ctx, a, &got[i])
 		if err != nil {
 			return "", err
+		}
+		if diff != "" && rel.Draft && w.ours.has(got[i].ID) {
+			if err := w.deleteAsset(ctx, got[i].ID); err != nil {
+				return "", err
+			}
+			return "", fmt.Errorf("%w: asset %q was stored changed: %s", errConflict, a.Name, diff)
 		}
 		if diff != "" {
 			return "", fmt.Errorf("read back asset %q: %s", a.Name, diff)
@@ -492,14 +529,12 @@ func (w *work) publish(ctx context.Context, rep *Report, rel *Release, s Step) (
 	spec := w.spec
 	latest := s.latest
 	// The last look before everybody sees it.
-	all, err := w.allReleases(ctx)
+	all, err := w.releasesUntil(ctx, w.other(rel))
 	if err != nil {
 		return nil, err
 	}
-	for _, x := range all {
-		if x.Tag == spec.Tag && !x.Draft && x.ID != rel.ID {
-			return nil, fmt.Errorf("%w: it was published", errConflict)
-		}
+	if slices.ContainsFunc(all, w.other(rel)) {
+		return nil, fmt.Errorf("%w: it was published", errConflict)
 	}
 	if ds := draftsOf(all, spec.Tag, w.deleted); len(ds) > 0 && ds[0].ID < rel.ID && w.made[rel.ID] {
 		if err := w.deleteDraft(ctx, rep, inVain(rel.ID)); err != nil {
@@ -515,8 +550,16 @@ func (w *work) publish(ctx context.Context, rep *Report, rel *Release, s Step) (
 		latest = w.highest(all, now) == spec.Tag
 	}
 
+	commit, err := w.tagCommit(ctx, spec.Tag)
+	if err != nil {
+		return nil, err
+	}
+	if commit != "" && commit != spec.Commit {
+		return nil, fmt.Errorf("%w: the tag is at %s", errConflict, short(commit))
+	}
+	w.tagged = commit != ""
 	edit := &gh.RepositoryRelease{
-		TargetCommitish: &spec.Commit, Prerelease: &spec.Prerelease, Draft: gh.Ptr(false), MakeLatest: gh.Ptr(fmt.Sprint(latest)),
+		TargetCommitish: w.target(), Prerelease: &spec.Prerelease, Draft: gh.Ptr(false), MakeLatest: gh.Ptr(fmt.Sprint(latest)),
 	}
 	var done *Release
 	get := func(ctx context.Context) (bool, error) {
@@ -537,7 +580,8 @@ func (w *work) publish(ctx context.Context, rep *Report, rel *Release, s Step) (
 		done = got
 		return true, nil
 	}
-	err = w.call(ctx, op{name: "publish the release", kind: content, fresh: true, settle: get}, func(ctx context.Context) error {
+	o := op{name: "publish the release", kind: content, fresh: true, there: true, target: !w.tagged, settle: get}
+	err = w.call(ctx, o, func(ctx context.Context) error {
 		g, _, err := w.releases().EditRelease(ctx, w.owner, w.name, rel.ID, edit)
 		if err == nil {
 			done = releaseFrom(g)
@@ -553,7 +597,7 @@ func (w *work) publish(ctx context.Context, rep *Report, rel *Release, s Step) (
 			return nil, fmt.Errorf("%w: GitHub has a release of the tag", errConflict)
 		}
 	case statusOf(err) == 404:
-		return nil, fmt.Errorf("%w: release %d is gone", errConflict, rel.ID)
+		return nil, w.gone(ctx, rel.ID, err)
 	case err != nil:
 		return nil, err
 	}

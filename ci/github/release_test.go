@@ -270,14 +270,14 @@ var states = []state{
 		setup: func(w *world, s *Spec) { w.repo.Seed(seeded(s, true, nil)); s.DraftOnly = true }},
 	{name: "nothing, only a draft wanted", plan: "create draft, upload 3 of 3",
 		setup: func(w *world, s *Spec) { s.DraftOnly = true }},
-	{name: "a draft with an asset that differs", bad: "ask for replacing",
+	{name: "a draft with an asset that differs", bad: "--existing=replace",
 		setup: func(w *world, s *Spec) {
 			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files[0].Data[0] ^= 1 }))
 		}},
 	{name: "a draft with an asset that differs, replacing", plan: "adopt draft, replace 1 of 3, publish",
 		setup: func(w *world, s *Spec) {
 			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files[0].Data[0] ^= 1 }))
-			s.ReplaceAssets = true
+			s.Existing = ExistingReplace
 		}},
 	{name: "a draft whose assets have no digests", cfg: fakehub.Config{NoDigests: true}, plan: "adopt draft, upload 1 of 3, publish",
 		setup: func(w *world, s *Spec) {
@@ -331,13 +331,54 @@ var states = []state{
 	{name: "published, two assets wrong, replacing", plan: "delete 1 starter, replace 1 of 3, upload 1 of 3",
 		setup: func(w *world, s *Spec) {
 			w.repo.Seed(seeded(s, false, func(x *fakehub.Seed) { x.Files[0].Data[0] ^= 1; x.Files[1].Starter = true }))
-			s.ReplaceAssets = true
+			s.Existing = ExistingReplace
+		}},
+	{name: "published by another tool, assets missing, filling", plan: "upload 2 of 3",
+		setup: func(w *world, s *Spec) {
+			w.repo.Seed(seeded(s, false, func(x *fakehub.Seed) { x.Files, x.Title, x.Body = x.Files[:1], "By hand", "Words." }))
+			s.Existing = ExistingFill
+		}},
+	{name: "published by another tool, everything else differs, filling", plan: "delete 1 starter, upload 1 of 1",
+		setup: func(w *world, s *Spec) {
+			w.repo.Seed(seeded(s, false, func(x *fakehub.Seed) {
+				x.Prerelease, x.Latest = true, false
+				x.Files[0].Data[0] ^= 1
+				x.Files[1].Data = x.Files[1].Data[1:]
+				x.Files[2].Starter = true
+			}))
+			w.repo.Seed(fakehub.Seed{Tag: "v0.9.0", Commit: w.repo.Commit("newer"), Latest: true})
+			s.Existing = ExistingFill
+		}},
+	{name: "published, immutable, an asset lacks, filling", bad: "immutable",
+		setup: func(w *world, s *Spec) {
+			w.repo.Immutable()
+			w.repo.Seed(seeded(s, false, func(x *fakehub.Seed) { x.Files = x.Files[:2] }))
+			s.Existing = ExistingFill
+		}},
+	{name: "a draft with an asset that differs, filling", bad: "--existing=replace",
+		setup: func(w *world, s *Spec) {
+			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files[0].Data[0] ^= 1 }))
+			s.Existing = ExistingFill
+		}},
+	{name: "a draft of another commit and kind", plan: "adopt draft, correct draft, publish",
+		setup: func(w *world, s *Spec) {
+			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Commit, x.Prerelease = w.repo.Commit("old"), true }))
+		}},
+	{name: "a draft of another commit and kind, only a draft wanted", plan: "adopt draft, correct draft",
+		setup: func(w *world, s *Spec) {
+			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Commit, x.Prerelease = w.repo.Commit("old"), true }))
+			s.DraftOnly = true
+		}},
+	{name: "a draft of another commit, the tag in place", plan: "adopt draft, publish",
+		setup: func(w *world, s *Spec) {
+			w.repo.Tag(s.Tag, s.Commit)
+			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Commit = w.repo.Commit("old") }))
 		}},
 	{name: "published, immutable, an asset lacks, replacing", bad: "immutable",
 		setup: func(w *world, s *Spec) {
 			w.repo.Immutable()
 			w.repo.Seed(seeded(s, false, func(x *fakehub.Seed) { x.Files = x.Files[:2] }))
-			s.ReplaceAssets = true
+			s.Existing = ExistingReplace
 		}},
 	{name: "published as a prerelease", bad: "prerelease=true",
 		setup: func(w *world, s *Spec) {
@@ -388,7 +429,7 @@ func asWrites(p *Plan) []string {
 		switch s.Action {
 		case CreateDraft:
 			out = append(out, "create draft")
-		case SetNotes, Publish, Promote:
+		case CorrectDraft, SetNotes, Publish, Promote:
 			out = append(out, "update")
 		case DeleteDraft:
 			out = append(out, "delete release")
@@ -452,13 +493,21 @@ func TestDryRunIsWhatHappens(t *testing.T) {
 				slices.Sort(writes)
 				require.Equal(t, asWrites(dry.Plan), writes)
 				if !spec.DraftOnly {
-					if !spec.ReplaceAssets || dry.Plan.State != StatePublished {
+					if spec.Existing == "" || dry.Plan.State != StatePublished {
 						w.neverIncomplete(spec)
 					}
 					for _, a := range spec.Assets {
 						data, ok := w.repo.Asset(spec.Tag, a.Name)
 						require.True(t, ok)
-						require.Len(t, data, int(a.Size))
+						if spec.Existing != ExistingFill {
+							require.Len(t, data, int(a.Size))
+						}
+					}
+				}
+				if spec.Existing == ExistingFill {
+					for _, e := range w.hub.Events() {
+						require.Contains(t, []string{"starter", "upload", "delete-asset"}, e.Kind, "nothing but missing assets is touched")
+						require.True(t, e.Kind != "delete-asset" || e.Asset == "SHA256SUMS", "what is there and whole stays")
 					}
 				}
 				// And it is settled.

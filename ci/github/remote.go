@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -66,6 +67,9 @@ func assetFrom(a *gh.ReleaseAsset) RemoteAsset {
 type repo struct {
 	*session
 	owner, name string
+
+	token         tokenKind // once access has looked
+	mayWriteAsked bool
 }
 
 func (r *repo) releases() *gh.RepositoriesService { return r.c.api.Repositories }
@@ -90,30 +94,72 @@ func (r *repo) confirmed(ctx context.Context, name string, read func(context.Con
 	}
 }
 
-// allReleases lists every release, drafts too when the token may see them.
-func (r *repo) allReleases(ctx context.Context) ([]*Release, error) {
-	var all []*Release
-	seen := map[int64]bool{}
-	for page := 1; page != 0; {
-		var got []*gh.RepositoryRelease
-		next := 0
-		err := r.call(ctx, op{name: "list the releases", fresh: true}, func(ctx context.Context) error {
-			rs, resp, err := r.releases().ListReleases(ctx, r.owner, r.name, &gh.ListOptions{Page: page, PerPage: 100})
+// pageSizes are how many items of a list are asked for, by the try: the first
+// failure may be chance, but what takes too long to collect, or is too large, or
+// breaks, comes in smaller pages.
+var pageSizes = []int{100, 100, 50, 20, 10, 5, 2, 1}
+
+// list reads a list page by page, until keep says that it has seen enough. Items
+// may come twice.
+func list[T any](ctx context.Context, s *session, name string, read func(context.Context, *gh.ListOptions) ([]T, *gh.Response, error), keep func(T) bool) error {
+	size := 0 // index into pageSizes
+	for have := 0; have >= 0; {
+		var got []T
+		shrink, next := false, 0
+		err := s.call(ctx, op{name: name, fresh: true, settle: func(context.Context) (bool, error) {
+			if shrink {
+				size = min(size+1, len(pageSizes)-1)
+			}
+			return false, nil
+		}}, func(ctx context.Context) error {
+			per := pageSizes[size]
+			page := have/per + 1
+			items, resp, err := read(ctx, &gh.ListOptions{Page: page, PerPage: per})
+			code := statusOf(err)
+			shrink = err != nil && (code == 0 || code >= 500 || code == http.StatusRequestTimeout)
 			if err == nil {
-				got, next = rs, resp.NextPage
+				got, next = items, -1
+				if resp.NextPage != 0 {
+					next = page * per
+				}
 			}
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for _, g := range got {
-			if !seen[g.GetID()] {
-				seen[g.GetID()] = true
-				all = append(all, releaseFrom(g))
+		for _, x := range got {
+			if !keep(x) {
+				return nil
 			}
 		}
-		page = next
+		have = next
+	}
+	return nil
+}
+
+// allReleases lists every release, drafts too when the token may see them.
+func (r *repo) allReleases(ctx context.Context) ([]*Release, error) {
+	return r.releasesUntil(ctx, func(*Release) bool { return false })
+}
+
+// releasesUntil lists releases, and stops after the one for which enough is
+// true.
+func (r *repo) releasesUntil(ctx context.Context, enough func(*Release) bool) ([]*Release, error) {
+	var all []*Release
+	seen := map[int64]bool{}
+	err := list(ctx, r.session, "list the releases", func(ctx context.Context, o *gh.ListOptions) ([]*gh.RepositoryRelease, *gh.Response, error) {
+		return r.releases().ListReleases(ctx, r.owner, r.name, o)
+	}, func(g *gh.RepositoryRelease) bool {
+		if seen[g.GetID()] {
+			return true
+		}
+		seen[g.GetID()] = true
+		all = append(all, releaseFrom(g))
+		return !enough(all[len(all)-1])
+	})
+	if err != nil {
+		return nil, err
 	}
 	return all, nil
 }
@@ -122,29 +168,20 @@ func (r *repo) allReleases(ctx context.Context) ([]*Release, error) {
 func (r *repo) assets(ctx context.Context, release int64) ([]RemoteAsset, error) {
 	var all []RemoteAsset
 	seen := map[int64]bool{}
-	for page := 1; page != 0; {
-		var got []*gh.ReleaseAsset
-		next := 0
-		err := r.call(ctx, op{name: "list the assets", fresh: true}, func(ctx context.Context) error {
-			as, resp, err := r.releases().ListReleaseAssets(ctx, r.owner, r.name, release, &gh.ListOptions{Page: page, PerPage: 100})
-			if err == nil {
-				got, next = as, resp.NextPage
-			}
-			return err
-		})
-		if statusOf(err) == 404 {
-			return nil, fmt.Errorf("%w: release %d is gone", errConflict, release)
+	err := list(ctx, r.session, "list the assets", func(ctx context.Context, o *gh.ListOptions) ([]*gh.ReleaseAsset, *gh.Response, error) {
+		return r.releases().ListReleaseAssets(ctx, r.owner, r.name, release, o)
+	}, func(a *gh.ReleaseAsset) bool {
+		if !seen[a.GetID()] {
+			seen[a.GetID()] = true
+			all = append(all, assetFrom(a))
 		}
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range got {
-			if !seen[a.GetID()] {
-				seen[a.GetID()] = true
-				all = append(all, assetFrom(a))
-			}
-		}
-		page = next
+		return true
+	})
+	if statusOf(err) == 404 {
+		return nil, fmt.Errorf("%w: release %d is gone", errConflict, release)
+	}
+	if err != nil {
+		return nil, err
 	}
 	slices.SortStableFunc(all, func(a, b RemoteAsset) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
@@ -260,7 +297,7 @@ func (r *repo) access(ctx context.Context) (problems []Problem, notes []string, 
 	if !found {
 		return []Problem{{
 			fmt.Sprintf("repository %q not found", r.owner+"/"+r.name),
-			"check its name, and that the token may see it",
+			cmp.Or(r.c.apiHint(), "check its name (--repository), and that the token may see it"),
 		}}, nil, nil
 	}
 	if full := got.GetFullName(); !strings.EqualFold(full, r.owner+"/"+r.name) {
@@ -269,8 +306,8 @@ func (r *repo) access(ctx context.Context) (problems []Problem, notes []string, 
 	if got.GetArchived() {
 		problems = append(problems, Problem{"the repository is archived", "nothing can be written to it"})
 	}
-	scopes := r.oauthScopes()
-	if scopes != nil && !canRelease(*scopes, got.GetPrivate()) {
+	r.token = kindOf(token, r.oauthScopes())
+	if scopes := r.oauthScopes(); r.token == classicToken && !canRelease(*scopes, got.GetPrivate()) {
 		problems = append(problems, Problem{fmt.Sprintf("the token's scopes are %q", *scopes), "it needs the scope repo (public_repo is enough for a public repository)"})
 	}
 	if !got.GetPermissions().GetPush() {
@@ -281,12 +318,111 @@ func (r *repo) access(ctx context.Context) (problems []Problem, notes []string, 
 		case err != nil:
 			return nil, nil, err
 		case app:
-			notes = append(notes, "the token is an app's: whether it may write shows at the first write")
+			r.token = appToken
 		default:
 			problems = append(problems, Problem{"the token may not write to the repository", "give one that may write to its contents"})
 		}
 	}
+	if len(problems) == 0 && r.token != classicToken {
+		p, n, err := r.mayWrite(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		problems, notes = append(problems, p...), append(notes, n...)
+	}
 	return problems, notes, nil
+}
+
+// tokenKind is what sort of token GitHub says it got.
+type tokenKind int
+
+const (
+	unknownToken tokenKind = iota
+	// classicToken is one with scopes, an OAuth app's among them.
+	classicToken
+	// fineGrainedToken is one whose permissions can't be read.
+	fineGrainedToken
+	// appToken is that of a GitHub App, such as a workflow's GITHUB_TOKEN.
+	appToken
+)
+
+// kindOf tells tokens apart. GitHub sends the scopes of classic tokens, also
+// when they have none, and none of the others'.
+func kindOf(token string, scopes *string) tokenKind {
+	switch {
+	case strings.HasPrefix(token, "ghs_"):
+		return appToken
+	case strings.HasPrefix(token, "github_pat_"):
+		return fineGrainedToken
+	case scopes != nil:
+		return classicToken
+	}
+	return unknownToken
+}
+
+// mayWrite asks whether a token without scopes may write, by a call that needs
+// the permission and changes nothing: generating notes that are thrown away.
+// What it can't find out shows at the first write.
+func (r *repo) mayWrite(ctx context.Context) (problems []Problem, notes []string, err error) {
+	if r.mayWriteAsked {
+		return nil, nil, nil
+	}
+	r.mayWriteAsked = true
+	whose := "fine-grained"
+	if r.token == appToken {
+		whose = "an app's"
+	}
+	err = r.call(ctx, op{name: "ask whether the token may write", tries: 5}, func(ctx context.Context) error {
+		_, _, err := r.releases().GenerateReleaseNotes(ctx, r.owner, r.name, &gh.GenerateNotesOptions{TagName: "gantry-preflight"})
+		return err
+	})
+	resp := responseOf(err)
+	switch {
+	case err == nil:
+		return nil, []string{fmt.Sprintf("the token is %s, and may write to the contents of the repository", whose)}, nil
+	case ctx.Err() != nil:
+		return nil, nil, err
+	case resp != nil && resp.StatusCode == http.StatusForbidden && strings.Contains(errorMessage(resp), "not accessible"):
+		need := "write access to the contents of the repository (in a workflow: permissions: contents: write)"
+		if accepted := resp.Header.Get("X-Accepted-GitHub-Permissions"); accepted != "" {
+			need += fmt.Sprintf("; GitHub accepts the permissions %q", accepted)
+		}
+		return []Problem{{fmt.Sprintf("the token may not write: %s", errorMessage(resp)), "give it " + need}}, nil, nil
+	}
+	return nil, []string{fmt.Sprintf("the token is %s: whether it may write shows at the first write", whose)}, nil
+}
+
+// workflowsDiffer names the files of .github/workflows that a commit adds or
+// changes relative to the default branch. Naming such a commit as the target of
+// a release takes a permission of its own.
+func (r *repo) workflowsDiffer(ctx context.Context, commit string) ([]string, error) {
+	read := func(ref string) (map[string]string, error) {
+		files := map[string]string{}
+		_, err := r.confirmed(ctx, "read .github/workflows", func(ctx context.Context) error {
+			_, list, _, err := r.releases().GetContents(ctx, r.owner, r.name, ".github/workflows", &gh.RepositoryContentGetOptions{Ref: ref})
+			for _, f := range list {
+				files[f.GetName()] = f.GetSHA()
+			}
+			return err
+		})
+		return files, err
+	}
+	ours, err := read(commit)
+	if err != nil || len(ours) == 0 {
+		return nil, err
+	}
+	main, err := read("") // of the default branch
+	if err != nil {
+		return nil, err
+	}
+	var differ []string
+	for name, sha := range ours {
+		if main[name] != sha {
+			differ = append(differ, name)
+		}
+	}
+	slices.Sort(differ)
+	return differ, nil
 }
 
 func (s *session) oauthScopes() *string {
@@ -296,9 +432,6 @@ func (s *session) oauthScopes() *string {
 }
 
 func canRelease(scopes string, private bool) bool {
-	if strings.TrimSpace(scopes) == "" {
-		return true // fine-grained tokens have none
-	}
 	for s := range strings.SplitSeq(scopes, ",") {
 		switch strings.TrimSpace(s) {
 		case "repo":
@@ -310,6 +443,11 @@ func canRelease(scopes string, private bool) bool {
 		}
 	}
 	return false
+}
+
+// hasScope says whether a list of scopes has one.
+func hasScope(scopes *string, scope string) bool {
+	return scopes != nil && slices.ContainsFunc(strings.Split(*scopes, ","), func(s string) bool { return strings.TrimSpace(s) == scope })
 }
 
 func (r *repo) isInstallation(ctx context.Context, token string) (bool, error) {

@@ -53,9 +53,9 @@ type Spec struct {
 	// default, VersionOf does.
 	LatestOf func(tag string) (*semver.Version, bool)
 
-	// ReplaceAssets permits replacing assets that differ, also in a published
-	// release, as long as it is not immutable.
-	ReplaceAssets bool
+	// Existing says what may be done to a release that is there. By default,
+	// nothing that isn't asked for.
+	Existing Existing
 	// DraftOnly stops before publishing.
 	DraftOnly bool
 	// DryRun plans and writes nothing.
@@ -63,6 +63,22 @@ type Spec struct {
 	// Dispatch is the event to send at the end, if there is one.
 	Dispatch *Dispatch
 }
+
+// Existing says what to do about a release that is there and not as the spec
+// wants it. A draft is always completed.
+type Existing string
+
+const (
+	// ExistingStrict makes every difference of a published release, and every
+	// asset of a draft that differs, an error. It is what "" means, too.
+	ExistingStrict Existing = "strict"
+	// ExistingFill uploads what a published release lacks, such as one that
+	// another tool or a person made, and leaves everything else of it alone.
+	ExistingFill Existing = "fill"
+	// ExistingReplace also overwrites assets that differ, as long as the release
+	// is not immutable.
+	ExistingReplace Existing = "replace"
+)
 
 // Asset is a file of a release.
 type Asset struct {
@@ -142,6 +158,11 @@ func (s *Spec) Problems() []Problem {
 	}
 	if !shaRE.MatchString(s.Commit) {
 		add("give the full id, in hex", "%q is not a commit", s.Commit)
+	}
+	switch s.Existing {
+	case "", ExistingStrict, ExistingFill, ExistingReplace:
+	default:
+		add("use strict, fill or replace", "%q is no way to treat an existing release", s.Existing)
 	}
 	if s.OwnsLatest {
 		if of := s.latestOf(); of == nil {

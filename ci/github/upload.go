@@ -25,7 +25,12 @@ func (w *work) upload(ctx context.Context, release int64, a Asset, s Step) error
 		if err == nil {
 			var diff string
 			if diff, err = w.accepted(a, got); err == nil && diff == "" {
-				w.known.add(got.ID)
+				// Without a digest in the answer, what was stored is read back
+				// before it is published.
+				w.ours.add(got.ID)
+				if got.SHA256 != "" {
+					w.known.add(got.ID)
+				}
 				return nil
 			}
 			if derr := w.deleteAsset(ctx, got.ID); derr != nil {
@@ -82,7 +87,7 @@ func (w *work) settle(ctx context.Context, release int64, a Asset, exists bool) 
 				w.known.add(got.ID)
 				return true, nil
 			}
-			if !w.spec.ReplaceAssets {
+			if w.spec.Existing != ExistingReplace {
 				return false, fmt.Errorf("upload %q: the release has another one by now: %s", a.Name, diff)
 			}
 		} else if young := w.tooYoung(got); exists && young > 0 {
