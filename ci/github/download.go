@@ -15,7 +15,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dagger/gantry/ci/untrusted"
 )
+
+// ErrDiffers says that a download is not what the asset should be: its size or
+// its SHA-256 is another. What could not be downloaded is another error.
+var ErrDiffers = errors.New("not what it should be")
 
 // Download returns the content of an asset of a published release, verified:
 // its last Read fails unless size and SHA-256 are those of the asset. An asset
@@ -95,15 +101,22 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("the server answered %d %s", e.code, http.StatusText(e.code))
 }
 
+// errLogin says that a page came instead of the asset: the server may want a
+// session, as GitHub Enterprise in private mode does.
+var errLogin = errors.New("the server answered with a page of HTML instead of the asset")
+
 func isRefused(err error) bool {
 	var s *statusError
-	return errors.As(err, &s) && (s.code == 401 || s.code == 403 || s.code == 404)
+	return errors.Is(err, errLogin) || errors.As(err, &s) && (s.code == 401 || s.code == 403 || s.code == 404)
 }
 
 // again waits before another try, or returns why there is none.
 func (d *download) again(err error) error {
 	if d.ctx.Err() != nil {
 		return err
+	}
+	if untrusted.Server(err) {
+		return fmt.Errorf("%w: %s", err, untrusted.Hint)
 	}
 	wait := d.backoff(d.tries + 1)
 	var s *statusError
@@ -120,7 +133,11 @@ func (d *download) again(err error) error {
 		}
 	}
 	d.tries++
-	return d.retry(d.ctx, op{name: "download " + d.asset.Name}, d.tries, err, wait)
+	err = d.retry(d.ctx, op{name: "download " + d.asset.Name}, d.tries, err, wait)
+	if errors.Is(err, errLogin) && d.c.o.Token == nil {
+		err = fmt.Errorf("%w: if it asks for a login, pass --token", err)
+	}
+	return err
 }
 
 // connect asks for the rest of the asset.
@@ -171,11 +188,12 @@ func (d *download) connect() error {
 	case resp.StatusCode != http.StatusOK:
 		return fail(&statusError{resp.StatusCode, resp})
 	}
-	if kind == "text/html" && !strings.HasSuffix(d.asset.Name, ".html") && !strings.HasSuffix(d.asset.Name, ".htm") {
-		return fail(errors.New("the server answered with a page of HTML instead of the asset"))
+	page := kind == "text/html" && !strings.HasSuffix(d.asset.Name, ".html") && !strings.HasSuffix(d.asset.Name, ".htm")
+	if at := resp.Request.URL; page || kind == "text/html" && strings.HasSuffix(at.Path, "/login") {
+		return fail(errLogin)
 	}
 	if resp.StatusCode == http.StatusOK && resp.ContentLength >= 0 && resp.ContentLength != d.asset.Size {
-		return fail(fmt.Errorf("the server offers %d bytes, not %d", resp.ContentLength, d.asset.Size))
+		return fail(fmt.Errorf("%w: the server offers %d bytes, not %d", ErrDiffers, resp.ContentLength, d.asset.Size))
 	}
 	d.body, d.stall = &cancelBody{resp.Body, func() { stall.Stop(); cancel(nil) }}, stall
 	return nil
@@ -210,12 +228,12 @@ func (d *download) Read(p []byte) (int, error) {
 		}
 		switch {
 		case d.n > d.asset.Size:
-			d.err = fmt.Errorf("download %q: more than %d bytes came", d.asset.Name, d.asset.Size)
+			d.err = fmt.Errorf("download %q: %w: more than %d bytes came", d.asset.Name, ErrDiffers, d.asset.Size)
 			return 0, d.err
 		case err == io.EOF && d.n == d.asset.Size:
 			d.err = io.EOF
 			if got := hex.EncodeToString(d.sum.Sum(nil)); d.asset.SHA256 != "" && got != d.asset.SHA256 {
-				d.err = fmt.Errorf("download %q: its SHA-256 is %s, not %s", d.asset.Name, got, d.asset.SHA256)
+				d.err = fmt.Errorf("download %q: %w: its SHA-256 is %s, not %s", d.asset.Name, ErrDiffers, got, d.asset.SHA256)
 			}
 			return n, d.err
 		case err != nil:
@@ -282,6 +300,9 @@ func (c *Client) Published(ctx context.Context, owner, name, tag string) (*Relea
 	rel, err := r.byTag(ctx, tag, true)
 	if err == nil && rel == nil {
 		err = fmt.Errorf("read the release of %q: %w", tag, ErrNotFound)
+		if hint := c.apiHint(); hint != "" {
+			err = fmt.Errorf("%w: %s", err, hint)
+		}
 	}
 	if err == nil {
 		rel.Assets, err = r.assets(ctx, rel.ID)
@@ -290,6 +311,18 @@ func (c *Client) Published(ctx context.Context, owner, name, tag string) (*Relea
 		return nil, c.redactErr(err)
 	}
 	return rel, nil
+}
+
+// TagCommit reads which commit a tag is at. It returns ErrNotFound, wrapped, only
+// if GitHub confirmed that there is no such tag.
+func (c *Client) TagCommit(ctx context.Context, owner, name, tag string) (string, error) {
+	ctx, s := c.begin(ctx)
+	s.until = s.started.Add(c.o.Deadline)
+	commit, err := (&repo{session: s, owner: owner, name: name}).tagCommit(ctx, tag)
+	if err == nil && commit == "" {
+		err = fmt.Errorf("read the tag %q: %w", tag, ErrNotFound)
+	}
+	return commit, c.redactErr(err)
 }
 
 // Latest reads which release is GitHub's latest, without its assets. It

@@ -231,6 +231,15 @@ func deriveBases(api *url.URL) (uploads, web *url.URL) {
 	return &up, &wb
 }
 
+// Host is the host of GitHub's pages, such as github.com.
+func (c *Client) Host() string {
+	u, err := url.Parse(c.o.WebURL)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
 // token asks for the token and remembers it for redaction.
 func (c *Client) token(ctx context.Context) (string, error) {
 	if c.o.Token == nil {

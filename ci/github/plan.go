@@ -486,7 +486,7 @@ func (w *work) compareWorkflows(ctx context.Context, problem func(string, string
 	case classicToken:
 		problem(push+"; or give the token the scope workflow", what+"a token with the scopes %q may not create a tag there", *scopes)
 	case appToken:
-		problem(push, what+"a workflow's token (GITHUB_TOKEN) may never create a tag there, and whether another app's may is not to be seen")
+		problem(push, what+"a workflow's token (GITHUB_TOKEN) may never create a tag there, and whether another app's may cannot be seen")
 	default:
 		note("%sa fine-grained token needs the permission workflows=write to create a tag there; or %s", what, push)
 	}

@@ -442,6 +442,13 @@ func (r *Repo) Attach(id int64, f File) {
 	}
 }
 
+// Delete deletes a release by hand.
+func (r *Repo) Delete(id int64) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.releases = slices.DeleteFunc(r.releases, func(x *release) bool { return x.id == id })
+}
+
 // Untag removes a tag.
 func (r *Repo) Untag(name string) {
 	r.s.mu.Lock()
