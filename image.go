@@ -201,7 +201,7 @@ func (m *Images) Reconcile(
 	if err != nil {
 		return "", err
 	}
-	owner, name, err := workspace.Repository(m.Repository, "")
+	owner, name, err := workspace.Repository(m.Repository)
 	if err != nil {
 		return "", err
 	}

@@ -81,8 +81,12 @@ func (g *Gantry) Release(
 	if err != nil {
 		return "", err
 	}
+	existing := github.ExistingStrict
+	if replaceAssets {
+		existing = github.ExistingReplace
+	}
 	report, err := w.Release(ctx, tag, client, workspace.ReleaseOptions{
-		Repository: repository, Dist: dist, DryRun: dryRun, Draft: draft, ReplaceAssets: replaceAssets, Dispatch: dispatch,
+		Repository: repository, Dist: dist, DryRun: dryRun, Draft: draft, Existing: existing, Dispatch: dispatch,
 	})
 	return tell(report, err, asJSON)
 }
@@ -137,7 +141,7 @@ func (g *Gantry) VerifyRelease(
 	if err != nil {
 		return "", err
 	}
-	owner, name, err := workspace.Repository(repository, "")
+	owner, name, err := workspace.Repository(repository)
 	if err != nil {
 		return "", err
 	}

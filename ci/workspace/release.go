@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,8 +28,10 @@ type ReleaseOptions struct {
 	Repository string
 	// Dist holds release files that were built elsewhere; nil builds them.
 	Dist *dagger.Directory
-	// DryRun, Draft and ReplaceAssets are as in [github.Spec].
-	DryRun, Draft, ReplaceAssets bool
+	// DryRun and Draft are as in [github.Spec].
+	DryRun, Draft bool
+	// Existing says what may be done to a release that is there.
+	Existing github.Existing
 	// Dispatch sends a repository_dispatch event once the release is published.
 	Dispatch bool
 }
@@ -45,7 +46,7 @@ func (w *Workspace) Release(ctx context.Context, tag string, client *github.Clie
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
-	spec, err := w.spec(p, opts)
+	spec, err := w.spec(p, client.Host(), opts)
 	if err != nil {
 		return nil, err
 	}
@@ -81,9 +82,10 @@ func (w *Workspace) Release(ctx context.Context, tag string, client *github.Clie
 	return client.Release(ctx, *spec)
 }
 
-// spec of the release, less its assets and notes.
-func (w *Workspace) spec(p *plan.Plan, opts ReleaseOptions) (*github.Spec, error) {
-	owner, name, err := Repository(opts.Repository, p.Repository)
+// spec returns the release that a plan describes, without its assets and notes.
+// host is that of the GitHub that will be asked.
+func (w *Workspace) spec(p *plan.Plan, host string, opts ReleaseOptions) (*github.Spec, error) {
+	owner, name, err := github.RepositoryAt(opts.Repository, p.Repository, host)
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +99,8 @@ func (w *Workspace) spec(p *plan.Plan, opts ReleaseOptions) (*github.Spec, error
 			}
 			return t.Version, true
 		},
-		OwnsLatest:    p.OwnsLatest,
-		ReplaceAssets: opts.ReplaceAssets, DraftOnly: opts.Draft, DryRun: opts.DryRun,
+		OwnsLatest: p.OwnsLatest,
+		Existing:   opts.Existing, DraftOnly: opts.Draft, DryRun: opts.DryRun,
 	}
 	return spec, nil
 }
@@ -114,22 +116,9 @@ func dispatch(m *manifest.Manifest, spec *github.Spec) (*github.Dispatch, error)
 	return &github.Dispatch{EventType: event.EventType, Payload: payload}, nil
 }
 
-// Repository reads "owner/name" from what the caller said, or from the URL of
-// the project's page.
-func Repository(said, page string) (owner, name string, err error) {
-	slug := said
-	if slug == "" {
-		u, err := url.Parse(page)
-		if page == "" || err != nil {
-			return "", "", fmt.Errorf("the GitHub repository is unknown: pass --repository owner/name, or set repository in Cargo.toml")
-		}
-		slug = strings.Trim(u.Path, "/")
-	}
-	owner, name, ok := strings.Cut(slug, "/")
-	if !ok || owner == "" || name == "" || strings.Contains(name, "/") {
-		return "", "", fmt.Errorf("repository %q is not owner/name: pass --repository owner/name", slug)
-	}
-	return owner, name, nil
+// Repository reads an "owner/name" that the caller gave.
+func Repository(named string) (owner, name string, err error) {
+	return github.RepositoryAt(named, "", "")
 }
 
 // distDir is where the files of the release are, in the function's own file
