@@ -10,6 +10,7 @@
 #
 # /gantry-input  the source, read only
 # /gantry        a cache volume: src, a copy of the source, and target
+# /gantry-crates a cache volume of downloaded crates, which every project writes
 # /gantry-out    results: messages (those of Cargo that name an executable),
 #                exe/… (each executable, at its path), run/… (how each ran),
 #                crates (which were compiled and which were fresh),
@@ -23,7 +24,28 @@
 set -eu
 # shellcheck source=rustup.sh
 . /gantry-bin/rustup.sh
+# shellcheck source=crates.sh
+. /gantry-bin/crates.sh
 src=/gantry/src out=/gantry-out tmp=$(mktemp -d)
+fail() {
+	echo "gantry: $*" >&2
+	exit 1
+}
+
+# One build at a time: the kernel takes this lock from a process that ends, however
+# it ends. A volume that the engine locks stays locked when a call is interrupted.
+command -v flock >/dev/null || fail "the toolchain container has no flock, which keeps two builds apart: install util-linux in it"
+exec 9>>/gantry/lock
+waited=0
+until flock -n 9; do
+	case $waited in
+	7200) fail "another build of the same project has held the cache for two hours (since $(cat /gantry/holder)): stop it, or pass another --cache-namespace" ;;
+	10 | *00) echo "gantry: waiting for another build of the same project, which has held the cache since $(cat /gantry/holder 2>/dev/null || echo 'a moment ago')" >&2 ;;
+	esac
+	sleep 1
+	waited=$((waited + 1))
+done
+date -u '+%Y-%m-%d %H:%M:%S UTC' >/gantry/holder
 mkdir -p "$src" "$out/exe" "$out/run"
 
 while [ "$1" != -- ]; do
@@ -80,14 +102,18 @@ export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
 export RUSTC_WRAPPER=/gantry-bin/rustc-wrapper.sh
 export CFLAGS="-ffile-prefix-map=/gantry/src=. ${CFLAGS-}" CXXFLAGS="-ffile-prefix-map=/gantry/src=. ${CXXFLAGS-}"
 if [ -n "${GANTRY_PRE_BUILD-}" ]; then
-	sh -euc "$GANTRY_PRE_BUILD"
+	sh -euc "$GANTRY_PRE_BUILD" 9>&-
 fi
-cargo "$@" --message-format=json-render-diagnostics >"$tmp/messages" || {
+
+take_crates
+cargo "$@" --message-format=json-render-diagnostics >"$tmp/messages" 9>&- || {
 	status=$?
+	share_crates
 	# What rustc had to say went to standard error; the rest is here.
 	grep -v '^{' "$tmp/messages" >&2 || true
 	exit $status
 }
+share_crates
 sed -n 's/.*"reason":"compiler-artifact","package_id":"\([^"]*\)".*"fresh":\([a-z]*\).*/\2 \1/p' "$tmp/messages" |
 	sed 's/^true/fresh/; s/^false/compiled/' >"$out/crates"
 echo "gantry: compiled $(grep -c ^compiled "$out/crates" || true) crates, $(grep -c ^fresh "$out/crates" || true) were fresh" >&2

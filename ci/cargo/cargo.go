@@ -9,9 +9,13 @@ package cargo
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -162,16 +166,22 @@ func (t Toolchain) git(ctx context.Context, source *dagger.Directory, dir string
 	return facts, nil
 }
 
-// withRegistry mounts the caches of what Cargo downloads. Cargo guards them
-// with locks of its own, so they are shared.
-func (t Toolchain) withRegistry(ctx context.Context, ctr *dagger.Container) (*dagger.Container, error) {
+// withCaches mounts the caches of a build: what is compiled, what Cargo unpacks,
+// and the downloaded crates, the only cache that projects share (crates.sh says how).
+// None is locked by the engine, which keeps the lock when a call is interrupted:
+// build.sh takes one that ends with its process.
+func (t Toolchain) withCaches(ctx context.Context, ctr *dagger.Container, name string) (*dagger.Container, error) {
 	home, err := cargoHome(ctx, ctr)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"registry", "git"} {
-		ctr = ctr.WithMountedCache(path.Join(home, name), t.Client.CacheVolume("gantry-cargo-"+name),
-			dagger.ContainerWithMountedCacheOpts{Sharing: dagger.CacheSharingModeShared})
+	for _, m := range [][2]string{
+		{"/gantry", "gantry-" + name},
+		{path.Join(home, "registry"), "gantry-registry-" + name},
+		{path.Join(home, "git"), "gantry-git-" + name},
+		{"/gantry-crates", "gantry-crates"},
+	} {
+		ctr = ctr.WithMountedCache(m[0], t.Client.CacheVolume(m[1]), dagger.ContainerWithMountedCacheOpts{Sharing: dagger.CacheSharingModeShared})
 	}
 	return ctr, nil
 }
@@ -264,9 +274,41 @@ type Options struct {
 	Dir string
 	// Epoch is SOURCE_DATE_EPOCH: the commit time in seconds.
 	Epoch int64
-	// Cache names the cache volume of what was compiled. It must tell apart
-	// whatever may not share programs that Cargo runs while it builds.
+	// Cache names the caches. It must tell apart whatever may not share programs
+	// that Cargo runs while it builds.
 	Cache string
+	// Hermetic makes the build reuse only what a build of the same inputs left:
+	// content of the source, toolchain, environment and commands. Otherwise it
+	// reuses what the last build of the project left, whatever its source was.
+	Hermetic bool
+}
+
+// cache names the caches of a build in a prepared container.
+func (t Toolchain) cache(ctx context.Context, ctr *dagger.Container, source *dagger.Directory, opts Options, settings []string) (string, error) {
+	if !opts.Hermetic {
+		return opts.Cache, nil
+	}
+	toolchain, err := t.Digest(ctx)
+	if err == nil && t.Custom != nil {
+		toolchain, err = t.Custom.Rootfs().Digest(ctx)
+	}
+	if err != nil {
+		return "", err
+	}
+	installed, err := ctr.File("/gantry-prepared").Contents(ctx)
+	if err != nil {
+		return "", Explain("prepare the toolchain", err)
+	}
+	content, err := source.Digest(ctx)
+	if err != nil {
+		return "", fmt.Errorf("find the digest of the source: %v", err)
+	}
+	text, err := json.Marshal([]any{opts.Cache, toolchain, installed, content, settings})
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	return "tag-" + hex.EncodeToString(sum[:16]), nil
 }
 
 // Output of a build.
@@ -297,12 +339,13 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	if err != nil {
 		return nil, Explain(doing, err)
 	}
-	if ctr, err = t.withRegistry(ctx, ctr); err != nil {
-		return nil, err
-	}
+	// A client's own lock file, which pins the images that modules ask for, is no
+	// part of the project.
+	exclude := []string{"dagger.lock"}
 	if !first.GitDir {
-		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: []string{".git"}})
+		exclude = append(exclude, ".git")
 	}
+	source = source.Filter(dagger.DirectoryFilterOpts{Exclude: exclude})
 	cargo := append([]string{first.Command}, first.Args()...)
 	var native []string
 	for _, b := range group {
@@ -319,10 +362,18 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 		args = append(args, name+"="+first.Config.Env[name])
 	}
 	args = append(args,
-		"CARGO_TARGET_DIR="+plan.TargetDir,
 		"SOURCE_DATE_EPOCH="+strconv.FormatInt(opts.Epoch, 10),
 		"GANTRY_WORKSPACE="+opts.Dir,
-		"GANTRY_PRE_BUILD="+first.Config.PreBuild,
+		"GANTRY_PRE_BUILD="+first.Config.PreBuild)
+	cache, err := t.cache(ctx, ctr, source, opts, append([]string{first.Command}, args...))
+	if err != nil {
+		return nil, err
+	}
+	if ctr, err = t.withCaches(ctx, ctr, cache); err != nil {
+		return nil, err
+	}
+	args = append(args,
+		"CARGO_TARGET_DIR="+plan.TargetDir,
 		"GANTRY_RUN="+strings.Join(native, " "))
 	if first.SBOM {
 		args = append(args, "GANTRY_SBOM=true")
@@ -332,8 +383,6 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 		args = append(args, v.Name+"="+v.Value)
 	}
 	out := ctr.
-		WithMountedCache("/gantry", t.Client.CacheVolume("gantry-"+opts.Cache),
-			dagger.ContainerWithMountedCacheOpts{Sharing: dagger.CacheSharingModeLocked}).
 		WithMountedDirectory(input, source).
 		WithExec(slices.Concat(args, []string{"--"}, cargo)).
 		Directory(output)
@@ -387,6 +436,9 @@ func explainBuild(doing string, err error) error {
 	return explained
 }
 
+// progress are the lines of the scripts that tell of no failure.
+var progress = regexp.MustCompile(`^(compiled|waiting|a cached copy) `)
+
 // Explain turns the failure of a container into an error that says what the
 // container said: from the line on that a script wrote for people, else the
 // end of its standard error.
@@ -397,7 +449,7 @@ func Explain(doing string, err error) error {
 	}
 	lines := strings.Split(strings.TrimSpace(failed.Stderr), "\n")
 	for i, l := range lines {
-		if message, ok := strings.CutPrefix(l, "gantry: "); ok && !strings.HasPrefix(message, "compiled ") {
+		if message, ok := strings.CutPrefix(l, "gantry: "); ok && !progress.MatchString(message) {
 			return fmt.Errorf("%s: %s", doing, strings.Join(append([]string{message}, lines[i+1:]...), "\n"))
 		}
 	}

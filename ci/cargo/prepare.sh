@@ -59,4 +59,10 @@ while [ $# -gt 0 ]; do
 		install $packages
 	fi
 done
+# What was installed decides what a build reuses (read by cargo.go).
+{
+	dpkg-query --show 2>/dev/null || true
+	rustc -vV
+	find "$(rustc --print sysroot)/lib/rustlib" -name '*.rlib' | LC_ALL=C sort
+} >/gantry-prepared
 rustc --version >&2

@@ -195,7 +195,7 @@ func (w *Workspace) Build(ctx context.Context, triple, component string) (*dagge
 	p := w.packer(len(builds))
 	var targets []dist.Target
 	for i := range builds {
-		built, err := w.compile(ctx, p, i, builds[i:i+1])
+		built, err := w.compile(ctx, p, i, builds[i:i+1], false)
 		if err != nil {
 			return nil, err
 		}
@@ -260,8 +260,8 @@ func (w *Workspace) prepare(ctx context.Context, builds []plan.Build) error {
 }
 
 // compile the targets of group i, and hand what came out to the packer.
-func (w *Workspace) compile(ctx context.Context, p *packer, i int, group []plan.Build) ([]dist.Target, error) {
-	opts := cargo.Options{Dir: w.Project.Dir, Cache: w.cache}
+func (w *Workspace) compile(ctx context.Context, p *packer, i int, group []plan.Build, hermetic bool) ([]dist.Target, error) {
+	opts := cargo.Options{Dir: w.Project.Dir, Cache: w.cache, Hermetic: hermetic}
 	if w.Git.Commit != "" {
 		opts.Epoch = w.Git.Time.Unix()
 	}
@@ -297,7 +297,7 @@ func (w *Workspace) Dist(ctx context.Context, tag string, targets []string) (*da
 	for i, group := range groups {
 		g.Go(func() error {
 			var err error
-			results[i], err = w.compile(gctx, pk, i, group)
+			results[i], err = w.compile(gctx, pk, i, group, true)
 			return err
 		})
 	}
