@@ -1,6 +1,7 @@
 package imagespec
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -103,16 +104,22 @@ func Choose(m *manifest.Manifest, o ChooseOptions) ([]Choice, error) {
 		return nil, fmt.Errorf("%w: release %q has no archive for Linux: release a Linux target", ErrSpec, m.Tag)
 	}
 	var choices []Choice
+	var errs []error
 	for _, p := range slices.Compact(platforms) {
 		found := byPlatform[p]
 		if len(found) == 0 {
-			return nil, fmt.Errorf("%w: release %q has no archive for platform %q, only for %s: release a target of it, or leave it out of the image's platforms", ErrSpec, m.Tag, p, strings.Join(all, ", "))
+			errs = append(errs, fmt.Errorf("%w: release %q has no archive for platform %q, only for %s: release a target of it, or leave it out of the image's platforms", ErrSpec, m.Tag, p, strings.Join(all, ", ")))
+			continue
 		}
 		c, err := choose(p, found, o)
 		if err != nil {
-			return nil, fmt.Errorf("choose what goes into the image of %q: %w", p, err)
+			errs = append(errs, fmt.Errorf("choose what goes into the image of %q: %w", p, err))
+			continue
 		}
 		choices = append(choices, c)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
 	}
 	return choices, nil
 }
@@ -174,12 +181,11 @@ func choose(platform string, found []candidate, o ChooseOptions) (Choice, error)
 	} else {
 		c.Why += "; the configured base"
 	}
+	var errs []error
 	for _, b := range best.asset.Binaries {
-		if err := checkBase(c.Base, best.target, b); err != nil {
-			return Choice{}, err
-		}
+		errs = append(errs, checkBase(c.Base, best.target, b))
 	}
-	return c, nil
+	return c, errors.Join(errs...)
 }
 
 // runtime is what is known of a base image.

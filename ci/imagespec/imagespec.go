@@ -53,16 +53,21 @@ func Annotations(m *manifest.Manifest) (map[string]string, error) {
 		KeyTitle: m.Component, KeyDescription: m.Description, KeyVersion: m.Version, KeyRevision: m.Commit,
 		KeySource: m.Repository, KeyURL: home, KeyLicenses: m.License, KeyCreated: m.CommitDate,
 	}
+	var errs []error
 	if m.Image != nil {
 		for _, key := range sortedKeys(m.Image.Labels) {
 			switch key {
 			case KeyVersion, KeyRevision, KeyCreated, KeyBaseName, KeyBaseDigest, KeyRefName:
-				return nil, fmt.Errorf("%w: label %q follows from the release and can't be set: remove it", ErrSpec, key)
+				errs = append(errs, fmt.Errorf("%w: label %q follows from the release and can't be set: remove it", ErrSpec, key))
+				continue
 			}
 			if strings.HasPrefix(key, KeyPrefix) {
 				meta[key] = m.Image.Labels[key]
 			}
 		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
 	}
 	maps.DeleteFunc(meta, func(_, value string) bool { return value == "" })
 	return meta, nil
@@ -84,7 +89,7 @@ func Entrypoint(m *manifest.Manifest, spec manifest.Image, a manifest.Asset) ([]
 	case slices.Contains(names, m.Component):
 		return []string{BinDir + "/" + m.Component}, nil
 	}
-	return nil, fmt.Errorf("%w: which of %s is the entrypoint? set entrypoint in the image configuration", ErrSpec, strings.Join(names, ", "))
+	return nil, fmt.Errorf("%w: which of %s is the entrypoint? set entrypoint = [%q] in the image configuration, or another", ErrSpec, strings.Join(names, ", "), BinDir+"/"+names[0])
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,6 +1,7 @@
 package imagespec
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -28,21 +29,21 @@ type Item struct {
 func Items(a manifest.Asset, include map[string]string) (map[string][]Item, error) {
 	found := map[string][]Item{}
 	taken := map[string]string{}
-	add := func(from string, i Item) error {
+	var errs []error
+	add := func(from string, i Item) {
 		if err := checkDest(i.Dest); err != nil {
-			return err
+			errs = append(errs, err)
+			return
 		}
 		if other, ok := taken[i.Dest]; ok {
-			return fmt.Errorf("%w: both %q and %q of archive %q go to %q", ErrSpec, other, from, a.Name, i.Dest)
+			errs = append(errs, fmt.Errorf("%w: both %q and %q of archive %q go to %q: give one another place in include of the image configuration", ErrSpec, other, from, a.Name, i.Dest))
+			return
 		}
 		taken[i.Dest] = from
 		found[from] = append(found[from], i)
-		return nil
 	}
 	for _, b := range a.Binaries {
-		if err := add(b.Path, Item{path.Join(BinDir, b.Name), b.SHA256, 0o755}); err != nil {
-			return nil, err
-		}
+		add(b.Path, Item{path.Join(BinDir, b.Name), b.SHA256, 0o755})
 	}
 	root := rootOf(a)
 	var names []string
@@ -77,25 +78,27 @@ func Items(a manifest.Asset, include map[string]string) (map[string][]Item, erro
 			matched = true
 			i := files[name]
 			i.Dest = dest
-			if err := add(name, i); err != nil {
-				return nil, err
-			}
+			add(name, i)
 		}
 		if !matched {
 			var known []string
 			for _, name := range names {
 				known = append(known, strings.TrimPrefix(name, root))
 			}
-			return nil, fmt.Errorf("%w: image include %q is not in archive %q%s: include it in the archives as well", ErrSpec, from, a.Name, nearest.Hint(from, known))
+			errs = append(errs, fmt.Errorf("%w: image include %q is not in archive %q%s: include it in the archives as well", ErrSpec, from, a.Name, nearest.Hint(from, known)))
 		}
 	}
 	// A file can't be a folder too.
-	for dest, from := range taken {
+	for _, dest := range sortedKeys(taken) {
+		from := taken[dest]
 		for dir := path.Dir(dest); dir != "/"; dir = path.Dir(dir) {
 			if other, ok := taken[dir]; ok {
-				return nil, fmt.Errorf("%w: %q goes to %q, below the file that %q becomes", ErrSpec, from, dest, other)
+				errs = append(errs, fmt.Errorf("%w: %q goes to %q, below the file that %q becomes: give one another place in include of the image configuration", ErrSpec, from, dest, other))
 			}
 		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
 	}
 	return found, nil
 }

@@ -1,0 +1,148 @@
+package imagespec
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/nearest"
+)
+
+// Check returns all the reasons, joined, for which no image could be made of a
+// release, or for which it could not be published or started, as far as they
+// follow from its manifest. Whatever is left depends on the base images and the
+// registries.
+func Check(m *manifest.Manifest) error {
+	spec := specOf(m)
+	var errs []error
+	for _, r := range spec.Repositories {
+		errs = append(errs, CheckRepository(r))
+	}
+	if spec.Base != "" {
+		errs = append(errs, CheckReference(spec.Base))
+	}
+	_, err := Annotations(m)
+	errs = append(errs, err)
+	choices, err := Choose(m, ChooseOptions{})
+	errs = append(errs, err)
+	for _, c := range choices {
+		errs = append(errs, CheckArchive(m, c.Asset))
+	}
+	return errors.Join(errs...)
+}
+
+// CheckArchive returns the reasons, joined, for which the binaries and files of
+// an archive could not be put into the image, or the image not be started.
+func CheckArchive(m *manifest.Manifest, a manifest.Asset) error {
+	spec := specOf(m)
+	items, err := Items(a, spec.Include)
+	entrypoint, noEntrypoint := Entrypoint(m, spec, a)
+	if err := errors.Join(err, noEntrypoint); err != nil {
+		return err
+	}
+	places := map[string]bool{}
+	for _, files := range items {
+		for _, i := range files {
+			places[i.Dest] = true
+		}
+	}
+	return errors.Join(checkProgram(spec, entrypoint[0], places), checkUser(spec, places))
+}
+
+// CheckRepository returns an error unless an image can be pushed to address. Its
+// host has to be named: without one, tools disagree about which is meant.
+func CheckRepository(address string) error {
+	_, err := name.NewRepository(address, name.StrictValidation)
+	if err == nil && !strings.Contains(address, "://") {
+		return nil
+	}
+	if first, _, _ := strings.Cut(address, "/"); !strings.ContainsAny(first, ".:") && first != "localhost" {
+		return fmt.Errorf("%w: repository %q names no registry: write it like %q", ErrSpec, address, "ghcr.io/"+strings.TrimPrefix(address, "/"))
+	}
+	return fmt.Errorf("%w: repository %q can't be pushed to: write it like ghcr.io/owner/name, without a tag", ErrSpec, address)
+}
+
+// CheckReference returns an error unless a base image can be asked for by it.
+func CheckReference(ref string) error {
+	if ref == Scratch {
+		return nil
+	}
+	if _, err := name.ParseReference(ref); err != nil || strings.Contains(ref, "://") {
+		return fmt.Errorf("%w: base %q is no image reference: write it like debian:bookworm-slim or ghcr.io/owner/name@sha256:…", ErrSpec, ref)
+	}
+	return nil
+}
+
+func specOf(m *manifest.Manifest) manifest.Image {
+	if m.Image == nil {
+		return manifest.Image{}
+	}
+	return *m.Image
+}
+
+// isBare reports whether a base image is known to have neither programs nor any
+// user but a few: the empty one, and the static and C images of distroless.
+func isBare(base string) bool {
+	if base == "" || base == Scratch {
+		return true
+	}
+	base, _, _ = strings.Cut(base, "@")
+	repository, found := strings.CutPrefix(base, "gcr.io/distroless/")
+	kind, tag, _ := strings.Cut(repository, ":")
+	kind, _, _ = strings.Cut(kind, "-debian")
+	return found && !strings.Contains(tag, "debug") && slices.Contains([]string{"static", "base-nossl", "cc"}, kind)
+}
+
+// checkProgram makes sure that the program of the entrypoint is in the image,
+// where that can be known.
+func checkProgram(spec manifest.Image, program string, places map[string]bool) error {
+	at := program
+	switch {
+	case !isBare(spec.Base):
+		return nil
+	case path.IsAbs(program):
+	case strings.Contains(program, "/"):
+		at = path.Join("/", spec.Workdir, program)
+	case spec.Env["PATH"] != "":
+		return nil
+	default:
+		at = BinDir + "/" + program
+	}
+	if places[path.Clean(at)] {
+		return nil
+	}
+	known := sortedKeys(places)
+	hint := nearest.Hint(at, known)
+	if hint == "" {
+		hint = fmt.Sprintf("; binaries are in %s", BinDir)
+	}
+	return fmt.Errorf("%w: entrypoint %q is not in the image%s: name a file of the archives, or set base to an image that has it", ErrSpec, program, hint)
+}
+
+var number = regexp.MustCompile(`^[0-9]+$`)
+
+// checkUser makes sure that the user and the group are known in the image, where
+// that can be known. Numbers always are.
+func checkUser(spec manifest.Image, places map[string]bool) error {
+	if spec.User == "" || !isBare(spec.Base) {
+		return nil
+	}
+	users, groups := []string{"root", "nobody", "nonroot"}, []string{"root", "nobody", "nonroot", "tty", "staff"}
+	if spec.Base == Scratch {
+		users, groups = nil, nil
+	}
+	user, group, _ := strings.Cut(spec.User, ":")
+	unknown := func(name, file string, known []string) bool {
+		return name != "" && !number.MatchString(name) && !slices.Contains(known, name) && !places[file]
+	}
+	if unknown(user, "/etc/passwd", users) || unknown(group, "/etc/group", groups) {
+		return fmt.Errorf("%w: user %q is not known in the base image: write numbers, such as %s, or set base to an image that has the user", ErrSpec, spec.User, "65532:65532")
+	}
+	return nil
+}
