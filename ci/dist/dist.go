@@ -79,14 +79,7 @@ func NewTarget(b plan.Build, files []string) Target {
 
 // NewInput describes the release of a plan, whose archives get what was built.
 func NewInput(p *plan.Plan, toolchain manifest.Toolchain, built []Target) (Input, error) {
-	m := manifest.Manifest{
-		Component: p.Component, Tag: p.Tag, Version: p.Version, Channel: p.Channel,
-		Commit: p.Commit, CommitDate: p.CommitDate, PreviousTag: p.PreviousTag, Repository: p.Repository,
-		Toolchain: toolchain, Image: p.Image(),
-	}
-	p.Describe(&m)
-	m.UseLeastSchema()
-	in := Input{Manifest: m, Extra: p.Extra}
+	in := Input{Manifest: p.Manifest(toolchain), Extra: p.Extra}
 	for _, t := range built {
 		planned, err := p.Target(t.Want.Target)
 		if err != nil {

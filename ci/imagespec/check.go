@@ -12,6 +12,7 @@ import (
 
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/nearest"
+	"dagger/gantry/ci/notation"
 )
 
 // Check returns all the reasons, joined, for which no image could be made of a
@@ -22,9 +23,11 @@ func Check(m *manifest.Manifest) error {
 	spec := specOf(m)
 	var errs []error
 	for _, r := range spec.Repositories {
-		errs = append(errs, CheckRepository(r))
+		if notation.ImageRepository.Matches(r) { // or the manifest is refused for it
+			errs = append(errs, CheckRepository(r))
+		}
 	}
-	if spec.Base != "" {
+	if notation.ImageReference.Matches(spec.Base) {
 		errs = append(errs, CheckReference(spec.Base))
 	}
 	_, err := Annotations(m)
@@ -32,9 +35,20 @@ func Check(m *manifest.Manifest) error {
 	choices, err := Choose(m, ChooseOptions{})
 	errs = append(errs, err)
 	for _, c := range choices {
-		errs = append(errs, CheckArchive(m, c.Asset))
+		errs = append(errs, checkPlatform(spec, c.Platform), CheckArchive(m, c.Asset))
 	}
 	return errors.Join(errs...)
+}
+
+// defaultPlatforms are those of the default base images ("What images are
+// available?", README of GoogleContainerTools/distroless).
+var defaultPlatforms = []string{"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/s390x"}
+
+func checkPlatform(spec manifest.Image, platform string) error {
+	if spec.Base != "" || slices.Contains(defaultPlatforms, platform) {
+		return nil
+	}
+	return fmt.Errorf("%w: the default base images have no platform %q, only %s: set base to an image that has it, or leave it out of the image's platforms", ErrBase, platform, strings.Join(defaultPlatforms, ", "))
 }
 
 // CheckArchive returns the reasons, joined, for which the binaries and files of
@@ -42,17 +56,18 @@ func Check(m *manifest.Manifest) error {
 func CheckArchive(m *manifest.Manifest, a manifest.Asset) error {
 	spec := specOf(m)
 	items, err := Items(a, spec.Include)
-	entrypoint, noEntrypoint := Entrypoint(m, spec, a)
-	if err := errors.Join(err, noEntrypoint); err != nil {
-		return err
-	}
+	errs := []error{err}
 	places := map[string]bool{}
 	for _, files := range items {
 		for _, i := range files {
 			places[i.Dest] = true
 		}
 	}
-	return errors.Join(checkProgram(spec, entrypoint[0], places), checkUser(spec, places))
+	entrypoint, err := Entrypoint(m, spec, a)
+	if err == nil {
+		err = checkProgram(spec, entrypoint[0], places)
+	}
+	return errors.Join(append(errs, err, checkUser(spec, places))...)
 }
 
 // CheckRepository returns an error unless an image can be pushed to address. Its

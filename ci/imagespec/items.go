@@ -11,6 +11,9 @@ import (
 	"dagger/gantry/ci/nearest"
 )
 
+// DefaultUser of an image: nobody in particular, as in distroless.
+const DefaultUser = "65532:65532"
+
 // BinDir is the folder of an image that binaries are put into.
 const BinDir = "/usr/local/bin"
 
@@ -85,7 +88,7 @@ func Items(a manifest.Asset, include map[string]string) (map[string][]Item, erro
 			for _, name := range names {
 				known = append(known, strings.TrimPrefix(name, root))
 			}
-			errs = append(errs, fmt.Errorf("%w: image include %q is not in archive %q%s: include it in the archives as well", ErrSpec, from, a.Name, nearest.Hint(from, known)))
+			errs = append(errs, fmt.Errorf("%w: include %q is not in archive %q%s: add it to the include of [package.metadata.gantry], which puts files into the archives", ErrSpec, from, a.Name, nearest.Hint(from, known)))
 		}
 	}
 	// A file can't be a folder too.
@@ -97,10 +100,7 @@ func Items(a manifest.Asset, include map[string]string) (map[string][]Item, erro
 			}
 		}
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
-	return found, nil
+	return found, errors.Join(errs...)
 }
 
 // rootOf is the folder that everything in an archive is in, with its slash, or

@@ -22,9 +22,6 @@ import (
 	"dagger/gantry/ci/manifest"
 )
 
-// DefaultUser of an image: nobody in particular, as in distroless.
-const DefaultUser = "65532:65532"
-
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // AssembleOptions direct [Assemble].

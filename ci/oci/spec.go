@@ -16,6 +16,9 @@ type (
 
 // See ci/imagespec.
 const (
+	// DefaultUser of an image.
+	DefaultUser = imagespec.DefaultUser
+
 	BinDir     = imagespec.BinDir
 	Scratch    = imagespec.Scratch
 	StaticBase = imagespec.StaticBase

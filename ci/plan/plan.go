@@ -21,6 +21,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/notation"
 	"dagger/gantry/ci/sbom"
 	"dagger/gantry/ci/target"
 	"dagger/gantry/ci/version"
@@ -37,9 +38,6 @@ var (
 	// The cc crate also takes a target as it is written, "CC_x86_64-pc-linux-gnu".
 	envName     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 	placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
-	// GitHub renames assets with other characters, and those that start or end
-	// with a period ("Upload a release asset", REST API).
-	assetName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*[A-Za-z0-9_-]$`)
 )
 
 // Git is what a plan needs to know of the repository.
@@ -87,7 +85,10 @@ type Plan struct {
 	Targets    []TargetPlan       `json:"targets"`
 	Assets     []string           `json:"assets"`
 	ImageTags  []version.ImageTag `json:"imageTags"`
-	Problems   []Problem          `json:"problems"`
+	// ContainerImage is the image that phase 2 makes of the release; nil where
+	// it has no Linux target.
+	ContainerImage *ImagePlan `json:"image,omitempty"`
+	Problems       []Problem  `json:"problems"`
 
 	// Releases are the tags that the changelog has sections for.
 	Releases []string `json:"-"`
@@ -174,14 +175,18 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 	}
 	plan := &Plan{
 		Component: c.Name, Tag: tag, Version: parsed.Version.String(), Channel: version.Channel(parsed.Version),
-		Repository: c.repository(git), Problems: []Problem{}, ImageTags: []version.ImageTag{}, component: c, tag: parsed, OwnsLatest: c.OwnsLatest,
+		Problems: []Problem{}, ImageTags: []version.ImageTag{}, component: c, tag: parsed, OwnsLatest: c.OwnsLatest,
 	}
+	plan.Repository = plan.repository(git)
 	plan.checkVersion(parsed)
 	plan.checkGit(parsed, git, p.Scheme)
 	plan.checkFiles(p)
 	plan.checkLock(p)
 	plan.checkSource(p, git)
-	if err := plan.addTargets(c, parsed, only); err != nil {
+	if err := plan.addTargets(c, only); err != nil {
+		return nil, err
+	}
+	if err := plan.checkRelease(only); err != nil {
 		return nil, err
 	}
 	return plan, nil
@@ -222,11 +227,21 @@ func (p *Plan) Target(triple string) (TargetPlan, error) {
 // TagPrefix is what comes before the version in the tag, less a leading v.
 func (p *Plan) TagPrefix() string { return p.tag.Prefix }
 
-// Image specification of the component, or nil.
-func (p *Plan) Image() *manifest.Image { return p.component.Config.Image }
+// ImageSpec returns the component's configuration of the image, or nil.
+func (p *Plan) ImageSpec() *manifest.Image { return p.component.Config.Image }
 
-// Describe fills the fields of a manifest that come from the package.
-func (p *Plan) Describe(m *manifest.Manifest) {
+// Manifest returns the release's manifest, without assets.
+func (p *Plan) Manifest(toolchain manifest.Toolchain) manifest.Manifest {
+	m := manifest.Manifest{
+		Component: p.Component, Tag: p.Tag, Version: p.Version, Channel: p.Channel,
+		Commit: p.Commit, CommitDate: p.CommitDate, Repository: p.Repository,
+		Toolchain: toolchain, Image: p.ImageSpec(),
+	}
+	// A tag of another tool may be written as no tag of a release is. The
+	// changelog starts from it all the same.
+	if notation.Tag.Matches(p.PreviousTag) {
+		m.PreviousTag = p.PreviousTag
+	}
 	for _, pkg := range p.component.Packages {
 		first := func(field *string, value string) {
 			if *field == "" {
@@ -237,33 +252,24 @@ func (p *Plan) Describe(m *manifest.Manifest) {
 		first(&m.License, pkg.License)
 		first(&m.Homepage, pkg.Homepage)
 	}
+	m.UseLeastSchema()
+	return m
 }
 
-func (c *Component) repository(git Git) string {
-	for _, pkg := range c.Packages {
-		if pkg.Repository != "" {
-			return strings.TrimSuffix(strings.TrimSuffix(pkg.Repository, "/"), ".git")
+// repository returns the page of the project, by Cargo.toml or the remote called
+// origin; empty when unknown.
+func (p *Plan) repository(git Git) string {
+	for _, pkg := range p.component.Packages {
+		if pkg.Repository == "" {
+			continue
 		}
-	}
-	return webURL(git.Origin)
-}
-
-var scpLike = regexp.MustCompile(`^(?:ssh://)?(?:[^@/]+@)([^:/]+)[:/](.+)$`)
-
-// webURL turns the URL of a remote into that of its page; empty when unknown.
-func webURL(remote string) string {
-	remote = strings.TrimSuffix(strings.TrimSuffix(remote, "/"), ".git")
-	if rest, ok := strings.CutPrefix(remote, "https://"); ok {
-		// A token in the URL of a CI's checkout must not get any further.
-		if _, host, found := strings.Cut(rest, "@"); found {
-			rest = host
+		page := notation.WebURL(pkg.Repository)
+		if page == "" {
+			p.fail("repository %q of %s is not the address of a web page: write it like https://github.com/owner/name", pkg.Repository, path.Join(pkg.Dir, "Cargo.toml"))
 		}
-		return "https://" + rest
+		return page
 	}
-	if m := scpLike.FindStringSubmatch(remote); m != nil {
-		return "https://" + m[1] + "/" + m[2]
-	}
-	return ""
+	return notation.WebURL(git.Origin)
 }
 
 // checkVersion compares the tag's version with the manifests'.
@@ -357,6 +363,9 @@ func (p *Plan) checkGit(tag version.Tag, git Git, scheme *version.Scheme) {
 	}
 	history := scheme.History(tag, git.Commit, git.Reachable)
 	p.PreviousTag, p.Releases = history.Previous, history.Releases
+	if err := notation.Tag.Check(p.PreviousTag); p.PreviousTag != "" && err != nil {
+		p.warn("the previous tag %v: the changelog starts from it, but release-manifest.json won't name it", err)
+	}
 	if tag.Version.Metadata() == "" {
 		tags, err := version.ImageTags(tag.Version, others)
 		if err != nil {
@@ -389,7 +398,16 @@ func (p *Plan) checkFiles(project *Project) {
 		}
 		p.Extra = append(p.Extra, Extra{source, dest})
 	}
-	// The package's own files win over the workspace's of the same name.
+	// The package's own files win over the workspace's of the same name, in any
+	// case. Two of one directory clash, which is found later.
+	has := func(base, dir string) bool {
+		for dest, source := range taken {
+			if dest == base || strings.EqualFold(dest, base) && path.Dir(source) != dir {
+				return true
+			}
+		}
+		return false
+	}
 	dirs := []string{}
 	for _, pkg := range c.Packages {
 		dirs = append(dirs, pkg.Dir)
@@ -398,7 +416,7 @@ func (p *Plan) checkFiles(project *Project) {
 				continue
 			}
 			if file := path.Join(pkg.Dir, named); project.files[file] {
-				if base := path.Base(file); taken[base] == "" {
+				if base := path.Base(file); !has(base, path.Dir(file)) {
 					add(file, base)
 				}
 			} else if named == pkg.LicenseFile {
@@ -413,7 +431,7 @@ func (p *Plan) checkFiles(project *Project) {
 	sort.Strings(files)
 	for _, dir := range append(append(dirs, "."), project.above()...) {
 		for _, f := range files {
-			if base := path.Base(f); path.Dir(f) == dir && taken[base] == "" && (licenseName.MatchString(base) || strings.EqualFold(base, "README.md")) {
+			if base := path.Base(f); path.Dir(f) == dir && !has(base, dir) && (licenseName.MatchString(base) || strings.EqualFold(base, "README.md")) {
 				add(f, base)
 			}
 		}
@@ -524,7 +542,7 @@ func (c *Component) changelogGlobs() []string {
 }
 
 // addTargets adds targets and assets.
-func (p *Plan) addTargets(c *Component, tag version.Tag, only []string) error {
+func (p *Plan) addTargets(c *Component, only []string) error {
 	triples := c.Targets()
 	if len(only) > 0 {
 		for _, t := range only {
@@ -534,45 +552,39 @@ func (p *Plan) addTargets(c *Component, tag version.Tag, only []string) error {
 		}
 		triples = only
 	}
-	names := map[string]string{}
 	for _, triple := range triples {
-		b, err := c.Build(triple)
+		t, err := p.planTarget(triple)
 		if err != nil {
 			return err
 		}
-		stem, err := c.archiveStem(tag, b.Target)
-		if err != nil {
-			return err
-		}
-		name := stem + b.Target.Archive
-		if !assetName.MatchString(name) {
-			p.fail("archive name %q has characters that GitHub would rewrite; letters, digits and . _ - are kept (archive template %q)", name, c.archiveTemplate())
-		}
-		if other, dup := names[strings.ToLower(name)]; dup {
-			p.fail("targets %q and %q would have the same archive %q; put {target} into the archive template %q", other, triple, name, c.archiveTemplate())
-		}
-		names[strings.ToLower(name)] = triple
-		bom := ""
-		if b.SBOM {
-			bom = stem + sbom.Suffix
-			p.Assets = append(p.Assets, bom)
-		}
-		p.Targets = append(p.Targets, TargetPlan{
-			Target: triple, Platform: b.Target.Platform, Libc: b.Target.Libc, Profile: b.Config.Profile,
-			Features: b.Config.Features, Archive: name, SBOM: bom, Binaries: b.Bins,
-		})
-		p.Assets = append(p.Assets, name)
-		for _, bin := range b.Bins {
-			for _, extra := range p.Extra {
-				if extra.Path == bin.Name+b.Target.ExeSuffix {
-					p.fail("binary %q and file %q would have the same path in %q", bin.Name, extra.Source, name)
-				}
-			}
+		p.Targets = append(p.Targets, t)
+		p.Assets = append(p.Assets, t.Archive)
+		if t.SBOM != "" {
+			p.Assets = append(p.Assets, t.SBOM)
 		}
 	}
 	p.Assets = append(p.Assets, manifest.ChangelogName, manifest.SumsName, manifest.FileName)
 	sort.Strings(p.Assets)
 	return nil
+}
+
+func (p *Plan) planTarget(triple string) (TargetPlan, error) {
+	b, err := p.component.Build(triple)
+	if err != nil {
+		return TargetPlan{}, err
+	}
+	stem, err := p.component.archiveStem(p.tag, b.Target)
+	if err != nil {
+		return TargetPlan{}, err
+	}
+	t := TargetPlan{
+		Target: triple, Platform: b.Target.Platform, Libc: b.Target.Libc, Profile: b.Config.Profile,
+		Features: b.Config.Features, Archive: stem + b.Target.Archive, Binaries: b.Bins,
+	}
+	if b.SBOM {
+		t.SBOM = stem + sbom.Suffix
+	}
+	return t, nil
 }
 
 func (c *Component) archiveTemplate() string {

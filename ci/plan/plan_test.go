@@ -382,19 +382,6 @@ func TestReadGit(t *testing.T) {
 	assert.ErrorContains(t, err, `unknown line "what is this"`)
 }
 
-func TestWebURL(t *testing.T) {
-	for remote, want := range map[string]string{
-		"https://github.com/o/r.git":         "https://github.com/o/r",
-		"https://token@github.com/o/r":       "https://github.com/o/r",
-		"git@github.com:o/r.git":             "https://github.com/o/r",
-		"ssh://git@github.example.com/o/r":   "https://github.example.com/o/r",
-		"/srv/git/r.git":                     "",
-		"https://x-access-token:t@host/o/r/": "https://host/o/r",
-	} {
-		assert.Equal(t, want, webURL(remote), remote)
-	}
-}
-
 func TestMatrix(t *testing.T) {
 	p := mustLoad(t, table{"targets": []string{"x86_64-unknown-linux-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
 	m, err := Matrix(planOf(t, p, "v1.0.0", clean()).Targets)

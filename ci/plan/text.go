@@ -41,6 +41,7 @@ func (p *Plan) Text() string {
 	for _, a := range p.Assets {
 		fmt.Fprintf(&b, "  %s\n", a)
 	}
+	p.imageText(&b)
 	b.WriteString("\nimage tags\n")
 	for _, t := range p.ImageTags {
 		does := "moves"
@@ -62,6 +63,40 @@ func (p *Plan) Text() string {
 	}
 	fmt.Fprintf(&b, "\n%s\n", verdict)
 	return b.String()
+}
+
+// imageText describes the container image.
+func (p *Plan) imageText(b *strings.Builder) {
+	i := p.ContainerImage
+	if i == nil {
+		return
+	}
+	b.WriteString("\nimage\n")
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "  %s\t%s\n", name, value)
+		}
+	}
+	entrypoint := "unknown, see below"
+	if len(i.Entrypoint) > 0 {
+		entrypoint = fmt.Sprintf("%s  (%s)", strings.Join(i.Entrypoint, " "), i.Why)
+	}
+	row("entrypoint", entrypoint)
+	row("arguments", strings.Join(i.Cmd, " "))
+	row("user", i.User)
+	row("directory", i.Workdir)
+	row("ports", strings.Join(i.Expose, ", "))
+	for _, platform := range i.Platforms {
+		row(platform.Platform, "on "+platform.Base)
+	}
+	repositories := strings.Join(i.Repositories, ", ")
+	if repositories == "" {
+		repositories = "none configured; pass --addresses to publish"
+	}
+	row("repositories", repositories)
+	row("smoke test", i.Smoke)
+	_ = w.Flush()
 }
 
 // JSON is the plan for programs.
