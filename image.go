@@ -17,7 +17,6 @@ import (
 	"dagger/gantry/ci/image"
 	"dagger/gantry/ci/oci"
 	"dagger/gantry/ci/published"
-	semverx "dagger/gantry/ci/version"
 	"dagger/gantry/ci/workspace"
 	"dagger/gantry/internal/dagger"
 )
@@ -242,11 +241,15 @@ func (m *Images) reconcile(ctx context.Context, tag string, addresses []string, 
 	if err != nil {
 		return "", err
 	}
-	wanting := oci.Wanting(ctx, r.Version(), r.Known, repositories...)
-	if len(wanting) == 0 {
+	survey := oci.MissingFrom(ctx, oci.Candidate{Manifest: r.Manifest, Known: r.Known, Repositories: repositories})
+	if len(survey.Missing[0]) == 0 {
 		return "all as it should be", nil
 	}
-	why := strings.Join(wanting, "; ")
+	var lacks []string
+	for _, l := range survey.Missing[0] {
+		lacks = append(lacks, l.String())
+	}
+	why := strings.Join(lacks, "; ")
 	if dryRun {
 		return "would be published: " + why, nil
 	}
@@ -288,19 +291,19 @@ func (m *Images) Verify(
 	if err != nil {
 		return "", err
 	}
-	findings, err := oci.VerifyImage(ctx, r.Manifest, repositories[0], oci.VerifyOptions{Reference: reference, Digest: digest})
+	bases, err := registries.Bases()
 	if err != nil {
 		return "", err
 	}
-	if len(findings) == 0 {
-		return fmt.Sprintf("verified: %s is release %s of %s, byte for byte, on %s\ndigest: %s\n",
-			ref, tag, m.Repository, strings.Join(assembled.Platforms, ", "), assembled.Digest), nil
+	verified, err := oci.VerifyImage(ctx, r.Manifest, repositories[0], oci.VerifyOptions{Reference: reference, Digest: digest, Bases: bases})
+	if err != nil {
+		return "", err
 	}
-	var lines []string
-	for _, f := range findings {
-		lines = append(lines, f.String())
+	if len(verified.Findings) == 0 {
+		return fmt.Sprintf("verified: %s is release %s of %s, byte for byte, on %s\ndigest: %s\n%s",
+			ref, tag, m.Repository, strings.Join(assembled.Platforms, ", "), assembled.Digest, verified.Text()), nil
 	}
-	return "", fmt.Errorf("image %q is not release %q of %s:\n- %s", ref, tag, m.Repository, strings.Join(lines, "\n- "))
+	return "", fmt.Errorf("image %q is not release %q of %s:\n%s", ref, tag, m.Repository, strings.TrimSpace(verified.Text()))
 }
 
 // Explain says which tags the image of a release gets or keeps, and why.
@@ -324,28 +327,7 @@ func (m *Images) Explain(
 	if err != nil {
 		return "", err
 	}
-	var out strings.Builder
-	for _, repository := range repositories {
-		there, err := repository.Tags(ctx)
-		if err != nil {
-			return "", err
-		}
-		tags, err := semverx.ImageTags(r.Version(), append(oci.Versions(there), r.Known...))
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&out, "%s\n", repository)
-		for _, t := range tags {
-			does := "moves here"
-			if t.Exact {
-				does = "is written once"
-			} else if !t.Move {
-				does = "stays"
-			}
-			fmt.Fprintf(&out, "  %-20s %-16s %s\n", t.Tag, does, t.Why)
-		}
-	}
-	return out.String(), nil
+	return oci.Explain(ctx, oci.Candidate{Manifest: r.Manifest, Known: r.Known, Repositories: repositories})
 }
 
 // Container is the image on one platform, to run or to build upon.

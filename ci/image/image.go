@@ -72,6 +72,15 @@ func (r Registries) options(addresses []string) (oci.RegistryOptions, error) {
 	return o, nil
 }
 
+// Bases reads base images, from mirrors where there are.
+func (r Registries) Bases() (oci.Bases, error) {
+	o, err := r.options(nil)
+	if err != nil {
+		return nil, err
+	}
+	return r.bases(o)
+}
+
 // bases reads base images, from mirrors where there are.
 func (r Registries) bases(o oci.RegistryOptions) (oci.Bases, error) {
 	if len(r.Mirrors) == 0 {
@@ -147,18 +156,14 @@ type Assembled struct {
 // file system. Where one of the repositories has the version's image already,
 // the base images are those that it was made from.
 func Assemble(ctx context.Context, r *published.Release, registries Registries, repositories []*oci.Repository) (*Assembled, error) {
-	o, err := registries.options(nil)
-	if err != nil {
-		return nil, err
-	}
-	bases, err := registries.bases(o)
+	bases, err := registries.Bases()
 	if err != nil {
 		return nil, err
 	}
 	if len(repositories) > 0 {
 		// One registry that can't be read must not hold up the others; publishing
 		// to it will say what is wrong.
-		pins, err := oci.PublishedPins(ctx, r.Version(), repositories...)
+		pins, err := oci.PublishedPins(ctx, r.ExactTag(), repositories...)
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "base images of a published image are unknown: %v\n", err)
 		}
@@ -238,7 +243,7 @@ func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Re
 	if err != nil {
 		return nil, err
 	}
-	publication := oci.Publication{Version: p.Release.Version(), Index: index, Known: p.Release.Known, DryRun: p.DryRun}
+	publication := oci.Publication{Version: p.Release.Version(), Manifest: p.Release.Manifest, Index: index, Known: p.Release.Known, DryRun: p.DryRun}
 	if !p.SkipSmoke {
 		publication.Smoke = func(ctx context.Context) error {
 			said, err := Smoke(ctx, client, p.Archive, p.Platforms, p.Release.Manifest.Version)

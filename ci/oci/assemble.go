@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
@@ -26,7 +25,6 @@ const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 
 // AssembleOptions direct [Assemble].
 type AssembleOptions struct {
-	ChooseOptions
 	// Bases finds the base images.
 	Bases Bases
 	// Limits of what is unpacked; by default, [archive.DefaultLimits].
@@ -73,7 +71,7 @@ func (i *Image) Pins() Pins {
 	return pins
 }
 
-// Assemble makes the image of a release: for every platform of [Choose], the
+// Assemble makes the image of a release: for every platform of ci/imagespec, the
 // base image and one layer of binaries and included files, with the
 // configuration of the manifest. Nothing is pushed, and the base's layers are
 // not even downloaded: whoever needs them reads them in the context given here.
@@ -82,7 +80,7 @@ func (i *Image) Pins() Pins {
 // The digest depends on nothing but the release, the options and the base
 // images' digests.
 func Assemble(ctx context.Context, r *Release, o AssembleOptions) (_ *Image, err error) {
-	choices, err := Choose(r.Manifest, o.ChooseOptions)
+	choices, err := choose(r.Manifest)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +240,6 @@ func onBase(base Base, platform string) (v1.Image, error) {
 var ociTypes = map[types.MediaType]types.MediaType{
 	types.DockerLayer:             types.OCILayer,
 	types.DockerUncompressedLayer: types.OCIUncompressedLayer,
-	types.DockerForeignLayer:      types.OCIRestrictedLayer,
 }
 
 // retyped is a layer with another media type.
@@ -259,13 +256,12 @@ func ociLayer(l v1.Layer) (v1.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !mt.IsDistributable() {
+		return nil, fmt.Errorf("%w: it has a layer of type %q, which may not be copied to another registry: set base to an image without such layers", ErrBase, mt)
+	}
 	oci, ok := ociTypes[mt]
 	if !ok {
 		return l, nil
-	}
-	// The pusher mounts layers of this type from the repository they are in.
-	if m, ok := l.(*remote.MountableLayer); ok {
-		return &remote.MountableLayer{Layer: retyped{m.Layer, oci}, Reference: m.Reference}, nil
 	}
 	return retyped{l, oci}, nil
 }

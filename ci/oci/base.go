@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/Masterminds/semver/v3"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -71,15 +70,15 @@ func PinsOf(index v1.ImageIndex) (Pins, error) {
 	return pins, nil
 }
 
-// PublishedPins reads which base images the published image of a version was
+// PublishedPins reads which base images the published image of an exact tag was
 // made from, out of the first repository that has it; none if none has it. With
 // them, the image comes out the same although a base image's tag has moved
 // since. The error joins those of repositories that could not be read, and may
 // come besides pins.
-func PublishedPins(ctx context.Context, v *semver.Version, repositories ...*Repository) (Pins, error) {
+func PublishedPins(ctx context.Context, tag string, repositories ...*Repository) (Pins, error) {
 	var errs []error
 	for _, r := range repositories {
-		index, err := r.Index(ctx, v.String())
+		index, err := r.Index(ctx, tag)
 		if errors.Is(err, ErrNotFound) || errors.Is(err, errNoIndex) {
 			continue
 		}

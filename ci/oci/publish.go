@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -11,8 +12,10 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
 
+	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/version"
 )
 
@@ -66,12 +69,17 @@ type ConflictError struct {
 	Repository, Tag string
 	// Have is the digest in the registry, Want the one to be published.
 	Have, Want string
+	// Why says how it came to that, or what to do, where that is known.
+	Why string
 }
 
 // Error names both digests and what to do.
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("tag %q of %q is %s already, and the image of this release is %s: a version's tag is never rewritten; assemble it on the base images of the published one, or release a new version",
-		e.Tag, e.Repository, e.Have, e.Want)
+	text := fmt.Sprintf("tag %q of %q is %s already, and the image of this release is %s: a version's tag is never rewritten", e.Tag, e.Repository, e.Have, e.Want)
+	if e.Why != "" {
+		return text + "; " + e.Why
+	}
+	return text + "; assemble it on the base images of the published one, or release a new version"
 }
 
 // Publication is an image and where its tags should be.
@@ -83,6 +91,10 @@ type Publication struct {
 	// Known are the component's released versions. Those of the registry's own
 	// tags are known besides.
 	Known []*semver.Version
+	// Manifest of the release: it says how tags are written, and what an image
+	// that has the version's tag already is compared with. By default, tags are
+	// written as they are, and every other image is a conflict.
+	Manifest *manifest.Manifest
 	// Smoke tests the image before any tag is written; it is called once at
 	// most. By default, there is no test.
 	Smoke func(context.Context) error
@@ -127,7 +139,10 @@ func Publish(ctx context.Context, p Publication, repositories ...*Repository) (*
 	var g errgroup.Group
 	for i, r := range repositories {
 		g.Go(func() error {
-			w := &work{Publication: p, r: r, digest: digest, smoke: smoke, report: &RepositoryReport{Repository: r.String()}}
+			w := &work{
+				Publication: p, r: r, digest: digest, smoke: smoke, report: &RepositoryReport{Repository: r.String()},
+				options: p.tags(), exact: p.tags().Exact(p.Version), before: map[string]*found{},
+			}
 			report.Repositories[i] = w.report
 			before, started := r.Stats(), time.Now()
 			if err := w.run(ctx); err != nil {
@@ -157,8 +172,16 @@ func (p Publication) check() error {
 	if len(im.Manifests) == 0 {
 		return fmt.Errorf("%w: the index has no images", ErrMismatch)
 	}
-	_, err = version.ImageTags(p.Version, nil)
+	_, err = version.ImageTags(p.Version, nil, p.tags())
 	return err
+}
+
+// tags says how tags are written.
+func (p Publication) tags() version.TagOptions {
+	if p.Manifest == nil {
+		return version.TagOptions{}
+	}
+	return p.Manifest.Image.TagOptions()
 }
 
 // work is a publication to one repository.
@@ -168,6 +191,11 @@ type work struct {
 	digest v1.Hash
 	smoke  func() error
 	report *RepositoryReport
+
+	options version.TagOptions
+	exact   string
+	// before says what floating tags named when the plan was made.
+	before map[string]*found
 }
 
 func (w *work) run(ctx context.Context) error {
@@ -202,7 +230,7 @@ func (w *work) step(ctx context.Context, s Step) error {
 	case ActionSmoke:
 		err = w.smoke()
 	case ActionTag:
-		did, err = w.tagExact(ctx, s.Ref)
+		did, err = w.tagExact(ctx)
 	case ActionMove:
 		did, err = w.move(ctx, s.Ref)
 	default:
@@ -224,13 +252,18 @@ func (w *work) step(ctx context.Context, s Step) error {
 
 // plan reads the registry and says what is missing.
 func (w *work) plan(ctx context.Context) ([]Step, error) {
-	exact := w.Version.String()
-	tagged, err := w.at(ctx, exact)
+	listed, err := w.r.tags(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	tagged, err := w.find(ctx, w.exact, listed)
 	if err != nil {
 		return nil, err
 	}
 	if tagged != nil && tagged.digest != w.digest {
-		return nil, &ConflictError{Repository: w.r.String(), Tag: exact, Have: tagged.digest.String(), Want: w.digest.String()}
+		if err := w.adopt(ctx, tagged); err != nil {
+			return nil, err
+		}
 	}
 	push := Step{ActionPush, w.digest.String(), "", ""}
 	switch missing, err := w.missing(ctx); {
@@ -241,54 +274,96 @@ func (w *work) plan(ctx context.Context) ([]Step, error) {
 	default:
 		push.Why = missing + " is not there"
 	}
-	tag := Step{ActionTag, exact, "", "the exact version, which is written once"}
+	tag := Step{ActionTag, w.exact, "", "the exact version, which is written once"}
 	if tagged != nil {
 		tag.Action, tag.Why = ActionKeep, "it names this image already"
 	}
-	floating, err := w.decide(ctx)
+	floating, err := w.decide(ctx, listed)
 	if err != nil {
 		return nil, err
 	}
 	steps := append([]Step{push, tag}, floating...)
-	if w.Smoke != nil && slices.ContainsFunc(steps[1:], Step.Writes) {
+	// An image that was adopted has its version's tag, which only tested ones get.
+	if w.Smoke != nil && w.report.Note == "" && slices.ContainsFunc(steps[1:], Step.Writes) {
 		steps = slices.Insert(steps, 1, Step{Action: ActionSmoke, Why: "nothing untested gets a tag"})
 	}
 	return steps, nil
 }
 
-// at reads what a tag or a digest names; nil when there is certainly nothing.
-func (w *work) at(ctx context.Context, reference string) (*found, error) {
-	f, err := w.r.get(ctx, true, reference)
+// find says what a tag names; nil when there is certainly nothing. A tag that is
+// not listed is read as a whole: only the registry's own code says that it isn't
+// there.
+func (w *work) find(ctx context.Context, tag string, listed []string) (*found, error) {
+	if slices.Contains(listed, tag) {
+		return w.r.at(ctx, true, tag)
+	}
+	f, err := w.r.look(ctx, true, tag)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	return f, err
 }
 
-// missing names the first manifest of the index that the repository has not, or
-// nothing.
-func (w *work) missing(ctx context.Context) (string, error) {
-	f, err := w.at(ctx, w.digest.String())
+// adopt goes on with the image that the version's tag names already, if it is
+// the release byte for byte: an older Gantry, or one on another state of the base
+// image, assembled the same binaries into another digest. Every other image is a
+// conflict.
+func (w *work) adopt(ctx context.Context, tagged *found) error {
+	conflict := &ConflictError{Repository: w.r.String(), Tag: w.exact, Have: tagged.digest.String(), Want: w.digest.String()}
+	if w.Manifest == nil {
+		return conflict
+	}
+	verified, err := VerifyImage(ctx, w.Manifest, w.r, VerifyOptions{Reference: tagged.digest.String()})
 	if err != nil {
-		return "", err
+		return errors.Join(conflict, err)
 	}
-	if f == nil {
-		return "the index", nil
-	}
-	children, err := images(w.Index)
-	if err != nil {
-		return "", err
-	}
-	for _, c := range children {
-		f, err := w.at(ctx, c.digest.String())
-		if err != nil {
-			return "", err
+	if len(verified.Findings) > 0 {
+		var why []string
+		for _, f := range verified.Findings {
+			why = append(why, f.String())
 		}
-		if f == nil {
-			return fmt.Sprintf("the image of %q", c.platform), nil
+		conflict.Why = "it is not this release (" + strings.Join(why, "; ") + "): delete the tag if it is a mistake, or release a new version"
+		return conflict
+	}
+	index, err := w.r.Index(ctx, tagged.digest.String())
+	if err != nil {
+		return err
+	}
+	w.report.Note = fmt.Sprintf("tag %q is %s, which was assembled in another way than %s; its content is this release, byte for byte, so it stays and gets the floating tags",
+		w.exact, tagged.digest, w.digest)
+	w.Index, w.digest = index, tagged.digest
+	return nil
+}
+
+// missing names the first manifest of the index that the repository has not, or
+// nothing. What isn't there will be sent, so that nothing has to confirm it.
+func (w *work) missing(ctx context.Context) (string, error) {
+	im, err := w.Index.IndexManifest()
+	if err != nil {
+		return "", err
+	}
+	if there, err := w.there(ctx, w.digest); err != nil || !there {
+		return "the index", err
+	}
+	for _, d := range im.Manifests {
+		if there, err := w.there(ctx, d.Digest); err != nil || !there {
+			return fmt.Sprintf("the image of %q", d.Platform), err
 		}
 	}
 	return "", nil
+}
+
+// there asks for a manifest by its digest.
+func (w *work) there(ctx context.Context, digest v1.Hash) (bool, error) {
+	_, err := w.r.head(ctx, true, digest.String())
+	var refused *transport.Error
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound:
+		return false, nil
+	}
+	return w.r.has(ctx, true, digest)
 }
 
 // readBack makes sure that the registry has every manifest that was pushed.
@@ -300,7 +375,7 @@ func (w *work) readBack(ctx context.Context) error {
 		return missing == "", err
 	})
 	if err == nil && !there {
-		err = fmt.Errorf("read back %s: %w: the registry took it and doesn't have it: run it again", what, ErrNotFound)
+		err = fmt.Errorf("read back %s: %w: the registry accepted it but does not serve it: run it again", what, ErrNotFound)
 	}
 	return err
 }
@@ -321,39 +396,40 @@ func (w *work) soon(ctx context.Context, seen func() (bool, error)) (bool, error
 
 // decide says what becomes of each floating tag, from the registry's tags, the
 // releases, and what the tags themselves say they name.
-func (w *work) decide(ctx context.Context) ([]Step, error) {
-	known, err := w.known(ctx)
+func (w *work) decide(ctx context.Context, listed []string) ([]Step, error) {
+	known := append(w.options.Versions(listed), w.Known...)
+	candidates, err := version.ImageTags(w.Version, known, w.options)
 	if err != nil {
 		return nil, err
 	}
-	candidates, err := version.ImageTags(w.Version, known)
-	if err != nil {
-		return nil, err
-	}
-	now := map[string]*found{}
 	for _, t := range candidates {
-		if t.Exact || !t.Move {
+		// One that isn't listed is looked at before it is written.
+		if t.Exact || !t.Move || !slices.Contains(listed, t.Tag) {
 			continue
 		}
-		f, err := w.at(ctx, t.Tag)
+		f, err := w.r.at(ctx, true, t.Tag)
 		if err != nil {
 			return nil, err
 		}
-		now[t.Tag] = f
+		w.before[t.Tag] = f
+		if f == nil || f.digest == w.digest {
+			continue
+		}
 		// A tag may name a version that has no tag of its own any more.
-		if f != nil {
-			if v, err := version.Parse(f.annotations[keyVersion]); err == nil {
-				known = append(known, v)
-			}
+		if err := w.r.describe(ctx, true, f); err != nil {
+			return nil, err
+		}
+		if v, err := version.Parse(f.annotations[keyVersion]); err == nil {
+			known = append(known, v)
 		}
 	}
-	if candidates, err = version.ImageTags(w.Version, known); err != nil {
+	if candidates, err = version.ImageTags(w.Version, known, w.options); err != nil {
 		return nil, err
 	}
 	var steps []Step
 	for _, t := range candidates {
 		s := Step{Action: ActionMove, Ref: t.Tag, Why: t.Why}
-		f := now[t.Tag]
+		f := w.before[t.Tag]
 		switch {
 		case t.Exact:
 			continue
@@ -372,44 +448,13 @@ func (w *work) decide(ctx context.Context) ([]Step, error) {
 	return steps, nil
 }
 
-// known are the versions of the releases and of the registry's tags. A tag with
-// a leading v counts as well: other tools write such.
-func (w *work) known(ctx context.Context) ([]*semver.Version, error) {
-	tags, err := w.r.tags(ctx, true)
-	if err != nil {
-		return nil, err
-	}
-	return append(Versions(tags), w.Known...), nil
-}
-
-// Versions are those among tags that are versions; all others are passed over.
-func Versions(tags []string) []*semver.Version {
-	var all []*semver.Version
-	for _, t := range tags {
-		if v, err := version.Parse(t); err == nil {
-			all = append(all, v)
-		}
-	}
-	return all
-}
-
 // tagExact writes the tag of the exact version, if there is still none.
-func (w *work) tagExact(ctx context.Context, tag string) (bool, error) {
-	check := func() (bool, error) {
-		f, err := w.at(ctx, tag)
-		switch {
-		case err != nil || f == nil:
-			return false, err
-		case f.digest != w.digest:
-			return false, &ConflictError{Repository: w.r.String(), Tag: tag, Have: f.digest.String(), Want: w.digest.String()}
-		}
-		return true, nil
-	}
-	if there, err := check(); err != nil || there {
+func (w *work) tagExact(ctx context.Context) (bool, error) {
+	if there, err := w.own(ctx); err != nil || there {
 		return false, err
 	}
-	wrote := w.r.tag(ctx, tag, w.Index)
-	there, err := w.soon(ctx, check)
+	wrote := w.r.tag(ctx, w.exact, w.Index)
+	there, err := w.soon(ctx, func() (bool, error) { return w.own(ctx) })
 	switch {
 	case err != nil:
 		return false, errors.Join(wrote, err)
@@ -418,85 +463,192 @@ func (w *work) tagExact(ctx context.Context, tag string) (bool, error) {
 	case wrote != nil:
 		return false, wrote
 	}
-	return false, fmt.Errorf("read back tag %q: %w: the registry took it and doesn't have it: run it again", tag, ErrNotFound)
+	return false, fmt.Errorf("read back tag %q: %w: the registry accepted it but does not serve it: run it again", w.exact, ErrNotFound)
 }
 
-// move writes a floating tag, if it is still this version's.
-func (w *work) move(ctx context.Context, tag string) (bool, error) {
-	steps, err := w.decide(ctx)
-	if err != nil {
-		return false, err
-	}
-	i := slices.IndexFunc(steps, func(s Step) bool { return s.Ref == tag })
-	if i < 0 || steps[i].Action != ActionMove {
-		return false, nil
-	}
-	wrote := w.r.tag(ctx, tag, w.Index)
-	var names string
-	there, err := w.soon(ctx, func() (bool, error) {
-		f, err := w.at(ctx, tag)
-		if err != nil || f == nil {
-			return false, err
-		}
-		names = ", and names " + f.digest.String()
-		v, invalid := version.Parse(f.annotations[keyVersion])
-		return f.digest == w.digest || invalid == nil && v.GreaterThan(w.Version), nil // or another run moved it on
-	})
+// own says whether the version's tag names this image. Another one is a
+// conflict.
+func (w *work) own(ctx context.Context) (bool, error) {
+	f, err := w.r.at(ctx, true, w.exact)
 	switch {
-	case err != nil:
-		return false, errors.Join(wrote, err)
-	case !there && wrote != nil:
-		return false, wrote
-	case !there:
-		return false, fmt.Errorf("read back tag %q: the registry took it and doesn't have it%s: run it again", tag, names)
+	case err != nil || f == nil:
+		return false, err
+	case f.digest != w.digest:
+		return false, w.rival(f)
 	}
 	return true, nil
 }
 
-// settle looks once more at the floating tags that were moved: between reading
-// and writing, another run may have published a higher version. Its image then
-// gets the tag, which it may have had before.
+// rival is the conflict with another image of the version, which another run
+// published meanwhile.
+func (w *work) rival(f *found) error {
+	return &ConflictError{Repository: w.r.String(), Tag: w.exact, Have: f.digest.String(), Want: w.digest.String(),
+		Why: "another run published it meanwhile; run it again, one at a time"}
+}
+
+// move writes a floating tag, unless another run did, or moved it on.
+func (w *work) move(ctx context.Context, tag string) (bool, error) {
+	f, err := w.r.at(ctx, true, tag)
+	if err != nil {
+		return false, err
+	}
+	was := w.before[tag]
+	w.before[tag] = f
+	if f != nil {
+		if f.digest == w.digest {
+			return false, nil
+		}
+		if was == nil || was.digest != f.digest {
+			higher, err := w.compare(ctx, f, tag)
+			if err != nil || higher {
+				return false, err
+			}
+		}
+	}
+	if wrote := w.r.tag(ctx, tag, w.Index); wrote != nil {
+		// An answer may be lost.
+		f, err := w.r.at(ctx, true, tag)
+		if err != nil || f == nil || f.digest != w.digest {
+			return false, errors.Join(wrote, err)
+		}
+	}
+	return true, nil
+}
+
+// compare says whether a floating tag, which changed while this run was on its
+// way, names a higher version. Another image of the same version means that its
+// tag was overwritten, by this run or by the other.
+func (w *work) compare(ctx context.Context, f *found, tag string) (higher bool, err error) {
+	if err := w.r.describe(ctx, true, f); err != nil {
+		return false, err
+	}
+	v, err := version.Parse(f.annotations[keyVersion])
+	if err != nil {
+		return false, nil // not ours
+	}
+	if v.Equal(w.Version) {
+		return false, w.rival(f)
+	}
+	return v.GreaterThan(w.Version) && floats(v, tag, w.options), nil
+}
+
+// mostRounds is how often floating tags are repaired before it is left to the
+// other runs.
+const mostRounds = 10
+
+// settle reads back what was written, and repairs it: between reading and
+// writing, another run may have published a higher version, whose image then
+// gets the tag, which it may have had before. As a repair is a write like any
+// other, it is looked at again, until nothing has to be repaired.
 func (w *work) settle(ctx context.Context) error {
-	known, err := w.known(ctx)
-	if err != nil {
-		return err
-	}
-	tags, err := version.ImageTags(w.Version, known)
-	if err != nil {
-		return err
-	}
-	for _, t := range tags {
-		moved := slices.ContainsFunc(w.report.Done, func(s Step) bool { return s.Action == ActionMove && s.Ref == t.Tag })
-		if t.Move || t.Exact || !moved {
-			continue
+	moved := slices.DeleteFunc(slices.Clone(w.report.Done), func(s Step) bool { return s.Action != ActionMove })
+	for round := 0; len(moved) > 0; round++ {
+		if round == mostRounds {
+			return fmt.Errorf("other runs keep moving the floating tags of %q: run it again when they are done", w.r)
 		}
-		higher := highestOf(t.Tag, known)
-		index, err := w.r.Index(ctx, higher.String())
-		if errors.Is(err, ErrNotFound) {
-			continue // a release whose image is still to come; it will move the tag
-		}
+		listed, err := w.r.tags(ctx, true)
 		if err != nil {
 			return err
 		}
-		if f, err := w.at(ctx, t.Tag); err != nil || f == nil || f.digest != w.digest {
-			if err != nil {
-				return err
+		known := append(w.options.Versions(listed), w.Known...)
+		tags, err := version.ImageTags(w.Version, known, w.options)
+		if err != nil {
+			return err
+		}
+		stable := true
+		for _, t := range tags {
+			if !slices.ContainsFunc(moved, func(s Step) bool { return s.Ref == t.Tag }) {
+				continue
 			}
-			continue
+			var repaired bool
+			if t.Move {
+				repaired, err = w.keep(ctx, t.Tag)
+			} else {
+				repaired, err = w.yield(ctx, t.Tag, highestOf(t.Tag, known, w.options))
+			}
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", ActionMove, t.Tag, err)
+			}
+			stable = stable && !repaired
 		}
-		if err := w.r.tag(ctx, t.Tag, index); err != nil {
-			return fmt.Errorf("move %s: %w", t.Tag, err)
+		if stable {
+			break
 		}
-		w.report.Done = append(w.report.Done, Step{ActionMove, t.Tag, w.Version.String(), "version " + higher.String() + " was published meanwhile"})
 	}
-	return nil
+	// The version's tag last: whoever lost it must say so.
+	there, err := w.own(ctx)
+	if err == nil && !there {
+		err = fmt.Errorf("read back tag %q: %w: it was deleted meanwhile: run it again", w.exact, ErrNotFound)
+	}
+	return err
+}
+
+// keep makes sure that a floating tag that was moved here is still here, or with
+// a higher version.
+func (w *work) keep(ctx context.Context, tag string) (repaired bool, err error) {
+	var f *found
+	there, err := w.soon(ctx, func() (bool, error) {
+		if f, err = w.r.at(ctx, true, tag); err != nil || f == nil {
+			return false, err
+		}
+		was := w.before[tag]
+		return was == nil || f.digest != was.digest, nil
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case !there && f == nil:
+		return false, fmt.Errorf("read back tag %q: the registry accepted it but does not serve it: run it again", tag)
+	case !there:
+		return false, fmt.Errorf("read back tag %q: the registry accepted it, but it still names %s: run it again", tag, f.digest)
+	case f.digest == w.digest:
+		return false, nil
+	}
+	if higher, err := w.compare(ctx, f, tag); err != nil || higher {
+		return false, err
+	}
+	return true, w.r.tag(ctx, tag, w.Index)
+}
+
+// yield gives a floating tag to a higher version that was published meanwhile,
+// unless it has it, or a higher one still.
+func (w *work) yield(ctx context.Context, tag string, to *semver.Version) (repaired bool, err error) {
+	image, err := w.r.look(ctx, true, w.options.Exact(to))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil // a release whose image is still to come; it will move the tag
+	}
+	if err != nil {
+		return false, err
+	}
+	f, err := w.r.at(ctx, true, tag)
+	if err != nil || f == nil || f.digest == image.digest {
+		return false, err
+	}
+	if f.digest != w.digest {
+		if err := w.r.describe(ctx, true, f); err != nil {
+			return false, err
+		}
+		v, err := version.Parse(f.annotations[keyVersion])
+		if err != nil || !v.LessThan(to) {
+			return false, nil
+		}
+	}
+	index, err := w.r.Index(ctx, image.digest.String())
+	if err != nil {
+		return false, err
+	}
+	if err := w.r.tag(ctx, tag, index); err != nil {
+		return false, err
+	}
+	w.report.Done = append(w.report.Done, Step{ActionMove, tag, w.Version.String(), "version " + to.String() + " was published meanwhile"})
+	return true, nil
 }
 
 // highestOf is the highest version that a floating tag may name, or nil.
-func highestOf(tag string, known []*semver.Version) *semver.Version {
+func highestOf(tag string, known []*semver.Version, o version.TagOptions) *semver.Version {
 	var top *semver.Version
 	for _, v := range known {
-		if floats(v, tag) && (top == nil || v.GreaterThan(top)) {
+		if floats(v, tag, o) && (top == nil || v.GreaterThan(top)) {
 			top = v
 		}
 	}
@@ -504,7 +656,7 @@ func highestOf(tag string, known []*semver.Version) *semver.Version {
 }
 
 // floats says whether a floating tag is among those of a version.
-func floats(v *semver.Version, tag string) bool {
-	tags, err := version.ImageTags(v, nil)
+func floats(v *semver.Version, tag string, o version.TagOptions) bool {
+	tags, err := version.ImageTags(v, nil, o)
 	return err == nil && slices.ContainsFunc(tags, func(t version.ImageTag) bool { return !t.Exact && t.Tag == tag })
 }

@@ -29,7 +29,7 @@ func isNotFound(err error) bool { return errors.Is(err, oci.ErrNotFound) }
 
 func versionOf(s string) (*semver.Version, error) { return version.Parse(s) }
 
-func versions(all ...string) []*semver.Version { return oci.Versions(all) }
+func versions(all ...string) []*semver.Version { return version.TagOptions{}.Versions(all) }
 
 func publication(image *oci.Image, number string, known ...string) oci.Publication {
 	return oci.Publication{Version: must(versionOf(number)), Index: image.Index, Known: versions(known...)}
@@ -79,9 +79,9 @@ func TestPublish(t *testing.T) {
 	assert.Equal(t, 1, tested)
 	t.Logf("published with %d requests; again with %d", report.Repositories[0].Requests, again.Repositories[0].Requests)
 
-	findings, err := oci.VerifyImage(t.Context(), newRelease(t, "1.2.3", both...).load().Manifest, p.repository(t, fast), oci.VerifyOptions{Digest: image.Digest})
+	verified, err := oci.VerifyImage(t.Context(), newRelease(t, "1.2.3", both...).load().Manifest, p.repository(t, fast), oci.VerifyOptions{Digest: image.Digest})
 	require.NoError(t, err)
-	assert.Empty(t, findings)
+	assert.Empty(t, verified.Findings)
 }
 
 func TestExactTagIsWrittenOnce(t *testing.T) {
@@ -461,7 +461,7 @@ func TestTagsOverHistories(t *testing.T) {
 			}
 		}
 		for _, v := range versions(left(released)...) {
-			tags, err := version.ImageTags(v, all)
+			tags, err := version.ImageTags(v, all, version.TagOptions{})
 			require.NoError(r, err)
 			for _, tag := range tags {
 				if tag.Move {

@@ -56,9 +56,9 @@ func TestRealRegistry(t *testing.T) {
 	tags, err := r.Tags(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"1", "1.2", "1.2.3", "latest"}, tags)
-	findings, err := oci.VerifyImage(t.Context(), rel.manifest, r, oci.VerifyOptions{Digest: image.Digest})
+	verified, err := oci.VerifyImage(t.Context(), rel.manifest, r, oci.VerifyOptions{Digest: image.Digest})
 	require.NoError(t, err)
-	assert.Empty(t, findings)
+	assert.Empty(t, verified.Findings)
 
 	skopeo, err := exec.LookPath("skopeo")
 	if err != nil {

@@ -6,203 +6,226 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/Masterminds/semver/v3"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 
+	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/version"
 )
 
-// Expected is a release whose image should be in a repository.
-type Expected struct {
-	Version *semver.Version
-	// Digest of the assembled index, "sha256:…"; empty when it isn't known.
-	Digest string
+// Candidate is a release whose image should be in repositories.
+type Candidate struct {
+	// Manifest of the release.
+	Manifest *manifest.Manifest
+	// Known are the component's released versions.
+	Known []*semver.Version
+	// Repositories of the image. One [Repository] may, and should, be shared by
+	// all candidates that have its address.
+	Repositories []*Repository
 }
 
-// State is what a repository has.
-type State struct {
+// tags of the candidate's image; an error means that it can have none.
+func (c Candidate) tags(listed []string) (*semver.Version, []version.ImageTag, error) {
+	v, err := version.Parse(c.Manifest.Version)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := c.Manifest.Image.TagOptions()
+	tags, err := version.ImageTags(v, append(o.Versions(listed), c.Known...), o)
+	return v, tags, err
+}
+
+// Lack is a reason to publish the image of a release once more.
+type Lack struct {
 	Repository string `json:"repository"`
-	// Tags are all tags of the repository.
-	Tags []string `json:"tags"`
-	// Named says what those tags name that matter.
-	Named map[string]Named `json:"named"`
-}
-
-// Named is what a tag names.
-type Named struct {
-	Digest string `json:"digest"`
-	// Version that the image says it is of, if it does.
-	Version string `json:"version,omitempty"`
-	// Missing names a manifest of the index that isn't there, by digest.
-	Missing string `json:"missing,omitempty"`
-}
-
-// State reads what the tags of the versions, exact and floating, name.
-func (r *Repository) State(ctx context.Context, versions []*semver.Version) (*State, error) {
-	tags, err := r.Tags(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s := &State{Repository: r.String(), Tags: tags, Named: map[string]Named{}}
-	for _, v := range versions {
-		candidates, err := version.ImageTags(v, nil)
-		if err != nil {
-			return nil, err
-		}
-		for _, t := range candidates {
-			if _, done := s.Named[t.Tag]; done || !slices.Contains(tags, t.Tag) {
-				continue
-			}
-			f, err := r.get(ctx, false, t.Tag)
-			if errors.Is(err, ErrNotFound) {
-				continue // it was there a moment ago
-			}
-			if err != nil {
-				return nil, err
-			}
-			n := Named{Digest: f.digest.String(), Version: f.annotations[keyVersion]}
-			if t.Exact {
-				if n.Missing, err = r.missingImage(ctx, n.Digest); err != nil {
-					return nil, err
-				}
-			}
-			s.Named[t.Tag] = n
-		}
-	}
-	return s, nil
-}
-
-// missingImage names the first manifest of an index that isn't there: the index
-// itself, or an image's.
-func (r *Repository) missingImage(ctx context.Context, digest string) (string, error) {
-	index, err := r.Index(ctx, digest)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return digest, nil
-	case errors.Is(err, errNoIndex):
-		return "", nil // whoever made it, nothing is missing
-	case err != nil:
-		return "", err
-	}
-	im, err := index.IndexManifest()
-	if err != nil {
-		return "", err
-	}
-	for _, d := range im.Manifests {
-		_, err := r.get(ctx, false, d.Digest.String())
-		if errors.Is(err, ErrNotFound) {
-			return d.Digest.String(), nil
-		}
-		if err != nil {
-			return "", err
-		}
-	}
-	return "", nil
-}
-
-// Verdict says what is to be done about one release.
-type Verdict string
-
-// The verdicts. Of a conflict people have to make something: the tag of a
-// version is never rewritten.
-const (
-	VerdictOK       Verdict = "ok"
-	VerdictPublish  Verdict = "publish"
-	VerdictConflict Verdict = "conflict"
-)
-
-// Decision is the verdict on one release in one repository.
-type Decision struct {
-	Repository string  `json:"repository"`
-	Version    string  `json:"version"`
-	Verdict    Verdict `json:"verdict"`
 	// Why, for people.
 	Why string `json:"why"`
 }
 
-// String is the decision in a line.
-func (d Decision) String() string {
-	return fmt.Sprintf("%s %s: %s: %s", d.Repository, d.Version, d.Verdict, d.Why)
+// String is the lack in a line.
+func (l Lack) String() string { return l.Repository + ": " + l.Why }
+
+// Survey is what repositories lack, of all candidates.
+type Survey struct {
+	// Missing says, for each candidate in its place, what the repositories lack.
+	Missing [][]Lack `json:"missing"`
+	// Stats count what finding out took.
+	Stats
 }
 
-// Reconcile compares releases with what a repository has, and says which of
-// them to publish: those whose tag is missing, or names an index of which an
-// image is missing, and those that a floating tag should name. The decisions
-// are in the order of versions, lowest first, which is a good one to publish in.
-func Reconcile(releases []Expected, s *State) []Decision {
-	known := Versions(s.Tags)
-	for _, r := range releases {
-		known = append(known, r.Version)
-	}
-	sorted := slices.Clone(releases)
-	slices.SortStableFunc(sorted, func(a, b Expected) int { return a.Version.Compare(b.Version) })
-	var decisions []Decision
-	for _, r := range sorted {
-		d := Decision{Repository: s.Repository, Version: r.Version.String(), Verdict: VerdictPublish}
-		named, there := s.Named[d.Version]
-		switch {
-		case !there:
-			d.Why = "the tag is not there"
-		case r.Digest != "" && r.Digest != named.Digest:
-			d.Verdict, d.Why = VerdictConflict, fmt.Sprintf("the tag names %s, and the release is %s", named.Digest, r.Digest)
-		case r.Digest == "" && named.Version != d.Version:
-			d.Verdict, d.Why = VerdictConflict, fmt.Sprintf("the tag names %s, which does not say that it is of this version", named.Digest)
-		case named.Missing != "":
-			d.Why = "the manifest " + named.Missing + " is not there"
-		default:
-			if stale := staleTags(r.Version, named.Digest, known, s); len(stale) > 0 {
-				d.Why = "it should have the tags " + strings.Join(stale, ", ")
-			} else {
-				d.Verdict, d.Why = VerdictOK, "all as it should be"
+// surveyDeadline bounds a survey, and an explanation.
+const surveyDeadline = 10 * time.Minute
+
+// MissingFrom finds out what the repositories lack of the candidates: an exact
+// tag, an image of its index, or a floating tag that should name it. It only
+// reads: of each repository the list of tags, once; of each candidate its index,
+// and whether the index's images are there; and what each floating tag names
+// that should name a candidate.
+//
+// A repository that can't be read lacks everything, for all that is known, and
+// hides nothing of the others.
+func MissingFrom(ctx context.Context, candidates ...Candidate) *Survey {
+	ctx, cancel := context.WithTimeoutCause(ctx, surveyDeadline, fmt.Errorf("the deadline of %s passed", surveyDeadline))
+	defer cancel()
+	var surveys []*survey
+	for _, c := range candidates {
+		for _, r := range c.Repositories {
+			if !slices.ContainsFunc(surveys, func(s *survey) bool { return s.r.String() == r.String() }) {
+				surveys = append(surveys, &survey{r: r, before: r.Stats(), named: map[string]*found{}})
 			}
 		}
-		decisions = append(decisions, d)
 	}
-	return decisions
+	found := make([]map[int]string, len(surveys))
+	var g errgroup.Group
+	g.SetLimit(4)
+	for i, s := range surveys {
+		g.Go(func() error {
+			found[i] = s.run(ctx, candidates)
+			return nil
+		})
+	}
+	_ = g.Wait() // what can't be read is a lack
+	out := &Survey{Missing: make([][]Lack, len(candidates))}
+	for i, s := range surveys {
+		for n, why := range found[i] {
+			out.Missing[n] = append(out.Missing[n], Lack{Repository: s.r.String(), Why: why})
+		}
+		out.Stats = out.Stats.plus(s.r.Stats().minus(s.before))
+	}
+	return out
 }
 
-// Wanting says why the image of a version should be published, a line for each
-// repository that lacks something; known are the other released versions. One
-// repository that can't be read hides nothing of the others.
-func Wanting(ctx context.Context, v *semver.Version, known []*semver.Version, repositories ...*Repository) []string {
-	var lines []string
-	for _, repository := range repositories {
-		versions := append([]*semver.Version{v}, known...)
-		state, err := repository.State(ctx, versions)
-		if err != nil {
-			lines = append(lines, fmt.Sprintf("%s: it can't be read: %v", repository, err))
+// survey is what is read of one repository.
+type survey struct {
+	r      *Repository
+	before Stats
+	// named says what tags name that were looked at; nil is nothing.
+	named map[string]*found
+}
+
+// run says what is missing, by the number of the candidate.
+func (s *survey) run(ctx context.Context, candidates []Candidate) map[int]string {
+	missing := map[int]string{}
+	listed, err := s.r.Tags(ctx)
+	for i, c := range candidates {
+		if !slices.ContainsFunc(c.Repositories, func(r *Repository) bool { return r.String() == s.r.String() }) {
 			continue
 		}
-		var expected []Expected
-		for _, v := range versions {
-			expected = append(expected, Expected{Version: v})
+		why := ""
+		err := err
+		if err == nil {
+			why, err = s.lack(ctx, c, listed)
 		}
-		for _, d := range Reconcile(expected, state) {
-			if d.Version == v.String() && d.Verdict != VerdictOK {
-				lines = append(lines, d.Repository+": "+d.Why)
-			}
+		if err != nil {
+			why = fmt.Sprintf("it can't be read: %v", err)
+		}
+		if why != "" {
+			missing[i] = why
 		}
 	}
-	return lines
+	return missing
 }
 
-// staleTags are the floating tags that should name a version and don't.
-func staleTags(v *semver.Version, digest string, known []*semver.Version, s *State) []string {
-	tags, err := version.ImageTags(v, known)
+// lack says what the repository lacks of a candidate, or nothing.
+func (s *survey) lack(ctx context.Context, c Candidate, listed []string) (string, error) {
+	v, tags, err := c.tags(listed)
 	if err != nil {
-		return nil
+		return "", err
+	}
+	exact := tags[0].Tag
+	if !slices.Contains(listed, exact) {
+		return "the tag " + exact + " is not there", nil
+	}
+	index, err := s.r.look(ctx, false, exact)
+	switch {
+	case errors.Is(err, ErrNotFound): // it was there a moment ago
+		return "the tag " + exact + " is not there", nil
+	case err != nil:
+		return "", err
+	case index.annotations[keyVersion] != v.String():
+		return fmt.Sprintf("the tag %s names %s, which does not say that it is of version %s", exact, index.digest, v), nil
+	}
+	for _, digest := range index.images {
+		if there, err := s.r.has(ctx, false, digest); err != nil {
+			return "", err
+		} else if !there {
+			return "the image " + digest.String() + " is not there", nil
+		}
 	}
 	var stale []string
-	for _, t := range tags {
-		n := s.Named[t.Tag]
-		if t.Exact || !t.Move || n.Digest == digest {
+	for _, t := range tags[1:] {
+		if !t.Move {
 			continue
 		}
-		// It names a higher version, whose own tag is gone.
-		if other, err := version.Parse(n.Version); err == nil && other.GreaterThan(v) && floats(other, t.Tag) {
-			continue
+		ok, err := s.floats(ctx, t.Tag, v, index.digest, listed, c.Manifest.Image.TagOptions())
+		if err != nil {
+			return "", err
 		}
-		stale = append(stale, t.Tag)
+		if !ok {
+			stale = append(stale, t.Tag)
+		}
 	}
-	return stale
+	if len(stale) > 0 {
+		return "it should have the tags " + strings.Join(stale, ", "), nil
+	}
+	return "", nil
+}
+
+// floats says whether a floating tag that should name a version does, or names
+// a higher one, whose own tag is gone.
+func (s *survey) floats(ctx context.Context, tag string, v *semver.Version, want v1.Hash, listed []string, o version.TagOptions) (bool, error) {
+	if !slices.Contains(listed, tag) {
+		return false, nil
+	}
+	f, done := s.named[tag]
+	if !done {
+		var err error
+		if f, err = s.r.at(ctx, false, tag); err != nil {
+			return false, err
+		}
+		s.named[tag] = f
+	}
+	if f == nil || f.digest == want {
+		return f != nil, nil
+	}
+	if err := s.r.describe(ctx, false, f); err != nil {
+		return false, err
+	}
+	other, err := version.Parse(f.annotations[keyVersion])
+	return err == nil && other.GreaterThan(v) && floats(other, tag, o), nil
+}
+
+// Explain says, for each repository of a candidate, which tags its image gets or
+// keeps, and why.
+func Explain(ctx context.Context, c Candidate) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, surveyDeadline, fmt.Errorf("the deadline of %s passed", surveyDeadline))
+	defer cancel()
+	var out strings.Builder
+	for _, r := range c.Repositories {
+		listed, err := r.Tags(ctx)
+		if err != nil {
+			return "", err
+		}
+		_, tags, err := c.tags(listed)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&out, "%s\n", r)
+		for _, t := range tags {
+			does := "moves here"
+			if t.Exact {
+				does = "is written once"
+			} else if !t.Move {
+				does = "stays"
+			}
+			fmt.Fprintf(&out, "  %-20s %-16s %s\n", t.Tag, does, t.Why)
+		}
+		if c.Manifest.Image.TagOptions().ExactOnly {
+			out.WriteString("  no floating tags: tags.floating is false in the image's configuration\n")
+		}
+	}
+	return out.String(), nil
 }

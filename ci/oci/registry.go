@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -118,6 +117,7 @@ type Repository struct {
 
 	mu       sync.Mutex
 	sessions map[bool]http.RoundTripper // by whether they may write
+	seen     map[v1.Hash]*found         // manifests that were read
 }
 
 // NewRepository checks the address, "ghcr.io/owner/name", and the options. It
@@ -137,7 +137,7 @@ func NewRepository(address string, o RegistryOptions) (*Repository, error) {
 	if o, err = o.withDefaults(); err != nil {
 		return nil, fmt.Errorf("open repository %q: %w", address, err)
 	}
-	return &Repository{repo: repo, o: o, stats: &stats{}, sessions: map[bool]http.RoundTripper{}}, nil
+	return &Repository{repo: repo, o: o, stats: &stats{}, sessions: map[bool]http.RoundTripper{}, seen: map[v1.Hash]*found{}}, nil
 }
 
 // String is the address of the repository.
@@ -147,37 +147,42 @@ func (r *Repository) String() string { return r.repo.Name() }
 func (r *Repository) Stats() Stats { return r.stats.read() }
 
 // options log in, once, and return what go-containerregistry needs.
-//
-// A repository that is to be written to is read with the rights to write as
-// well: some registries deny reading one that isn't there yet.
-func (r *Repository) options(ctx context.Context, write bool, mounts ...name.Repository) ([]remote.Option, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	session := r.sessions[write]
-	if session == nil || len(mounts) > 0 {
-		auth, err := authn.Resolve(ctx, r.o.Keychain, r.repo)
-		if err != nil {
-			return nil, fmt.Errorf("find credentials for %q: %w", r.repo, err)
-		}
-		scope := transport.PullScope
-		if write && auth != authn.Anonymous { // nobody may look, at least
-			scope = transport.PushScope
-		}
-		scopes := []string{r.repo.Scope(scope)}
-		for _, m := range mounts {
-			scopes = append(scopes, m.Scope(transport.PullScope))
-		}
-		session, err = transport.NewWithContext(ctx, r.repo.Registry, auth, &retrying{r.o.Transport, r.o, r.stats}, scopes)
-		if err != nil {
-			return nil, hint(err)
-		}
-		r.sessions[write] = session
+func (r *Repository) options(ctx context.Context, write bool) ([]remote.Option, error) {
+	session, err := r.session(ctx, write)
+	if err != nil {
+		return nil, err
 	}
 	return []remote.Option{
 		remote.WithTransport(session), remote.WithContext(ctx), remote.WithJobs(r.o.Jobs),
 		remote.WithRetryPredicate(transient),
 		remote.WithRetryBackoff(remote.Backoff{Duration: r.o.Wait, Factor: 2, Jitter: 0.2, Steps: r.o.Tries}),
 	}, nil
+}
+
+// session logs in, once.
+//
+// A repository that is to be written to is read with the rights to write as
+// well: some registries deny reading one that isn't there yet.
+func (r *Repository) session(ctx context.Context, write bool) (http.RoundTripper, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if session := r.sessions[write]; session != nil {
+		return session, nil
+	}
+	auth, err := authn.Resolve(ctx, r.o.Keychain, r.repo)
+	if err != nil {
+		return nil, fmt.Errorf("find credentials for %q: %w", r.repo, err)
+	}
+	scope := transport.PullScope
+	if write && auth != authn.Anonymous { // nobody may look, at least
+		scope = transport.PushScope
+	}
+	session, err := transport.NewWithContext(ctx, r.repo.Registry, auth, &retrying{r.o.Transport, r.o, r.stats}, []string{r.repo.Scope(scope)})
+	if err != nil {
+		return nil, hint(err)
+	}
+	r.sessions[write] = session
+	return session, nil
 }
 
 // hint adds to an error what to do about it.
@@ -208,30 +213,6 @@ func confirmedAbsent(err error) bool {
 	})
 }
 
-// found is a manifest in a registry.
-type found struct {
-	digest v1.Hash
-	// annotations of the manifest or index.
-	annotations map[string]string
-}
-
-// get reads the manifest of a tag or a digest. Its error wraps ErrNotFound only
-// if the registry confirmed that there is none.
-func (r *Repository) get(ctx context.Context, write bool, reference string) (*found, error) {
-	d, err := r.descriptor(ctx, write, reference)
-	if err != nil {
-		return nil, err
-	}
-	f := &found{digest: d.Digest}
-	var m struct {
-		Annotations map[string]string `json:"annotations"`
-	}
-	if json.Unmarshal(d.Manifest, &m) == nil { // an older one has no annotations
-		f.annotations = m.Annotations
-	}
-	return f, nil
-}
-
 // isManifest refuses what a proxy may answer instead of the registry.
 func isManifest(d *remote.Descriptor) error {
 	if !d.MediaType.IsIndex() && !d.MediaType.IsImage() && !d.MediaType.IsSchema1() {
@@ -250,31 +231,11 @@ func (r *Repository) reference(s string) name.Reference {
 // Digest reads what a tag or a digest names. Its error wraps [ErrNotFound] only
 // if the registry confirmed that there is nothing.
 func (r *Repository) Digest(ctx context.Context, reference string) (v1.Hash, error) {
-	f, err := r.get(ctx, false, reference)
+	f, err := r.look(ctx, false, reference)
 	if err != nil {
 		return v1.Hash{}, err
 	}
 	return f.digest, nil
-}
-
-// Tags lists all tags, of every page, sorted; none if the registry confirmed
-// that there is no such repository.
-func (r *Repository) Tags(ctx context.Context) ([]string, error) { return r.tags(ctx, false) }
-
-func (r *Repository) tags(ctx context.Context, write bool) ([]string, error) {
-	options, err := r.options(ctx, write)
-	if err != nil {
-		return nil, fmt.Errorf("list the tags of %q: %w", r, err)
-	}
-	tags, err := remote.List(r.repo, options...)
-	switch {
-	case confirmedAbsent(err):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("list the tags of %q: %w", r, hint(err))
-	}
-	slices.Sort(tags)
-	return slices.Compact(tags), nil
 }
 
 var errNoIndex = errors.New("it is no index of platforms")
@@ -315,8 +276,7 @@ func (r *Repository) descriptor(ctx context.Context, write bool, reference strin
 }
 
 // push sends an index by digest: first the blobs and manifests of every image,
-// of which those that are there are not sent, and those that the registry has
-// elsewhere are mounted.
+// of which those that are there are not sent.
 func (r *Repository) push(ctx context.Context, index v1.ImageIndex) error {
 	digest, err := index.Digest()
 	if err != nil {
@@ -326,11 +286,7 @@ func (r *Repository) push(ctx context.Context, index v1.ImageIndex) error {
 	if err != nil {
 		return err
 	}
-	mounts, err := mountable(children, r.repo)
-	if err != nil {
-		return err
-	}
-	options, err := r.options(ctx, true, mounts...)
+	options, err := r.options(ctx, true)
 	if err != nil {
 		return err
 	}
@@ -389,29 +345,6 @@ func images(index v1.ImageIndex) ([]child, error) {
 		all = append(all, c)
 	}
 	return all, nil
-}
-
-// mountable are the other repositories of the same registry that have layers of
-// the images.
-func mountable(children []child, repo name.Repository) ([]name.Repository, error) {
-	var from []name.Repository
-	for _, c := range children {
-		layers, err := c.image.Layers()
-		if err != nil {
-			return nil, err
-		}
-		for _, l := range layers {
-			m, ok := l.(*remote.MountableLayer)
-			if !ok {
-				continue
-			}
-			other := m.Reference.Context()
-			if other.RegistryStr() == repo.RegistryStr() && other.RepositoryStr() != repo.RepositoryStr() && !slices.Contains(from, other) {
-				from = append(from, other)
-			}
-		}
-	}
-	return from, nil
 }
 
 // SplitReference takes the tag or the digest off a reference; there may be none.

@@ -74,6 +74,9 @@ func Load(ctx context.Context, assets Assets) (*Release, error) {
 // Version of the release.
 func (r *Release) Version() *semver.Version { return semver.MustParse(r.Manifest.Version) }
 
+// ExactTag is the tag of the version in image repositories.
+func (r *Release) ExactTag() string { return r.Manifest.Image.TagOptions().Exact(r.Version()) }
+
 // date is the commit date, which a manifest that was parsed has.
 func (r *Release) date() time.Time {
 	t, err := time.Parse(time.RFC3339, r.Manifest.CommitDate)

@@ -26,6 +26,8 @@ type RepositoryReport struct {
 	Done []Step `json:"done,omitempty"`
 	// Skipped are those that there was no need for.
 	Skipped []Step `json:"skipped,omitempty"`
+	// Note is what people should know of an image that was there already.
+	Note string `json:"note,omitempty"`
 	// Failed is the error; empty when there was none.
 	Failed string `json:"failed,omitempty"`
 	Stats
@@ -34,11 +36,7 @@ type RepositoryReport struct {
 }
 
 func (r *RepositoryReport) finish(after, before Stats, took time.Duration) {
-	r.Stats = Stats{
-		Requests:    after.Requests - before.Requests,
-		Retries:     after.Retries - before.Retries,
-		BytesPushed: after.BytesPushed - before.BytesPushed,
-	}
+	r.Stats = after.minus(before)
 	r.Took = took.Round(time.Millisecond).String()
 }
 
@@ -58,6 +56,9 @@ func (r *Report) Text() string {
 		}
 		for _, s := range repo.Skipped {
 			fmt.Fprintf(&b, "  nothing to do: %s\n", s)
+		}
+		if repo.Note != "" {
+			fmt.Fprintf(&b, "  note: %s\n", repo.Note)
 		}
 		if repo.Failed != "" {
 			fmt.Fprintf(&b, "  failed: %s\n", repo.Failed)

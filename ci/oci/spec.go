@@ -5,14 +5,10 @@ import (
 	"dagger/gantry/ci/manifest"
 )
 
-// The rules that follow from the manifest alone are those of ci/imagespec, by
-// which the first phase checks a release before it publishes it.
-type (
-	// Choice is what goes into the image of one platform.
-	Choice = imagespec.Choice
-	// ChooseOptions direct [Choose].
-	ChooseOptions = imagespec.ChooseOptions
-)
+// Choice is what goes into the image of one platform. The rules that follow from
+// the manifest alone are those of ci/imagespec, by which the first phase checks a
+// release before it publishes it.
+type Choice = imagespec.Choice
 
 // See ci/imagespec.
 const (
@@ -34,5 +30,7 @@ const (
 	keyRefName    = imagespec.KeyRefName
 )
 
-// Choose decides, for every platform, which archive goes onto which base image.
-func Choose(m *manifest.Manifest, o ChooseOptions) ([]Choice, error) { return imagespec.Choose(m, o) }
+// choose decides, for every platform, which archive goes onto which base image.
+func choose(m *manifest.Manifest) ([]Choice, error) {
+	return imagespec.Choose(m, imagespec.ChooseOptions{})
+}

@@ -13,12 +13,14 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/version"
 )
 
 // Finding is something that is wrong with a published image.
@@ -37,65 +39,132 @@ func (f Finding) String() string {
 	return f.Platform + ": " + f.Message
 }
 
+// Verification is what came of comparing a published image with its release.
+type Verification struct {
+	// Digest of the index, "sha256:…"; empty when there is none.
+	Digest string `json:"digest,omitempty"`
+	// Findings are everything that is wrong.
+	Findings []Finding `json:"findings,omitempty"`
+	// Bases are the base images that the image says it was made on.
+	Bases []BaseState `json:"bases,omitempty"`
+}
+
+// BaseState is the base image of one platform, and whether its name still means
+// that one.
+type BaseState struct {
+	Platform string `json:"platform"`
+	Pin
+	// Now is the digest that the name has today; empty when that isn't known, for
+	// which Unknown has the reason.
+	Now     string `json:"now,omitempty"`
+	Unknown string `json:"unknown,omitempty"`
+}
+
+// String is the base image in a line.
+func (b BaseState) String() string {
+	text := fmt.Sprintf("%s: base %s@%s, ", b.Platform, b.Name, b.Digest)
+	switch {
+	case b.Now == b.Digest:
+		return text + "which is what the tag names now"
+	case b.Now != "":
+		return text + "and the tag names " + b.Now + " now"
+	}
+	return text + "and what the tag names now is unknown: " + b.Unknown
+}
+
+// Text is the base images and the findings, for people; a line each.
+func (v *Verification) Text() string {
+	var b strings.Builder
+	for _, base := range v.Bases {
+		fmt.Fprintf(&b, "%s\n", base)
+	}
+	for _, f := range v.Findings {
+		fmt.Fprintf(&b, "- %s\n", f)
+	}
+	return b.String()
+}
+
 // VerifyOptions direct [VerifyImage].
 type VerifyOptions struct {
-	ChooseOptions
 	// Reference to verify, a tag or a digest; by default, the exact version's
 	// tag.
 	Reference string
 	// Digest of the assembled index; zero when it isn't known, so that only what
 	// the registry holds is compared with the manifest.
 	Digest v1.Hash
+	// Bases finds what the tags of base images name now. By default, that stays
+	// unknown.
+	Bases Bases
+	// CurrentBase makes a base image whose tag names another one now a finding.
+	CurrentBase bool
+	// Deadline bounds the whole. By default, 30 minutes.
+	Deadline time.Duration
 }
 
 // VerifyImage compares a published image with its release: the digest of the
 // index with that of the assembled one, the platforms, for each of them the
-// bytes of every binary as a container would see them, how it is run, and what
-// the annotations say it is. It returns everything that is wrong.
+// bytes of every binary as a container would see them, the base image that the
+// manifest names, how it is run, and what the annotations say it is. It returns
+// everything that is wrong.
 //
 // An error means that something could not be read, so that nobody knows.
-func VerifyImage(ctx context.Context, m *manifest.Manifest, r *Repository, o VerifyOptions) ([]Finding, error) {
-	if o.Reference == "" {
-		o.Reference = m.Version
+func VerifyImage(ctx context.Context, m *manifest.Manifest, r *Repository, o VerifyOptions) (*Verification, error) {
+	if o.Deadline <= 0 {
+		o.Deadline = 30 * time.Minute
 	}
-	choices, err := Choose(m, o.ChooseOptions)
+	ctx, cancel := context.WithTimeoutCause(ctx, o.Deadline, fmt.Errorf("the deadline of %s passed", o.Deadline))
+	defer cancel()
+	if o.Reference == "" {
+		parsed, err := version.Parse(m.Version)
+		if err != nil {
+			return nil, err
+		}
+		o.Reference = m.Image.TagOptions().Exact(parsed)
+	}
+	choices, err := choose(m)
 	if err != nil {
 		return nil, err
 	}
+	v := &verifier{m: m, o: r.o, options: o, result: &Verification{}}
 	index, err := r.Index(ctx, o.Reference)
-	if errors.Is(err, ErrNotFound) {
-		return []Finding{{Message: fmt.Sprintf("%q of %q is not there", o.Reference, r)}}, nil
-	}
-	if errors.Is(err, errNoIndex) {
-		return []Finding{{Message: fmt.Sprintf("%q of %q is not the release's: %v", o.Reference, r, err)}}, nil
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		v.find("%q of %q is not there", o.Reference, r)
+		return v.result, nil
+	case errors.Is(err, errNoIndex):
+		v.find("%q of %q is not the release's: %v", o.Reference, r, err)
+		return v.result, nil
+	case err != nil:
 		return nil, fmt.Errorf("verify the image: %w", err)
 	}
-	v := &verifier{m: m, o: r.o}
-	if err := v.index(ctx, index, choices, o.Digest); err != nil {
-		return v.findings, fmt.Errorf("verify %q of %q: %w", o.Reference, r, err)
+	if err := v.index(ctx, index, choices); err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+		return v.result, fmt.Errorf("verify %q of %q: %w", o.Reference, r, err)
 	}
-	return v.findings, nil
+	return v.result, nil
 }
 
 type verifier struct {
 	m        *manifest.Manifest
 	o        RegistryOptions
+	options  VerifyOptions
 	platform string
-	findings []Finding
+	result   *Verification
 }
 
 func (v *verifier) find(format string, args ...any) {
-	v.findings = append(v.findings, Finding{v.platform, fmt.Sprintf(format, args...)})
+	v.result.Findings = append(v.result.Findings, Finding{v.platform, fmt.Sprintf(format, args...)})
 }
 
-func (v *verifier) index(ctx context.Context, index v1.ImageIndex, choices []Choice, want v1.Hash) error {
+func (v *verifier) index(ctx context.Context, index v1.ImageIndex, choices []Choice) error {
 	digest, err := index.Digest()
 	if err != nil {
 		return err
 	}
-	if want != (v1.Hash{}) && digest != want {
+	v.result.Digest = digest.String()
+	if want := v.options.Digest; want != (v1.Hash{}) && digest != want {
 		v.find("the index is %s, and the one assembled from the release %s", digest, want)
 	}
 	im, err := index.IndexManifest()
@@ -122,7 +191,7 @@ func (v *verifier) index(ctx context.Context, index v1.ImageIndex, choices []Cho
 			continue
 		}
 		delete(there, c.Platform)
-		if err := v.unlessKnown(v.again(ctx, func() error { return v.image(index, d, c) })); err != nil {
+		if err := v.unlessKnown(v.again(ctx, func() error { return v.image(ctx, index, d, c) })); err != nil {
 			return fmt.Errorf("platform %q: %w", c.Platform, err)
 		}
 	}
@@ -135,14 +204,14 @@ func (v *verifier) index(ctx context.Context, index v1.ImageIndex, choices []Cho
 
 // again reads an image once more when the connection broke meanwhile.
 func (v *verifier) again(ctx context.Context, read func() error) error {
-	before := len(v.findings)
+	findings, bases := len(v.result.Findings), len(v.result.Bases)
 	for try := 1; ; try++ {
 		err := read()
 		var refused *transport.Error // which the transport tried again itself
 		if !transient(err) || errors.As(err, &refused) || try >= v.o.Tries {
 			return err
 		}
-		v.findings = v.findings[:before]
+		v.result.Findings, v.result.Bases = v.result.Findings[:findings], v.result.Bases[:bases]
 		if err := v.o.Sleep(ctx, v.o.backoff(try)); err != nil {
 			return err
 		}
@@ -184,7 +253,7 @@ func (v *verifier) annotations(of string, have map[string]string) {
 	}
 }
 
-func (v *verifier) image(index v1.ImageIndex, d v1.Descriptor, c Choice) error {
+func (v *verifier) image(ctx context.Context, index v1.ImageIndex, d v1.Descriptor, c Choice) error {
 	img, err := index.Image(d.Digest)
 	if err != nil {
 		return err
@@ -194,6 +263,9 @@ func (v *verifier) image(index v1.ImageIndex, d v1.Descriptor, c Choice) error {
 		return err
 	}
 	v.annotations("the manifest", m.Annotations)
+	if err := v.base(ctx, m.Annotations, c); err != nil {
+		return err
+	}
 	config, err := img.ConfigFile()
 	if err != nil {
 		return err
@@ -219,10 +291,91 @@ func (v *verifier) image(index v1.ImageIndex, d v1.Descriptor, c Choice) error {
 	if config.Config.User != spec.User {
 		v.find("the user is %q, not %q", config.Config.User, spec.User)
 	}
+	v.runs(config.Config, spec)
 	if p, err := v1.ParsePlatform(c.Platform); err != nil || config.OS != p.OS || config.Architecture != p.Architecture {
 		v.find("the configuration is for %s/%s", config.OS, config.Architecture)
 	}
 	return v.binaries(img, c)
+}
+
+// runs compares what else a container is run with.
+func (v *verifier) runs(have v1.Config, spec manifest.Image) {
+	dir := spec.Workdir
+	if dir == "" {
+		dir = "/"
+	}
+	if have.WorkingDir != dir {
+		v.find("the working directory is %q, not %q", have.WorkingDir, dir)
+	}
+	for _, key := range sortedKeys(spec.Env) {
+		if want := key + "=" + spec.Env[key]; !slices.Contains(have.Env, want) {
+			v.find("the environment does not have %q", want)
+		}
+	}
+	for _, port := range spec.Expose {
+		if !strings.Contains(port, "/") {
+			port += "/tcp"
+		}
+		if _, ok := have.ExposedPorts[port]; !ok {
+			v.find("the port %q is not exposed", port)
+		}
+	}
+	for _, key := range sortedKeys(spec.Labels) {
+		if got, ok := have.Labels[key]; !ok || got != spec.Labels[key] {
+			v.find("the label %q is %q, not %q", key, got, spec.Labels[key])
+		}
+	}
+}
+
+// base compares the base image that an image says it was made on with the one
+// that the manifest names, and with what that name means now. Another variant of
+// it, another tag, is another image.
+func (v *verifier) base(ctx context.Context, annotations map[string]string, c Choice) error {
+	name, digest := annotations[keyBaseName], annotations[keyBaseDigest]
+	want, pinned, _ := strings.Cut(c.Base, "@")
+	named := v.m.Image != nil && v.m.Image.Base != ""
+	switch {
+	case c.Base == Scratch:
+		if name != "" || digest != "" {
+			v.find("the base image is %q, and the release has none", name)
+		}
+		return nil
+	case name == "" || digest == "":
+		v.find("it does not say which base image it was made on")
+		return nil
+	case named && name != want:
+		v.find("the base image is %q, and the release names %q", name, want)
+	}
+	state := BaseState{Platform: c.Platform, Pin: Pin{Name: name, Digest: digest}}
+	if v.options.Bases == nil {
+		state.Unknown = "it was not looked up"
+	} else if now, err := v.options.Bases.Base(ctx, name, c.Platform); err != nil {
+		state.Unknown = err.Error()
+	} else {
+		state.Now = now.Digest.String()
+	}
+	v.result.Bases = append(v.result.Bases, state)
+	if named && name == want && pinned != "" && pinned != digest {
+		if v.options.Bases == nil {
+			return fmt.Errorf("the release names the base image %q: which image of %s that is has to be looked up", c.Base, c.Platform)
+		}
+		// It may be the digest of an index.
+		fixed, err := v.options.Bases.Base(ctx, c.Base, c.Platform)
+		if err != nil {
+			return err
+		}
+		if fixed.Digest.String() != digest {
+			v.find("the base image is %q, and the release names %q, which is %s on the platform", name+"@"+digest, c.Base, fixed.Digest)
+		}
+	}
+	switch {
+	case !v.options.CurrentBase:
+	case state.Now == "":
+		return fmt.Errorf("what the base image %q is now could not be found out: %s", name, state.Unknown)
+	case state.Now != digest:
+		v.find("the base image %q was %s, and is %s now: release a new version to have it", name, digest, state.Now)
+	}
+	return nil
 }
 
 // binaries compares the binaries in an image, as a container would see them,
@@ -265,7 +418,11 @@ func (v *verifier) binaries(img v1.Image, c Choice) error {
 }
 
 // entry is what one layer makes of a path.
-type entry struct{ sha256, problem string }
+type entry struct {
+	sha256, problem string
+	// above says that no entry of the path itself changes that.
+	above bool
+}
 
 // maxLayer bounds what is unpacked of a layer.
 const maxLayer = 16 << 30
@@ -281,11 +438,11 @@ func readLayer(l v1.Layer, wanted map[string]string) (map[string]entry, error) {
 	defer content.Close()
 	limited := io.LimitReader(content, maxLayer)
 	seen := map[string]entry{}
-	hidden := map[string]string{}
-	hide := func(name, why string) {
+	hidden := map[string]entry{}
+	hide := func(name string, e entry) {
 		for p := range wanted {
 			if p == name || strings.HasPrefix(p, name+"/") {
-				hidden[p] = why
+				hidden[p] = e
 			}
 		}
 	}
@@ -303,16 +460,16 @@ func readLayer(l v1.Layer, wanted map[string]string) (map[string]entry, error) {
 		dir = strings.TrimSuffix(dir, "/")
 		if whited, ok := strings.CutPrefix(base, ".wh."); ok {
 			if base == ".wh..wh..opq" {
-				hide(dir, "a layer above it hides it")
+				hide(dir, entry{problem: "a layer above it hides it"})
 			} else {
-				hide(path.Join(dir, whited), "a layer above it deletes it")
+				hide(path.Join(dir, whited), entry{problem: "a layer above it deletes it"})
 			}
 			continue
 		}
 		if _, ok := wanted[name]; !ok {
-			// A folder that something else takes the place of.
+			// A directory that something else takes the place of.
 			if h.Typeflag != tar.TypeDir {
-				hide(name, fmt.Sprintf("%q is no folder", "/"+name))
+				hide(name, entry{problem: fmt.Sprintf("%q is no directory", "/"+name), above: true})
 			}
 			continue
 		}
@@ -333,9 +490,9 @@ func readLayer(l v1.Layer, wanted map[string]string) (map[string]entry, error) {
 	if _, err := io.Copy(io.Discard, limited); err != nil {
 		return nil, err
 	}
-	for name, why := range hidden {
-		if _, ok := seen[name]; !ok || strings.HasSuffix(why, "is no folder") {
-			seen[name] = entry{problem: why}
+	for name, e := range hidden {
+		if _, ok := seen[name]; !ok || e.above {
+			seen[name] = e
 		}
 	}
 	return seen, nil

@@ -72,7 +72,7 @@ func TestVerifyImage(t *testing.T) {
 		{"a flipped byte", with(t, file(path, flipped)), "has the SHA-256"},
 		{"a second entry", with(t, file(path, binary), file("./"+path, flipped)), "has the SHA-256"},
 		{"a link", with(t, &tar.Header{Typeflag: tar.TypeSymlink, Name: path, Linkname: "/bin/evil"}), "no regular file"},
-		{"a link for its folder", with(t, &tar.Header{Typeflag: tar.TypeSymlink, Name: "usr/local/bin", Linkname: "/opt"}), "no folder"},
+		{"a link for its folder", with(t, &tar.Header{Typeflag: tar.TypeSymlink, Name: "usr/local/bin", Linkname: "/opt"}), "no directory"},
 		{"deleted", with(t, file("usr/local/bin/.wh.server", nil)), "deletes it"},
 		{"its folder deleted", with(t, file("usr/.wh.local", nil)), "deletes it"},
 		{"hidden", with(t, file("usr/local/.wh..wh..opq", nil)), "hides it"},
@@ -101,32 +101,32 @@ func TestVerifyImage(t *testing.T) {
 			index := remake(t, image, c.change)
 			_, err := oci.Publish(t.Context(), oci.Publication{Version: must(versionOf("1.2.3")), Index: index}, p.repository(t, fast))
 			require.NoError(t, err)
-			findings, err := oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{Digest: image.Digest})
+			verified, err := oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{Digest: image.Digest})
 			require.NoError(t, err)
-			require.NotEmpty(t, findings)
-			assert.Contains(t, findings[0].Message, "the one assembled from the release")
+			require.NotEmpty(t, verified.Findings)
+			assert.Contains(t, verified.Findings[0].Message, "the one assembled from the release")
 			// Without the assembled digest, what the registry holds has to do.
-			findings, err = oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{})
+			verified, err = oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{})
 			require.NoError(t, err)
 			if c.want == "" {
-				assert.Empty(t, findings)
+				assert.Empty(t, verified.Findings)
 				return
 			}
-			assert.Contains(t, fmt.Sprint(findings), c.want)
+			assert.Contains(t, fmt.Sprint(verified.Findings), c.want)
 		})
 	}
 	t.Run("another platform", func(t *testing.T) {
 		p := newPeer(t)
 		_, err := oci.Publish(t.Context(), publication(image, "1.2.3"), p.repository(t, fast))
 		require.NoError(t, err)
-		findings, err := oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{ChooseOptions: oci.ChooseOptions{Platforms: []string{"linux/arm64"}}})
+		verified, err := oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{ChooseOptions: oci.ChooseOptions{Platforms: []string{"linux/arm64"}}})
 		require.NoError(t, err)
-		assert.Equal(t, `[platform "linux/amd64" is not the release's]`, fmt.Sprint(findings))
+		assert.Equal(t, `[platform "linux/amd64" is not the release's]`, fmt.Sprint(verified.Findings))
 	})
 	t.Run("no image", func(t *testing.T) {
-		findings, err := oci.VerifyImage(t.Context(), rel.manifest, newPeer(t).repository(t, fast), oci.VerifyOptions{})
+		verified, err := oci.VerifyImage(t.Context(), rel.manifest, newPeer(t).repository(t, fast), oci.VerifyOptions{})
 		require.NoError(t, err)
-		assert.Contains(t, fmt.Sprint(findings), "is not there")
+		assert.Contains(t, fmt.Sprint(verified.Findings), "is not there")
 	})
 }
 
@@ -176,14 +176,14 @@ func TestVerifyImageOfADamagedRegistry(t *testing.T) {
 			_, err := oci.Publish(t.Context(), publication(image, "1.2.3"), p.repository(t, fast))
 			require.NoError(t, err)
 			p.set(c.spoil)
-			findings, err := oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{Digest: image.Digest})
+			verified, err := oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{Digest: image.Digest})
 			if !c.finding {
 				require.Error(t, err)
 				return
 			}
 			require.NoError(t, err)
-			require.Len(t, findings, 1)
-			assert.Contains(t, findings[0].String(), "linux/amd64: it is damaged")
+			require.Len(t, verified.Findings, 1)
+			assert.Contains(t, verified.Findings[0].String(), "linux/amd64: it is damaged")
 		})
 	}
 }
@@ -220,7 +220,7 @@ func TestSplitReference(t *testing.T) {
 	}
 }
 
-func TestReconcile(t *testing.T) {
+func TestReconcileOld(t *testing.T) {
 	digest := func(v string) string { return must(tiny(t, v).Digest()).String() }
 	expect := func(all ...string) []oci.Expected {
 		var out []oci.Expected
@@ -276,9 +276,9 @@ func TestReconcile(t *testing.T) {
 		require.NoError(t, put(p, "1.0.0", "foreign"))
 		decisions := oci.Reconcile(expect("1.0.0"), must(r.State(t.Context(), versions("1.0.0"))))
 		assert.Equal(t, oci.VerdictConflict, decisions[0].Verdict)
-		findings, err := oci.VerifyImage(t.Context(), newRelease(t, "1.0.0", both...).load().Manifest, r, oci.VerifyOptions{})
+		verified, err := oci.VerifyImage(t.Context(), newRelease(t, "1.0.0", both...).load().Manifest, r, oci.VerifyOptions{})
 		require.NoError(t, err)
-		assert.Contains(t, fmt.Sprint(findings), "no index of platforms")
+		assert.Contains(t, fmt.Sprint(verified.Findings), "no index of platforms")
 	})
 }
 

@@ -435,7 +435,7 @@ func (w *world) phase2Of(e event.Event, err error) error {
 	if err != nil {
 		return err
 	}
-	pins, _ := oci.PublishedPins(ctx, r.Version(), repository) // what can't be read shows when it is published
+	pins, _ := oci.PublishedPins(ctx, r.ExactTag(), repository) // what can't be read shows when it is published
 	dir := w.t.TempDir()
 	image, err := oci.Assemble(ctx, r.Release, oci.AssembleOptions{Bases: pins.With(w.bases), Dir: dir})
 	if err != nil {
@@ -450,7 +450,7 @@ func (w *world) phase2Of(e event.Event, err error) error {
 	}
 	digest := image.Digest.String()
 	w.tags.assembled(digest, r.Version())
-	_, err = oci.Publish(ctx, oci.Publication{Version: r.Version(), Index: index, Known: r.Known, Deadline: w.deadline, Smoke: func(ctx context.Context) error {
+	_, err = oci.Publish(ctx, oci.Publication{Version: r.Version(), Manifest: r.Manifest, Index: index, Known: r.Known, Deadline: w.deadline, Smoke: func(ctx context.Context) error {
 		if w.smoke != nil {
 			if err := w.smoke(ctx); err != nil {
 				return err
@@ -515,9 +515,9 @@ func (w *world) verify(want tagMap) {
 		}
 		r, err := oci.Load(w.t.Context(), loaded(seed.Files))
 		require.NoError(w.t, err)
-		findings, err := oci.VerifyImage(w.t.Context(), r.Manifest, w.inside(), oci.VerifyOptions{})
+		verified, err := oci.VerifyImage(w.t.Context(), r.Manifest, w.inside(), oci.VerifyOptions{})
 		require.NoError(w.t, err)
-		require.Empty(w.t, findings)
+		require.Empty(w.t, verified.Findings)
 	}
 }
 

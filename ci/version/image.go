@@ -3,9 +3,56 @@ package version
 import (
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/Masterminds/semver/v3"
 )
+
+// TagOptions say how the tags of an image are written. The zero value writes
+// the exact version and every floating tag, without prefix or suffix.
+type TagOptions struct {
+	// ExactOnly writes no floating tags, as registries with immutable tags need
+	// it.
+	ExactOnly bool
+	// Prefix of the tags that are versions: "v" for v1.2.3, v1.2 and v1. Channels
+	// and latest have none.
+	Prefix string
+	// Suffix of all tags, "-alpine".
+	Suffix string
+}
+
+// Exact returns the tag of the exact version.
+func (o TagOptions) Exact(v *semver.Version) string { return o.Prefix + v.String() + o.Suffix }
+
+// Read returns the version that a tag is the exact tag of. A tag without the
+// suffix belongs to another variant of the image. The prefixes "" and "v" read
+// each other's tags: other tools write v1.2.3, and a project may change its mind,
+// while latest stays one tag.
+func (o TagOptions) Read(tag string) (*semver.Version, bool) {
+	rest, ok := strings.CutSuffix(tag, o.Suffix)
+	if !ok {
+		return nil, false
+	}
+	if o.Prefix != "" && o.Prefix != "v" {
+		if rest, ok = strings.CutPrefix(rest, o.Prefix); !ok || strings.HasPrefix(rest, "v") {
+			return nil, false
+		}
+	}
+	v, err := Parse(rest)
+	return v, err == nil
+}
+
+// Versions returns the versions that tags are the exact tags of, and skips all
+// other tags.
+func (o TagOptions) Versions(tags []string) []*semver.Version {
+	var all []*semver.Version
+	for _, t := range tags {
+		if v, ok := o.Read(t); ok {
+			all = append(all, v)
+		}
+	}
+	return all
+}
 
 // ImageTag is a decision about one tag of an image repository.
 type ImageTag struct {
@@ -26,16 +73,20 @@ type ImageTag struct {
 // highest version of its class among them. A version with build metadata gets
 // an error: "+" is not allowed in a tag (OCI distribution specification,
 // "Pulling manifests"), and without it two versions would share one.
-func ImageTags(v *semver.Version, known []*semver.Version) ([]ImageTag, error) {
+func ImageTags(v *semver.Version, known []*semver.Version, o TagOptions) ([]ImageTag, error) {
 	if v.Metadata() != "" {
 		return nil, fmt.Errorf("version %q has build metadata (+%s), which no image tag can carry; release it without", v, v.Metadata())
 	}
-	if !imageTag.MatchString(v.String()) {
-		return nil, fmt.Errorf("version %q cannot be an image tag: at most 128 characters", v)
+	exact := o.Exact(v)
+	if !imageTag.MatchString(exact) {
+		return nil, fmt.Errorf("%q cannot be the tag of an image: use at most 128 letters, digits, \".\", \"_\" and \"-\", and start with a letter, a digit or \"_\"", exact)
 	}
-	tags := []ImageTag{{Tag: v.String(), Exact: true, Move: true, Why: "the exact version"}}
+	tags := []ImageTag{{Tag: exact, Exact: true, Move: true, Why: "the exact version"}}
+	if o.ExactOnly {
+		return tags, nil
+	}
 	add := func(tag, class string, same func(*semver.Version) bool) {
-		t := ImageTag{Tag: tag, Move: true, Why: "the highest " + class}
+		t := ImageTag{Tag: tag + o.Suffix, Move: true, Why: "the highest " + class}
 		if higher := highest(v, known, same); higher != nil {
 			t.Move, t.Why = false, fmt.Sprintf("stays at %s, the highest %s", higher, class)
 		}
@@ -45,17 +96,23 @@ func ImageTags(v *semver.Version, known []*semver.Version) ([]ImageTag, error) {
 		if name := channelName(pre); name != "" {
 			add(name, name+" prerelease", func(o *semver.Version) bool { return channelName(o.Prerelease()) == name })
 		}
-		return tags, nil
+	} else {
+		stable := func(o *semver.Version) bool { return o.Prerelease() == "" }
+		sameMajor := func(o *semver.Version) bool { return stable(o) && o.Major() == v.Major() }
+		minor, major := fmt.Sprintf("%d.%d", v.Major(), v.Minor()), fmt.Sprint(v.Major())
+		add(o.Prefix+minor, "stable "+minor+" release", func(o *semver.Version) bool { return sameMajor(o) && o.Minor() == v.Minor() })
+		// Before 1.0 every minor version may break, so "0" would promise nothing.
+		if v.Major() > 0 {
+			add(o.Prefix+major, "stable "+major+" release", sameMajor)
+		}
+		add("latest", "stable release", stable)
 	}
-	stable := func(o *semver.Version) bool { return o.Prerelease() == "" }
-	sameMajor := func(o *semver.Version) bool { return stable(o) && o.Major() == v.Major() }
-	minor, major := fmt.Sprintf("%d.%d", v.Major(), v.Minor()), fmt.Sprint(v.Major())
-	add(minor, "stable "+minor+" release", func(o *semver.Version) bool { return sameMajor(o) && o.Minor() == v.Minor() })
-	// Before 1.0 every minor version may break, so "0" would promise nothing.
-	if v.Major() > 0 {
-		add(major, "stable "+major+" release", sameMajor)
+	for _, t := range tags[1:] {
+		_, reads := o.Read(t.Tag)
+		if _, err := Parse(t.Tag); reads || err == nil || t.Tag == exact {
+			return nil, fmt.Errorf("the floating tag %q would read as the tag of an exact version: choose another prefix or suffix than %q and %q", t.Tag, o.Prefix, o.Suffix)
+		}
 	}
-	add("latest", "stable release", stable)
 	return tags, nil
 }
 

@@ -238,7 +238,7 @@ func tagsThatMove(t require.TestingT, v string, known ...string) []string {
 	for _, k := range known {
 		versions = append(versions, semver.MustParse(k))
 	}
-	tags, err := ImageTags(semver.MustParse(v), versions)
+	tags, err := ImageTags(semver.MustParse(v), versions, TagOptions{})
 	require.NoError(t, err)
 	var moved []string
 	for _, tag := range tags {
@@ -269,7 +269,7 @@ func TestImageTags(t *testing.T) {
 	} {
 		assert.Equal(t, c.moved, tagsThatMove(t, c.version, c.known...), c.name)
 	}
-	_, err := ImageTags(semver.MustParse("1.2.3+fork.1"), nil)
+	_, err := ImageTags(semver.MustParse("1.2.3+fork.1"), nil, TagOptions{})
 	assert.ErrorContains(t, err, "build metadata (+fork.1)")
 }
 
@@ -283,7 +283,7 @@ func TestFloatingTagsNeverGoDown(t *testing.T) {
 		var released []*semver.Version
 		for range rapid.IntRange(1, 20).Draw(t, "releases") {
 			v := semver.New(uint64(number.Draw(t, "major")), uint64(number.Draw(t, "minor")), uint64(number.Draw(t, "patch")), pre.Draw(t, "prerelease"), "")
-			tags, err := ImageTags(v, released)
+			tags, err := ImageTags(v, released, TagOptions{})
 			require.NoError(t, err)
 			for _, tag := range tags {
 				if tag.Exact || !tag.Move {

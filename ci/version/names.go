@@ -1,0 +1,71 @@
+package version
+
+import (
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+// NamesVersion reports whether a program's output names a version, as a whole
+// word: "app 1.2.3", "app/1.2.3", "v1.2.3," and "1.2.3+5f0c1d2" name 1.2.3;
+// "11.2.3", "1.2.30", "1.2.3.4" and "1.2.3-rc.1" don't.
+//
+// For a prerelease its core counts as well: with prerelease = "core", the tag
+// 1.2.0-rc.1 is built from a manifest that already has the final version, so
+// the program prints 1.2.0.
+func NamesVersion(output string, v *semver.Version) bool {
+	if v.Prerelease() != "" && hasWord(output, Core(v)) {
+		return true
+	}
+	core, _, _ := strings.Cut(v.String(), "+")
+	return hasWord(output, core)
+}
+
+// hasWord reports whether text has a version that no other version continues.
+func hasWord(text, version string) bool {
+	for from := 0; ; {
+		i := strings.Index(text[from:], version)
+		if i < 0 {
+			return false
+		}
+		start := from + i
+		if startsWord(text[:start]) && endsWord(text[start+len(version):]) {
+			return true
+		}
+		from = start + 1
+	}
+}
+
+// startsWord reports whether a version may start after before.
+func startsWord(before string) bool {
+	if n := len(before); n > 0 && (before[n-1] == 'v' || before[n-1] == 'V') {
+		before = before[:n-1]
+	}
+	n := len(before)
+	switch {
+	case n == 0:
+		return true
+	case before[n-1] == '-' || before[n-1] == '_':
+		// app-1.2.3, but not the prerelease part of 1.0.0-1.2.3
+		return n == 1 || !isDigit(before[n-2])
+	}
+	return !isAlphanumeric(before[n-1]) && before[n-1] != '.' && before[n-1] != '+'
+}
+
+// endsWord reports whether a version may end before after. Build metadata says
+// which build of the version it is.
+func endsWord(after string) bool {
+	switch {
+	case after == "":
+		return true
+	case after[0] == '.' || after[0] == '-': // the end of a sentence, or a dash
+		return len(after) == 1 || !isAlphanumeric(after[1])
+	}
+	return !isAlphanumeric(after[0]) && after[0] != '_'
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func isAlphanumeric(c byte) bool {
+	return isDigit(c) || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= 0x80
+}
