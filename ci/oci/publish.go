@@ -194,6 +194,8 @@ type work struct {
 
 	options version.TagOptions
 	exact   string
+	// listed are the tags that the registry had when the plan was made.
+	listed []string
 	// before says what floating tags named when the plan was made.
 	before map[string]*found
 }
@@ -256,7 +258,8 @@ func (w *work) plan(ctx context.Context) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	tagged, err := w.find(ctx, w.exact, listed)
+	w.listed = listed
+	tagged, err := w.find(ctx, w.exact)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +281,7 @@ func (w *work) plan(ctx context.Context) ([]Step, error) {
 	if tagged != nil {
 		tag.Action, tag.Why = ActionKeep, "it names this image already"
 	}
-	floating, err := w.decide(ctx, listed)
+	floating, err := w.decide(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -293,8 +296,8 @@ func (w *work) plan(ctx context.Context) ([]Step, error) {
 // find says what a tag names; nil when there is certainly nothing. A tag that is
 // not listed is read as a whole: only the registry's own code says that it isn't
 // there.
-func (w *work) find(ctx context.Context, tag string, listed []string) (*found, error) {
-	if slices.Contains(listed, tag) {
+func (w *work) find(ctx context.Context, tag string) (*found, error) {
+	if slices.Contains(w.listed, tag) {
 		return w.r.at(ctx, true, tag)
 	}
 	f, err := w.r.look(ctx, true, tag)
@@ -396,15 +399,15 @@ func (w *work) soon(ctx context.Context, seen func() (bool, error)) (bool, error
 
 // decide says what becomes of each floating tag, from the registry's tags, the
 // releases, and what the tags themselves say they name.
-func (w *work) decide(ctx context.Context, listed []string) ([]Step, error) {
-	known := append(w.options.Versions(listed), w.Known...)
+func (w *work) decide(ctx context.Context) ([]Step, error) {
+	known := append(w.options.Versions(w.listed), w.Known...)
 	candidates, err := version.ImageTags(w.Version, known, w.options)
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range candidates {
 		// One that isn't listed is looked at before it is written.
-		if t.Exact || !t.Move || !slices.Contains(listed, t.Tag) {
+		if t.Exact || !t.Move || !slices.Contains(w.listed, t.Tag) {
 			continue
 		}
 		f, err := w.r.at(ctx, true, t.Tag)
@@ -450,7 +453,10 @@ func (w *work) decide(ctx context.Context, listed []string) ([]Step, error) {
 
 // tagExact writes the tag of the exact version, if there is still none.
 func (w *work) tagExact(ctx context.Context) (bool, error) {
-	if there, err := w.own(ctx); err != nil || there {
+	if f, err := w.find(ctx, w.exact); err != nil || f != nil {
+		if err == nil && f.digest != w.digest {
+			err = w.rival(f)
+		}
 		return false, err
 	}
 	wrote := w.r.tag(ctx, w.exact, w.Index)
@@ -488,7 +494,7 @@ func (w *work) rival(f *found) error {
 
 // move writes a floating tag, unless another run did, or moved it on.
 func (w *work) move(ctx context.Context, tag string) (bool, error) {
-	f, err := w.r.at(ctx, true, tag)
+	f, err := w.find(ctx, tag)
 	if err != nil {
 		return false, err
 	}

@@ -2,7 +2,6 @@ package oci_test
 
 import (
 	"archive/tar"
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -117,9 +116,11 @@ func TestVerifyImage(t *testing.T) {
 	}
 	t.Run("another platform", func(t *testing.T) {
 		p := newPeer(t)
+		only := newRelease(t, "1.2.3", both...)
+		only.manifest.Image.Platforms = []string{"linux/arm64"}
 		_, err := oci.Publish(t.Context(), publication(image, "1.2.3"), p.repository(t, fast))
 		require.NoError(t, err)
-		verified, err := oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{ChooseOptions: oci.ChooseOptions{Platforms: []string{"linux/arm64"}}})
+		verified, err := oci.VerifyImage(t.Context(), only.manifest, p.repository(t, fast), oci.VerifyOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, `[platform "linux/amd64" is not the release's]`, fmt.Sprint(verified.Findings))
 	})
@@ -188,24 +189,6 @@ func TestVerifyImageOfADamagedRegistry(t *testing.T) {
 	}
 }
 
-// One registry that can't be read does not hide what another lacks.
-func TestWanting(t *testing.T) {
-	good, empty, foreign, down := newPeer(t), newPeer(t), newPeer(t), newPeer(t)
-	var all []*oci.Repository
-	for _, p := range []*peer{good, empty, foreign, down} {
-		all = append(all, p.repository(t, fast))
-	}
-	require.NoError(t, publishTiny(t, all[0], "1.0.0"))
-	require.NoError(t, put(foreign, "1.0.0", "foreign"))
-	down.Close()
-	v := versions("1.0.0", "0.9.0")
-	got := oci.Wanting(t.Context(), v[0], v[1:], all...)
-	require.Len(t, got, 3)
-	assert.Contains(t, got[0], "the tag is not there")
-	assert.Contains(t, got[1], "does not say that it is of this version")
-	assert.Contains(t, got[2], "it can't be read")
-}
-
 func TestSplitReference(t *testing.T) {
 	for ref, want := range map[string][2]string{
 		"ghcr.io/a/b":                {"ghcr.io/a/b", ""},
@@ -217,101 +200,5 @@ func TestSplitReference(t *testing.T) {
 	} {
 		address, reference := oci.SplitReference(ref)
 		assert.Equal(t, want, [2]string{address, reference}, ref)
-	}
-}
-
-func TestReconcileOld(t *testing.T) {
-	digest := func(v string) string { return must(tiny(t, v).Digest()).String() }
-	expect := func(all ...string) []oci.Expected {
-		var out []oci.Expected
-		for _, v := range versions(all...) {
-			out = append(out, oci.Expected{Version: v, Digest: digest(v.String())})
-		}
-		return out
-	}
-	all := []string{"1.0.0", "1.1.0-rc.1", "1.1.0", "2.0.0", "1.1.1"}
-	spoil := map[string]func(*peer) error{
-		"nothing":             func(*peer) error { return nil },
-		"an exact tag":        func(p *peer) error { return drop(p, "1.1.0") },
-		"the highest":         func(p *peer) error { return drop(p, "2.0.0") },
-		"a floating tag":      func(p *peer) error { return drop(p, "latest") },
-		"a channel":           func(p *peer) error { return drop(p, "rc") },
-		"an image":            func(p *peer) error { return drop(p, imageOf(t, "1.1.1")) },
-		"a floating tag's":    func(p *peer) error { return put(p, "1", "foreign") },
-		"several":             func(p *peer) error { return firstError(drop(p, "1.0.0"), drop(p, "1.1"), drop(p, "2")) },
-		"everything but tags": func(p *peer) error { return drop(p, digest("1.0.0")) },
-	}
-	for name, lose := range spoil {
-		t.Run(name, func(t *testing.T) {
-			p := newPeer(t)
-			r := p.repository(t, fast)
-			for i, v := range all {
-				require.NoError(t, publishTiny(t, r, v, all[:i]...))
-			}
-			want := p.tags(t)
-			require.NoError(t, lose(p))
-			reconcileAll(t, r, expect(all...), all)
-			assert.Equal(t, want, p.tags(t))
-		})
-	}
-	t.Run("lost events", func(t *testing.T) {
-		for lost := range 1 << len(all) {
-			p := newPeer(t)
-			r := p.repository(t, fast)
-			for i, v := range all {
-				if lost>>i&1 == 0 {
-					require.NoError(t, publishTiny(t, r, v, all[:i+1]...))
-				}
-			}
-			reconcileAll(t, r, expect(all...), all)
-			tags := p.tags(t)
-			for tag, v := range map[string]string{"latest": "2.0.0", "2": "2.0.0", "2.0": "2.0.0", "1": "1.1.1", "1.1": "1.1.1", "1.0": "1.0.0", "rc": "1.1.0-rc.1"} {
-				require.Equal(t, digest(v), tags[tag], "tag %s, lost %b", tag, lost)
-			}
-		}
-	})
-	t.Run("a conflict", func(t *testing.T) {
-		p := newPeer(t)
-		r := p.repository(t, fast)
-		require.NoError(t, put(p, "1.0.0", "foreign"))
-		decisions := oci.Reconcile(expect("1.0.0"), must(r.State(t.Context(), versions("1.0.0"))))
-		assert.Equal(t, oci.VerdictConflict, decisions[0].Verdict)
-		verified, err := oci.VerifyImage(t.Context(), newRelease(t, "1.0.0", both...).load().Manifest, r, oci.VerifyOptions{})
-		require.NoError(t, err)
-		assert.Contains(t, fmt.Sprint(verified.Findings), "no index of platforms")
-	})
-}
-
-func firstError(all ...error) error {
-	for _, err := range all {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func imageOf(t testing.TB, v string) string {
-	return must(tiny(t, v).IndexManifest()).Manifests[0].Digest.String()
-}
-
-// reconcileAll does what is decided, and makes sure that nothing is left to do.
-func reconcileAll(t testing.TB, r *oci.Repository, releases []oci.Expected, known []string) {
-	for round := 0; ; round++ {
-		require.Less(t, round, 2)
-		state, err := r.State(context.Background(), versions(known...))
-		require.NoError(t, err)
-		todo := 0
-		for _, d := range oci.Reconcile(releases, state) {
-			if d.Verdict == oci.VerdictPublish {
-				todo++
-				require.NoError(t, publishTiny(t, r, d.Version, known...))
-			} else {
-				require.Equal(t, oci.VerdictOK, d.Verdict, d)
-			}
-		}
-		if todo == 0 {
-			return
-		}
 	}
 }
