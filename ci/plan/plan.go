@@ -367,7 +367,7 @@ func (p *Plan) checkGit(tag version.Tag, git Git, scheme *version.Scheme) {
 		p.warn("the previous tag %v: the changelog starts from it, but release-manifest.json won't name it", err)
 	}
 	if tag.Version.Metadata() == "" {
-		tags, err := version.ImageTags(tag.Version, others, p.Image().TagOptions())
+		tags, err := version.ImageTags(tag.Version, others, p.ImageSpec().TagOptions())
 		if err != nil {
 			p.fail("%v", err)
 		}
