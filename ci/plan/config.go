@@ -98,15 +98,13 @@ func readConfig(raw json.RawMessage, where string) (Config, error) {
 	if err := json.Unmarshal(raw, &tables); err != nil || len(tables["gantry"]) == 0 {
 		return cfg, nil // other tools' metadata, of whatever shape
 	}
-	if err := unknownKeys(tables["gantry"], reflect.TypeFor[Config](), where); err != nil {
-		return cfg, err
+	errs := append([]error{unknownKeys(tables["gantry"], reflect.TypeFor[Config](), where)},
+		wrongTypes(tables["gantry"], reflect.TypeFor[Config](), where, "")...)
+	if err := errors.Join(errs...); err != nil {
+		return Config{}, err
 	}
 	if err := json.Unmarshal(tables["gantry"], &cfg); err != nil {
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) {
-			return cfg, fmt.Errorf("%s: key %q is a %s, but takes %s", where, wrong.Field, wrong.Value, kind(wrong.Type))
-		}
-		return cfg, fmt.Errorf("%s: %w", where, err)
+		return Config{}, fmt.Errorf("%s: %w", where, err)
 	}
 	return cfg, nil
 }

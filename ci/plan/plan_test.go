@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -261,6 +262,29 @@ func TestMistakesOfTheConfiguration(t *testing.T) {
 	assert.ErrorContains(t, err, "ambiguous")
 	_, err = load(t, nil, nil, pkg("lib", "1.0.0", ".", nil))
 	assert.ErrorContains(t, err, "no package of the workspace has a binary")
+}
+
+// Every wrong type is reported at once, and by the key that has it.
+func TestWrongTypes(t *testing.T) {
+	_, err := load(t, table{"targets": "x86_64-unknown-linux-gnu", "sbom": "yes", "changelog": []string{}, "targts": 1}, nil, pkg("app", "1.0.0", ".", table{
+		"image":  table{"expose": 8080, "labels": table{"a": 1, "b": "c"}, "entrypoint": []any{"app", 1, table{}}, "tags": table{"floating": "no"}, "smoke": true},
+		"target": table{"x86_64-unknown-linux-gnu": table{"env": table{"A": false}}}, "features": []any{true},
+	}, "app"))
+	require.Error(t, err)
+	assert.Equal(t, []string{
+		`Cargo.toml [workspace.metadata.gantry]: unknown key "targts"; did you mean "targets"?`,
+		`Cargo.toml [workspace.metadata.gantry]: key "changelog" is an array, but takes a table`,
+		`Cargo.toml [workspace.metadata.gantry]: key "sbom" is a string, but takes true or false`,
+		`Cargo.toml [workspace.metadata.gantry]: key "targets" is a string, but takes an array of strings`,
+		`Cargo.toml [package.metadata.gantry]: key "features[0]" is true, but takes a string`,
+		`Cargo.toml [package.metadata.gantry]: key "image.entrypoint[1]" is the number 1, but takes a string`,
+		`Cargo.toml [package.metadata.gantry]: key "image.entrypoint[2]" is a table, but takes a string`,
+		`Cargo.toml [package.metadata.gantry]: key "image.expose" is the number 8080, but takes an array of strings`,
+		`Cargo.toml [package.metadata.gantry]: key "image.labels.a" is the number 1, but takes a string`,
+		`Cargo.toml [package.metadata.gantry]: key "image.smoke" is true, but takes a table`,
+		`Cargo.toml [package.metadata.gantry]: key "image.tags.floating" is a string, but takes true or false`,
+		`Cargo.toml [package.metadata.gantry]: key "target.x86_64-unknown-linux-gnu.env.A" is false, but takes a string`,
+	}, strings.Split(err.Error(), "\n"))
 }
 
 func TestArchiveNames(t *testing.T) {
