@@ -28,6 +28,7 @@ type Mutant struct {
 	Line, Column int
 	start, end   int // bytes of the file that text replaces
 	text         string
+	source       []byte // of the whole file
 	functionHash string // of the function's source
 
 	firstLine, lastLine int // of the function
@@ -46,8 +47,8 @@ func (m *Mutant) Key() string {
 }
 
 // Apply returns the file's source with the change made.
-func (m *Mutant) Apply(source []byte) []byte {
-	return slices.Concat(source[:m.start], []byte(m.text), source[m.end:])
+func (m *Mutant) Apply() []byte {
+	return slices.Concat(m.source[:m.start], []byte(m.text), m.source[m.end:])
 }
 
 // Find returns every mutant of the package in a directory of the module, in the
@@ -366,7 +367,7 @@ func (f *finder) edit(n ast.Node, start, end int, operator, text string) {
 	f.found = append(f.found, &Mutant{
 		Package: f.pkg, File: f.file, Function: f.function, Operator: operator,
 		Old: shorten(f.raw(n)), New: shorten(text),
-		Line: p.Line, Column: p.Column, start: start, end: end, text: text, functionHash: f.hash,
+		Line: p.Line, Column: p.Column, start: start, end: end, text: text, source: f.source, functionHash: f.hash,
 		firstLine: f.fset.Position(f.around.Pos()).Line, lastLine: f.fset.Position(f.around.End()).Line,
 	})
 }

@@ -44,9 +44,8 @@ type Result struct {
 type Runner struct {
 	Root, Package, Work string
 
-	tests   []test
-	inputs  string
-	sources map[string][]byte
+	tests  []test
+	inputs string
 }
 
 // test is one test function, how long it takes, and what of the package it runs.
@@ -75,7 +74,7 @@ const quick = 0.3 // seconds
 // Open runs the unchanged package's tests one at a time, for their coverage and
 // time, unless a former run has left that in cache.
 func Open(ctx context.Context, root, pkg, work, cache string) (*Runner, error) {
-	r := &Runner{Root: root, Package: pkg, Work: work, sources: map[string][]byte{}}
+	r := &Runner{Root: root, Package: pkg, Work: work}
 	inputs, err := r.hashInputs(ctx)
 	if err != nil {
 		return nil, err
@@ -129,7 +128,11 @@ func (r *Runner) hashInputs(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&all, "%s %s\n", name, hash(string(data)))
+		relative, err := filepath.Rel(r.Root, name) // another clone has the same results
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&all, "%s %s\n", relative, hash(string(data)))
 	}
 	return hash(all.String()), nil
 }
@@ -278,15 +281,8 @@ func (r *Runner) Run(ctx context.Context, m *Mutant) (Result, error) {
 
 func (r *Runner) compile(ctx context.Context, m *Mutant) (binary string, compiled bool, err error) {
 	path := filepath.Join(r.Root, filepath.FromSlash(m.File))
-	source, ok := r.sources[path]
-	if !ok {
-		if source, err = os.ReadFile(path); err != nil {
-			return "", false, err
-		}
-		r.sources[path] = source
-	}
 	changed := filepath.Join(r.Work, "changed.go")
-	if err := os.WriteFile(changed, m.Apply(source), 0o644); err != nil {
+	if err := os.WriteFile(changed, m.Apply(), 0o644); err != nil {
 		return "", false, err
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}})
