@@ -36,7 +36,7 @@ func TestChannelsThatMeanSomethingElse(t *testing.T) {
 	} {
 		v := semver.MustParse("1.0.0-" + pre)
 		assert.Equal(t, want, Channel(v), pre)
-		tags, err := ImageTags(v, nil)
+		tags, err := ImageTags(v, nil, TagOptions{})
 		require.NoError(t, err)
 		for _, tag := range tags {
 			assert.NotContains(t, []string{"stable", "latest"}, tag.Tag, pre)
@@ -47,7 +47,7 @@ func TestChannelsThatMeanSomethingElse(t *testing.T) {
 // A floating tag says why it stays, and where.
 func TestImageTagsSayWhy(t *testing.T) {
 	known := []*semver.Version{semver.MustParse("1.2.9"), semver.MustParse("1.4.0"), semver.MustParse("1.3.0"), semver.MustParse("2.0.0-rc.1")}
-	tags, err := ImageTags(semver.MustParse("1.2.3"), known)
+	tags, err := ImageTags(semver.MustParse("1.2.3"), known, TagOptions{})
 	require.NoError(t, err)
 	assert.Equal(t, []ImageTag{
 		{Tag: "1.2.3", Exact: true, Move: true, Why: tags[0].Why},
@@ -57,10 +57,10 @@ func TestImageTagsSayWhy(t *testing.T) {
 	}, tags)
 
 	longest := "1.0.0-" + strings.Repeat("x", 122)
-	_, err = ImageTags(semver.MustParse(longest), nil)
+	_, err = ImageTags(semver.MustParse(longest), nil, TagOptions{})
 	require.NoError(t, err, "128 characters")
-	_, err = ImageTags(semver.MustParse(longest+"x"), nil)
-	assert.ErrorContains(t, err, "at most 128 characters")
+	_, err = ImageTags(semver.MustParse(longest+"x"), nil, TagOptions{})
+	assert.ErrorContains(t, err, "at most 128")
 }
 
 // A "v" introduces a version after anything but a letter or a digit.

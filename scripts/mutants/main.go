@@ -55,6 +55,7 @@ type Options struct {
 	Root, Cache, Equivalent string
 	Packages                []string
 	Sample, Least, Jobs     int
+	Nice                    int
 	All, List, Fresh        bool
 	Trust, Judge            bool
 	Seed                    uint64
@@ -95,6 +96,7 @@ func parse(args []string) (Options, error) {
 	f.BoolVar(&o.All, "all", false, "make every change")
 	f.Uint64Var(&o.Seed, "seed", 1, "`number` that selects the sample")
 	f.IntVar(&o.Jobs, "jobs", 1, "packages to work on at a time")
+	f.IntVar(&o.Nice, "nice", 10, "`number` that the priority of compiler and tests is lowered by")
 	f.StringVar(&o.Since, "since", "", "only change functions that differ from this git `revision`")
 	f.BoolVar(&o.List, "list", false, "print the changes and run nothing")
 	f.BoolVar(&o.Fresh, "fresh", false, "ignore the results of former runs")
@@ -265,7 +267,7 @@ func (s *session) work(ctx context.Context, j job) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	runner, err := Open(ctx, s.Root, j.pkg, work, s.Cache)
+	runner, err := Open(ctx, s.Options, j.pkg, work)
 	if err != nil {
 		return err
 	}

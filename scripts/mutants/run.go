@@ -43,6 +43,7 @@ type Result struct {
 // Runner runs the tests of one package against its mutants.
 type Runner struct {
 	Root, Package, Work string
+	Nice                int // what the commands' priority is lowered by
 
 	tests  []test
 	inputs string
@@ -72,15 +73,15 @@ func (s span) holds(m *Mutant) bool {
 const quick = 0.3 // seconds
 
 // Open runs the unchanged package's tests one at a time, for their coverage and
-// time, unless a former run has left that in cache.
-func Open(ctx context.Context, root, pkg, work, cache string) (*Runner, error) {
-	r := &Runner{Root: root, Package: pkg, Work: work}
+// time, unless a former run has left that in the cache.
+func Open(ctx context.Context, o Options, pkg, work string) (*Runner, error) {
+	r := &Runner{Root: o.Root, Package: pkg, Work: work, Nice: o.Nice}
 	inputs, err := r.hashInputs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r.inputs = inputs
-	kept := filepath.Join(cache, "tests-"+strings.ReplaceAll(pkg, "/", "-")+"-"+inputs[:16]+".json")
+	kept := filepath.Join(o.Cache, "tests-"+strings.ReplaceAll(pkg, "/", "-")+"-"+inputs[:16]+".json")
 	if data, err := os.ReadFile(kept); err == nil && json.Unmarshal(data, &r.tests) == nil {
 		return r, nil
 	}
@@ -310,7 +311,7 @@ func (r *Runner) compile(ctx context.Context, m *Mutant) (binary string, compile
 // may try to use all memory or disk: it gets 6 GiB of addresses, files of 1 GiB.
 func (r *Runner) test(ctx context.Context, binary string, limit time.Duration, names []string, args ...string) ([]byte, error) {
 	pattern := "^(" + strings.Join(names, "|") + ")$"
-	args = append([]string{"-c", `ulimit -v 6291456; ulimit -f 1048576; exec nice -n 10 "$@"`, "bash", binary,
+	args = append([]string{"-c", `ulimit -v 6291456; ulimit -f 1048576; exec nice -n "$0" "$@"`, strconv.Itoa(r.Nice), binary,
 		"-test.run=" + pattern, "-test.failfast", "-test.timeout=" + limit.String()}, args...)
 	ctx, cancel := context.WithTimeout(ctx, limit+20*time.Second)
 	defer cancel()
@@ -326,7 +327,7 @@ func (r *Runner) test(ctx context.Context, binary string, limit time.Duration, n
 }
 
 func (r *Runner) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "nice", append([]string{"-n", "10", name}, args...)...)
+	cmd := exec.CommandContext(ctx, "nice", append([]string{"-n", strconv.Itoa(r.Nice), name}, args...)...)
 	cmd.Dir = r.Root
 	ownGroup(cmd)
 	return cmd
