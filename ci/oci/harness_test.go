@@ -272,6 +272,8 @@ type peer struct {
 	spoil func(n int, w http.ResponseWriter, r *http.Request) bool
 	// after is called when a request was answered.
 	after func(r *http.Request)
+	// inner is the registry itself.
+	inner http.Handler
 }
 
 func newPeer(t testing.TB) *peer {
@@ -283,6 +285,7 @@ func newPeer(t testing.TB) *peer {
 }
 
 func (p *peer) wrap(inner http.Handler) http.Handler {
+	p.inner = inner
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		p.requests = append(p.requests, r.Method+" "+r.URL.Path)

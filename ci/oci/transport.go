@@ -45,6 +45,22 @@ func (s *stats) read() Stats {
 // errStalled says that a request made no progress for too long.
 var errStalled = errors.New("the registry made no progress")
 
+// brokenError marks an error of a connection, in the middle of a request or of an
+// answer. There are many kinds, of which those of HTTP/2 (a stream that was reset,
+// GOAWAY) have no exported type, so that they are told by where they come from.
+type brokenError struct{ error }
+
+// Unwrap is the connection's own error.
+func (e *brokenError) Unwrap() error { return e.error }
+
+// broken marks an error of a connection, unless the caller ended it.
+func broken(ctx context.Context, err error) error {
+	if err == nil || err == io.EOF || ctx.Err() != nil {
+		return err
+	}
+	return &brokenError{err}
+}
+
 // mostWait is the longest that a registry may ask to wait for.
 const mostWait = 2 * time.Minute
 
@@ -60,7 +76,7 @@ type retrying struct {
 // RoundTrip carries out a request.
 func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
-	reads := req.Method == http.MethodGet || req.Method == http.MethodHead
+	reads := req.Method == http.MethodGet || req.Method == http.MethodHead || isToken(req)
 	for try := 1; ; try++ {
 		res, err := t.once(req)
 		if err == nil && reads {
@@ -75,21 +91,36 @@ func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 		wait := t.o.backoff(try)
 		switch {
 		case err != nil:
-			if !reads || !transient(err) {
+			if !reads || !transient(err) || req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 				return nil, err
 			}
 		case res.StatusCode == http.StatusTooManyRequests || reads && transientStatus(res.StatusCode):
-			if !reads && req.Body != nil && req.GetBody == nil {
-				return res, nil
-			}
 			asked := retryAfter(res)
 			if asked > mostWait {
+				return res, nil
+			}
+			if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
+				// Whoever has the body makes the request again.
+				if err := t.o.Sleep(ctx, asked); err != nil {
+					_ = res.Body.Close()
+					return nil, err
+				}
 				return res, nil
 			}
 			wait = max(wait, asked)
 			// The connection can be used again once the body is read.
 			_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10))
 			_ = res.Body.Close()
+		case transientStatus(res.StatusCode):
+			// The pusher makes the whole upload again, and doesn't know what the
+			// registry asked for.
+			if asked := retryAfter(res); asked > 0 && asked <= mostWait {
+				if err := t.o.Sleep(ctx, asked); err != nil {
+					_ = res.Body.Close()
+					return nil, err
+				}
+			}
+			return res, nil
 		default:
 			return res, nil
 		}
@@ -106,6 +137,12 @@ func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Body = body
 		}
 	}
+}
+
+// isToken says whether a request is one for a token: a registry's own are below
+// /v2/.
+func isToken(req *http.Request) bool {
+	return req.Method == http.MethodPost && !strings.HasPrefix(req.URL.Path, "/v2/")
 }
 
 // smallAnswer is how much of an answer is read before it is handed on. It is the
@@ -137,18 +174,18 @@ func (t *retrying) once(req *http.Request) (*http.Response, error) {
 		cancel(fmt.Errorf("%w in %s: try again later", errStalled, t.o.Timeout))
 	})
 	moved := func() { timer.Reset(t.o.Timeout) }
+	caller := req.Context()
 	explain := func(err error) error {
 		if cause := context.Cause(ctx); cause != nil && errors.Is(cause, errStalled) && err != nil && err != io.EOF {
 			return cause
 		}
-		return err
+		return broken(caller, err)
 	}
 	req = req.Clone(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
 		req.Body = &watched{ReadCloser: req.Body, moved: func(n int) {
 			moved()
-			// A POST elsewhere is one for a token.
-			if req.Method != http.MethodPost || strings.HasPrefix(req.URL.Path, "/v2/") {
+			if !isToken(req) {
 				t.stats.pushed.Add(int64(n))
 			}
 		}}
@@ -247,8 +284,13 @@ func transient(err error) bool {
 		}
 		return transientStatus(refused.StatusCode)
 	}
-	if untrusted.Server(err) {
+	// A server that is not trusted now is not trusted the next time; nor does one
+	// without TLS learn it.
+	if untrusted.Server(err) || errors.Is(err, http.ErrSchemeMismatch) {
 		return false
+	}
+	if errors.As(err, new(*brokenError)) {
+		return true
 	}
 	var network net.Error
 	return errors.Is(err, errStalled) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||

@@ -224,7 +224,7 @@ func (v *verifier) unlessKnown(err error) error {
 	var refused *transport.Error
 	var network net.Error
 	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, errStalled), errors.Is(err, io.ErrUnexpectedEOF):
+	case err == nil, errors.As(err, new(*brokenError)), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, errStalled), errors.Is(err, io.ErrUnexpectedEOF):
 		return err
 	case errors.As(err, &refused):
 		// The index names it, so that it should be there.
