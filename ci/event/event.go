@@ -1,5 +1,5 @@
 // Package event reads what starts the second phase of a release: GitHub's
-// release, repository_dispatch and workflow_dispatch events, as
+// release, repository_dispatch, workflow_dispatch and workflow_run events, as
 // $GITHUB_EVENT_PATH gives them, and a bare tag. It also makes the payload of
 // the repository_dispatch event that the first phase sends.
 //
@@ -34,10 +34,37 @@ var (
 	ErrNotPublished = errors.New("not a published release")
 	// ErrForeign says that the event belongs to another repository or
 	// component, or to another program.
-	ErrForeign = errors.New("meant for something else")
+	ErrForeign = errors.New("the event is for another repository, component or program")
+	// ErrUnrelated is the [ErrForeign] of events that a workflow may well get
+	// that listens to more than releases.
+	ErrUnrelated = fmt.Errorf("%w", ErrForeign)
 	// ErrFormat says that the event is no event of GitHub's, or a damaged one.
 	ErrFormat = errors.New("not a valid event")
 )
+
+// Skipped says whether an event asks for nothing: a workflow that got it has
+// nothing to do, and nothing is wrong.
+func Skipped(err error) bool {
+	return errors.Is(err, ErrNotPublished) || errors.Is(err, ErrUnrelated)
+}
+
+// RepositoryError says that two names of a repository differ. It wraps
+// [ErrForeign]. A repository that was renamed or transferred has several names:
+// GitHub knows whether two are of one repository.
+type RepositoryError struct {
+	// Where the name stands: "the event" or the manifest's file.
+	Where string
+	// Got is the name there, Want the one that is asked for, both owner/name.
+	Got, Want string
+}
+
+// Error names both.
+func (e *RepositoryError) Error() string {
+	return fmt.Sprintf("%v: %s is of repository %q, not %q", ErrForeign, e.Where, e.Got, e.Want)
+}
+
+// Unwrap returns ErrForeign.
+func (e *RepositoryError) Unwrap() error { return ErrForeign }
 
 // Source says where an event comes from, in GitHub's terms.
 type Source string
@@ -47,6 +74,7 @@ const (
 	SourceRelease  Source = "release"
 	SourceDispatch Source = "repository_dispatch"
 	SourceWorkflow Source = "workflow_dispatch"
+	SourceRun      Source = "workflow_run"
 	SourceTag      Source = "tag"
 )
 
@@ -60,12 +88,15 @@ type Event struct {
 	ReleaseID int64 `json:"releaseId,omitempty"`
 	// Source of the event.
 	Source Source `json:"source"`
+	// Released says that GitHub announced the release as one that is no
+	// prerelease, or no longer: its "released" event.
+	Released bool `json:"released,omitempty"`
 	// SchemaVersion of Gantry's own payload, MAJOR.MINOR; empty for every
 	// other source.
 	SchemaVersion string `json:"schemaVersion,omitempty"`
 
-	// What Gantry's own payload says besides, and nothing else does. All may be
-	// empty.
+	// What Gantry's own payload says in addition, and nothing else does, but for
+	// the commit, which a workflow's run has too. All may be empty.
 	Component      string `json:"component,omitempty"`
 	Version        string `json:"version,omitempty"`
 	Channel        string `json:"channel,omitempty"`
@@ -85,7 +116,7 @@ type Expect struct {
 
 // The notations of fields. A tag is what a manifest takes for one.
 var (
-	repositoryPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,38})/[A-Za-z0-9._-]{1,100}$`)
+	repositoryPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,38})/[A-Za-z0-9._-]{1,100}$`)
 	tagPattern        = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._/@-]{0,253}[A-Za-z0-9])?$`)
 	componentPattern  = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_])?$`)
 	commitPattern     = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
@@ -102,8 +133,10 @@ func FromTag(repository, tag string) (Event, error) {
 //
 // It accepts a release that was published, "published" or "released"; the
 // repository_dispatch event that [Payload] describes; and a workflow_dispatch
-// event with an input "tag", or else one that was started on a tag. Errors wrap
-// [ErrNotPublished], [ErrForeign] or [ErrFormat], or are a [*VersionError].
+// event with an input "tag", or else one that was started on a tag; and the
+// workflow_run event of a run that succeeded on a release's tag. Errors wrap
+// [ErrNotPublished], [ErrForeign] or [ErrFormat], or are a [*VersionError];
+// [Skipped] tells those that leave nothing to do.
 func Parse(data []byte, want Expect) (Event, error) {
 	e, err := parse(data, want)
 	if err != nil {
@@ -124,9 +157,22 @@ type document struct {
 		Draft   *bool  `json:"draft"`
 	} `json:"release"`
 	ClientPayload json.RawMessage            `json:"client_payload"`
-	Workflow      *string                    `json:"workflow"`
+	Workflow      json.RawMessage            `json:"workflow"`
+	WorkflowRun   *workflowRun               `json:"workflow_run"`
 	Inputs        map[string]json.RawMessage `json:"inputs"`
 	Ref           string                     `json:"ref"`
+}
+
+// workflowRun is a run of another workflow.
+type workflowRun struct {
+	Name       string `json:"name"`
+	Event      string `json:"event"`
+	Conclusion string `json:"conclusion"`
+	HeadBranch string `json:"head_branch"`
+	HeadSHA    string `json:"head_sha"`
+	HeadRepo   *struct {
+		FullName string `json:"full_name"`
+	} `json:"head_repository"`
 }
 
 func parse(data []byte, want Expect) (Event, error) {
@@ -155,10 +201,12 @@ func parse(data []byte, want Expect) (Event, error) {
 		err = e.release(d)
 	case d.ClientPayload != nil:
 		err = e.dispatch(d)
+	case d.WorkflowRun != nil:
+		err = e.run(d)
 	case d.Workflow != nil:
 		err = e.workflow(d)
 	default:
-		return Event{}, fmt.Errorf("%w: it is neither a release, a repository_dispatch nor a workflow_dispatch event: start the workflow on one of those", ErrFormat)
+		return Event{}, fmt.Errorf("%w: it is neither a release, a repository_dispatch, a workflow_dispatch nor a workflow_run event: start the workflow on one of those", ErrFormat)
 	}
 	if err != nil {
 		return Event{}, err
@@ -167,8 +215,9 @@ func parse(data []byte, want Expect) (Event, error) {
 }
 
 func (e *Event) release(d document) error {
-	e.Source, e.ReleaseID, e.Tag = SourceRelease, d.Release.ID, d.Release.TagName
-	// "published" is sent for prereleases too; "released" comes besides.
+	e.Source, e.ReleaseID, e.Tag, e.Released = SourceRelease, d.Release.ID, d.Release.TagName, d.Action == "released"
+	// "published" is sent for prereleases too; "released" comes in addition, or
+	// later, when one is promoted.
 	if !slices.Contains([]string{"published", "released"}, d.Action) {
 		return fmt.Errorf("%w: release %q was %q: only %q and %q start the image phase", ErrNotPublished, e.Tag, d.Action, "published", "released")
 	}
@@ -185,6 +234,10 @@ func (e *Event) release(d document) error {
 
 func (e *Event) workflow(d document) error {
 	e.Source = SourceWorkflow
+	var name string
+	if err := json.Unmarshal(d.Workflow, &name); err != nil {
+		return fmt.Errorf(`%w: field "workflow" is %s, not text`, ErrFormat, d.Workflow)
+	}
 	if raw, found := d.Inputs["tag"]; found {
 		if err := json.Unmarshal(raw, &e.Tag); err != nil {
 			return fmt.Errorf("%w: input %q is %s, not text", ErrFormat, "tag", raw)
@@ -201,10 +254,44 @@ func (e *Event) workflow(d document) error {
 	return nil
 }
 
+// run reads the end of another workflow's run. Where that is the release's own
+// workflow, it ran on the tag, which GitHub calls the head branch.
+func (e *Event) run(d document) error {
+	r := d.WorkflowRun
+	e.Source, e.Tag = SourceRun, r.HeadBranch
+	switch {
+	case d.Action != "completed":
+		return fmt.Errorf("%w: workflow %q was %q: only completed runs count", ErrUnrelated, r.Name, d.Action)
+	case r.Conclusion != "success":
+		return fmt.Errorf("%w: workflow %q ended with %q on %q: only runs that succeeded count", ErrUnrelated, r.Name, r.Conclusion, r.HeadBranch)
+	case r.HeadRepo == nil || !strings.EqualFold(r.HeadRepo.FullName, e.Repository):
+		return fmt.Errorf("%w: workflow %q ran for a fork", ErrUnrelated, r.Name)
+	case !slices.Contains([]string{"push", "create", "release", "workflow_dispatch"}, r.Event) || !endsInVersion(r.HeadBranch):
+		return fmt.Errorf("%w: workflow %q ran for %q on %q, which is no tag of a release", ErrUnrelated, r.Name, r.Event, r.HeadBranch)
+	case !commitPattern.MatchString(r.HeadSHA):
+		return fmt.Errorf(`%w: field "workflow_run.head_sha": %q is not a full commit hash in lower case`, ErrFormat, r.HeadSHA)
+	}
+	e.Commit = r.HeadSHA
+	return nil
+}
+
+// endsInVersion says whether a tag ends in a version, as those of releases do.
+func endsInVersion(tag string) bool {
+	for i := range tag {
+		if i > 0 && strings.ContainsRune("0123456789.", rune(tag[i-1])) {
+			continue
+		}
+		if v, err := version.Parse(tag[i:]); err == nil && v.Metadata() == "" {
+			return true
+		}
+	}
+	return false
+}
+
 func (e *Event) dispatch(d document) error {
 	e.Source = SourceDispatch
 	if d.Action != EventType {
-		return fmt.Errorf("%w: a repository_dispatch event of type %q, not %q", ErrForeign, d.Action, EventType)
+		return fmt.Errorf("%w: a repository_dispatch event of type %q, not %q", ErrUnrelated, d.Action, EventType)
 	}
 	p, err := readPayload(d.ClientPayload)
 	if err != nil {
@@ -224,7 +311,7 @@ func (e Event) checkRepository(want Expect) error {
 		return fmt.Errorf("%w: repository %q is not owner/name", ErrFormat, e.Repository)
 	}
 	if want.Repository != "" && !strings.EqualFold(want.Repository, e.Repository) {
-		return fmt.Errorf("%w: the event is of repository %q, not %q", ErrForeign, e.Repository, want.Repository)
+		return &RepositoryError{Where: "the event", Got: e.Repository, Want: want.Repository}
 	}
 	return nil
 }
@@ -238,7 +325,7 @@ func (e Event) check(want Expect) error {
 		return err
 	}
 	if e.Component != "" && want.Component != "" && e.Component != want.Component {
-		return fmt.Errorf("%w: the event is of component %q, not %q", ErrForeign, e.Component, want.Component)
+		return fmt.Errorf("%w: it is for component %q, not %q", ErrUnrelated, e.Component, want.Component)
 	}
 	return nil
 }
@@ -267,7 +354,7 @@ func (e Event) Match(m *manifest.Manifest, sha256 string) error {
 		return differ("tag", m.Tag, e.Tag)
 	}
 	if home, ok := repositoryOf(m.Repository); ok && !strings.EqualFold(home, e.Repository) {
-		return differ("repository", m.Repository, e.Repository)
+		return &RepositoryError{Where: manifest.FileName, Got: home, Want: e.Repository}
 	}
 	for _, f := range []struct{ what, of, is string }{
 		{"component", m.Component, e.Component},

@@ -2,7 +2,10 @@ package event_test
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +31,9 @@ func TestParse(t *testing.T) {
 	newer := dispatched
 	newer.SchemaVersion = "1.7"
 	release := event.Event{Repository: "acme/server", Tag: "server-0.8.0-rc.2", ReleaseID: 193458671, Source: event.SourceRelease}
+	promoted := release
+	promoted.Released = true
+	ran := event.Event{Repository: "acme/server", Tag: "server-0.8.0-rc.2", Source: event.SourceRun, Commit: "f5350d99f5350d99f5350d99f5350d99f5350d99"}
 	workflow := event.Event{Repository: "acme/server", Tag: "server-0.8.0-rc.2", Source: event.SourceWorkflow}
 	cases := []struct {
 		name, file string
@@ -35,12 +41,14 @@ func TestParse(t *testing.T) {
 		want       event.Event
 	}{
 		{"a published release", "release-published", nil, release},
-		{"a released release", "release-published", []string{`"published"`, `"released"`}, release},
+		{"a released release", "release-published", []string{`"published"`, `"released"`}, promoted},
 		{"our own event", "repository-dispatch", nil, dispatched},
 		{"of a newer minor version", "repository-dispatch", []string{`"1.0"`, `"1.7", "new": {"x": [1]}`}, newer},
 		{"a workflow with an input", "workflow-dispatch", nil, workflow},
 		{"a workflow on a tag", "workflow-dispatch", []string{`"tag": "server-0.8.0-rc.2"`, `"tag": ""`, "refs/heads/main", "refs/tags/server-0.8.0-rc.2"}, workflow},
 		{"a workflow without inputs", "workflow-dispatch", []string{`{"tag": "server-0.8.0-rc.2", "dry-run": "false"}`, "null", "refs/heads/main", "refs/tags/server-0.8.0-rc.2"}, workflow},
+		{"a workflow's run", "workflow-run", nil, ran},
+		{"a workflow's run by hand", "workflow-run", []string{`"push"`, `"workflow_dispatch"`}, ran},
 		{"an input with spaces", "workflow-dispatch", []string{`"tag": "server`, `"tag": " server`}, workflow},
 	}
 	for _, c := range cases {
@@ -53,7 +61,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseRefuses(t *testing.T) {
-	const release, dispatch, workflow = "release-published", "repository-dispatch", "workflow-dispatch"
+	const release, dispatch, workflow, run = "release-published", "repository-dispatch", "workflow-dispatch", "workflow-run"
 	other := event.Expect{Repository: "acme/other"}
 	cases := []struct {
 		name, file string
@@ -85,6 +93,16 @@ func TestParseRefuses(t *testing.T) {
 		{"a tag that is an option", workflow, []string{"server-0.8.0", "--upload-pack=x"}, event.Expect{}, event.ErrFormat, "upload-pack"},
 		{"a repository that is a path", workflow, []string{"acme/server", "acme/.."}, event.Expect{}, event.ErrFormat, `"acme/.."`},
 		{"a field twice", workflow, []string{`"inputs":`, `"inputs": {"tag": "v9.9.9"}, "Inputs":`}, event.Expect{}, event.ErrFormat, `"Inputs" is there twice`},
+		{"a run that goes on", run, []string{`"action": "completed"`, `"action": "requested"`}, event.Expect{}, event.ErrUnrelated, `was "requested"`},
+		{"a run that failed", run, []string{`"conclusion": "success"`, `"conclusion": "failure"`}, event.Expect{}, event.ErrUnrelated, `ended with "failure"`},
+		{"a run for a fork", run, []string{"401234567,\n      \"full_name\": \"acme/server\"", "401234568,\n      \"full_name\": \"evil/server\""}, event.Expect{}, event.ErrUnrelated, "fork"},
+		{"a run for a pull request", run, []string{`"event": "push"`, `"event": "pull_request"`}, event.Expect{}, event.ErrUnrelated, `"pull_request"`},
+		{"a run on a branch", run, []string{`"head_branch": "server-0.8.0-rc.2"`, `"head_branch": "main"`}, event.Expect{}, event.ErrUnrelated, `"main", which is no tag`},
+		{"a run on a branch with a number", run, []string{`"head_branch": "server-0.8.0-rc.2"`, `"head_branch": "release-1.2"`}, event.Expect{}, event.ErrUnrelated, `"release-1.2", which is no tag`},
+		{"a run on four numbers", run, []string{`"head_branch": "server-0.8.0-rc.2"`, `"head_branch": "1.2.3.4"`}, event.Expect{}, event.ErrUnrelated, `"1.2.3.4", which is no tag`},
+		{"a run on build metadata", run, []string{`"head_branch": "server-0.8.0-rc.2"`, `"head_branch": "v1.2.3+x"`}, event.Expect{}, event.ErrUnrelated, `"v1.2.3+x", which is no tag`},
+		{"a run without a commit", run, []string{`"head_sha": "f5350d99`, `"head_sha": "`}, event.Expect{}, event.ErrFormat, "head_sha"},
+		{"a workflow that is a number", workflow, []string{`".github/workflows/images.yml"`, `7`}, event.Expect{}, event.ErrFormat, `"workflow" is 7`},
 		{"a push", workflow, []string{`"workflow"`, `"pusher"`}, event.Expect{}, event.ErrFormat, "neither"},
 	}
 	for _, c := range cases {
@@ -92,8 +110,27 @@ func TestParseRefuses(t *testing.T) {
 			_, err := event.Parse([]byte(strings.NewReplacer(c.replace...).Replace(read(t, c.file))), c.expect)
 			require.ErrorIs(t, err, c.want)
 			assert.ErrorContains(t, err, c.text)
+			// What another repository or a damaged file says is wrong; what a
+			// workflow gets that listens to more than releases is not.
+			skipped := errors.Is(err, event.ErrNotPublished) || c.want == event.ErrUnrelated ||
+				slices.Contains([]string{"another component", "another program's event"}, c.name)
+			assert.Equal(t, skipped, event.Skipped(err))
 		})
 	}
+	// The largest event there may be is read, and says what is wrong with it.
+	_, err := event.Parse(fmt.Appendf(nil, `{"a":%q}`, strings.Repeat("x", event.MaxSize-8)), event.Expect{})
+	require.ErrorContains(t, err, `no field "repository"`)
+	nested := func(n int) string {
+		return strings.Replace(read(t, release), `"action"`, `"deep": `+strings.Repeat("[", n)+strings.Repeat("]", n)+`, "action"`, 1)
+	}
+	_, err = event.Parse([]byte(nested(64)), event.Expect{})
+	require.NoError(t, err)
+	_, err = event.Parse([]byte(nested(65)), event.Expect{})
+	require.ErrorContains(t, err, "more than 64 levels")
+	_, err = event.Parse([]byte(strings.Replace(read(t, release), `"action"`, `"x": {"y": {"a": 1, "A": 2}}, "action"`, 1)), event.Expect{})
+	require.NoError(t, err, "no field that is read")
+	_, err = event.Parse([]byte(strings.Replace(read(t, release), `"action"`, `"x": {"a": 1, "A": 2}, "action"`, 1)), event.Expect{})
+	require.ErrorContains(t, err, "twice")
 	for name, text := range map[string]string{
 		"empty": "", "null": "null", "a list": "[]", "a page": "<html></html>", "cut off": read(t, release)[:500],
 		"trailing data": read(t, release) + "{}", "not UTF-8": "{\"action\":\"\xff\"}", "no repository": `{"action":"published"}`,
@@ -121,7 +158,15 @@ func TestFromTag(t *testing.T) {
 		_, err := event.FromTag("acme/server", tag)
 		assert.ErrorIs(t, err, event.ErrFormat, tag)
 	}
-	for _, repository := range []string{"", "acme", "acme/", "/server", "acme/server/x", "https://github.com/acme/server", "acme/.", "a b/c"} {
+	for _, repository := range []string{"octo_corp/server", "a/b", "a--b/" + strings.Repeat("x", 100), strings.Repeat("a", 39) + "/..x", "a/.github"} {
+		_, err := event.FromTag(repository, "v1.0.0")
+		assert.NoError(t, err, repository)
+	}
+	for tag, ok := range map[string]bool{strings.Repeat("1", 255): true, strings.Repeat("1", 256): false, "_1": true, "a@1": true, "1-": false, "a/./b": false} {
+		_, err := event.FromTag("acme/server", tag)
+		assert.Equal(t, ok, err == nil, "%s: %v", tag, err)
+	}
+	for _, repository := range []string{"_acme/server", strings.Repeat("a", 40) + "/x", "a/" + strings.Repeat("x", 101), "a/...", "a/x y", "", "acme", "acme/", "/server", "acme/server/x", "https://github.com/acme/server", "acme/.", "a b/c"} {
 		_, err := event.FromTag(repository, "v1.0.0")
 		assert.ErrorIs(t, err, event.ErrFormat, repository)
 	}
@@ -182,6 +227,11 @@ func TestMatch(t *testing.T) {
 		assert.ErrorContains(t, err, name)
 	}
 	require.ErrorIs(t, e.Match(m, strings.Repeat("4", 64)), event.ErrForeign)
+	moved := *m
+	moved.Repository = "https://github.com/old/name"
+	var other *event.RepositoryError
+	require.ErrorAs(t, e.Match(&moved, digest), &other)
+	assert.Equal(t, event.RepositoryError{Where: manifest.FileName, Got: "old/name", Want: "acme/server"}, *other)
 	for _, home := range []string{"", "https://github.com/Acme/server.git", "https://github.com/acme/server/tree/main/crates/server"} {
 		changed := *m
 		changed.Repository = home
@@ -192,7 +242,7 @@ func TestMatch(t *testing.T) {
 // What is accepted names one tag of one repository, and says the same when it
 // is sent on.
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"release-published", "repository-dispatch", "workflow-dispatch"} {
+	for _, name := range []string{"release-published", "repository-dispatch", "workflow-dispatch", "workflow-run"} {
 		f.Add([]byte(read(f, name)))
 	}
 	f.Add([]byte(`{"repository":{"full_name":"a/b"},"workflow":"x","ref":"refs/tags/v1"}`))

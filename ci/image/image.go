@@ -10,137 +10,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-
 	"dagger/gantry/ci/cargo"
 	"dagger/gantry/ci/github"
-	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/oci"
 	"dagger/gantry/ci/published"
+	"dagger/gantry/ci/registries"
 	"dagger/gantry/internal/dagger"
 )
-
-// Registries are the settings of the registries that are written and read.
-type Registries struct {
-	// Username and Password are sent to the registries of the addresses.
-	Username string
-	Password string
-	// DockerConfig is a config.json of Docker's, with credentials.
-	DockerConfig []byte
-	// PlainHTTP allows registries without TLS.
-	PlainHTTP bool
-	// RootCAs are trusted besides the system's, in PEM.
-	RootCAs []byte
-	// Mirrors serve base images instead of the registry they are named after,
-	// "gcr.io=http://mirror:5000".
-	Mirrors []string
-}
-
-// options for the repositories of addresses, and for base images.
-func (r Registries) options(addresses []string) (oci.RegistryOptions, error) {
-	o := oci.RegistryOptions{PlainHTTP: r.PlainHTTP, RootCAs: r.RootCAs}
-	var chains []authn.Keychain
-	if r.Username != "" || r.Password != "" {
-		if r.Username == "" || r.Password == "" {
-			return o, fmt.Errorf("a user name and a password belong together: pass both --username and --password")
-		}
-		for _, a := range addresses {
-			host, _, _ := strings.Cut(a, "/")
-			login, err := oci.Login(host, r.Username, r.Password)
-			if err != nil {
-				return o, err
-			}
-			chains = append(chains, login)
-		}
-	}
-	if r.DockerConfig != nil {
-		config, err := oci.DockerConfig(r.DockerConfig)
-		if err != nil {
-			return o, err
-		}
-		chains = append(chains, config)
-	}
-	if len(chains) > 0 {
-		o.Keychain = oci.Keychains(chains...)
-	}
-	return o, nil
-}
-
-// Bases reads base images, from mirrors where there are.
-func (r Registries) Bases() (oci.Bases, error) {
-	o, err := r.options(nil)
-	if err != nil {
-		return nil, err
-	}
-	return r.bases(o)
-}
-
-// bases reads base images, from mirrors where there are.
-func (r Registries) bases(o oci.RegistryOptions) (oci.Bases, error) {
-	if len(r.Mirrors) == 0 {
-		return oci.RegistryBases(o), nil
-	}
-	m := mirrors{next: http.DefaultTransport, at: map[string]*url.URL{}}
-	for _, text := range r.Mirrors {
-		host, address, ok := strings.Cut(text, "=")
-		u, err := url.Parse(address)
-		if !ok || err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return nil, fmt.Errorf("mirror %q is not HOST=URL, such as gcr.io=https://mirror.example.com", text)
-		}
-		m.at[host] = u
-	}
-	o.Transport, o.RootCAs = m, nil
-	return oci.RegistryBases(o), nil
-}
-
-// mirrors sends the requests for some registries elsewhere.
-type mirrors struct {
-	next http.RoundTripper
-	at   map[string]*url.URL
-}
-
-// RoundTrip implements http.RoundTripper.
-func (m mirrors) RoundTrip(req *http.Request) (*http.Response, error) {
-	if u := m.at[req.URL.Host]; u != nil {
-		req = req.Clone(req.Context())
-		req.URL.Scheme, req.URL.Host, req.Host = u.Scheme, u.Host, u.Host
-	}
-	return m.next.RoundTrip(req)
-}
-
-// Repositories opens the addresses.
-func (r Registries) Repositories(addresses []string) ([]*oci.Repository, error) {
-	if len(addresses) == 0 {
-		return nil, fmt.Errorf("no image repository is known: pass --addresses, or set repositories in [package.metadata.gantry.image]")
-	}
-	o, err := r.options(addresses)
-	if err != nil {
-		return nil, err
-	}
-	var all []*oci.Repository
-	for _, a := range addresses {
-		repository, err := oci.NewRepository(a, o)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, repository)
-	}
-	return all, nil
-}
-
-// Addresses of a release's images: those given, or those of its manifest.
-func Addresses(given []string, m *manifest.Manifest) []string {
-	if len(given) == 0 && m.Image != nil {
-		return m.Image.Repositories
-	}
-	return given
-}
 
 // Assembled is an image in a file.
 type Assembled struct {
@@ -154,21 +34,31 @@ type Assembled struct {
 
 // Assemble makes the image of a release and leaves it in the function's own
 // file system. Where one of the repositories has the version's image already,
-// the base images are those that it was made from.
-func Assemble(ctx context.Context, r *published.Release, registries Registries, repositories []*oci.Repository) (*Assembled, error) {
-	bases, err := registries.Bases()
+// the base images are those that it was made from; one that can't be read may
+// have it, so that nothing is assembled without the others' answer.
+func Assemble(ctx context.Context, r *published.Release, from *registries.Registries, repositories []*oci.Repository) (*Assembled, error) {
+	before, err := oci.ReadPublished(ctx, r.Version().String(), repositories...)
 	if err != nil {
 		return nil, err
 	}
-	if len(repositories) > 0 {
-		// One registry that can't be read must not hold up the others; publishing
-		// to it will say what is wrong.
-		pins, err := oci.PublishedPins(ctx, r.ExactTag(), repositories...)
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "base images of a published image are unknown: %v\n", err)
-		}
-		bases = pins.With(bases)
+	if before.Unread != nil {
+		fmt.Fprintf(os.Stderr, "%s has the image; others can't be read: %v\n", before.Repository, before.Unread)
 	}
+	return assemble(ctx, r, before.Pins.With(from.Bases()))
+}
+
+// AssembleUnpublished is [Assemble] for an image to look at: repositories that
+// can't be read don't matter until it is published, when they are read again.
+func AssembleUnpublished(ctx context.Context, r *published.Release, from *registries.Registries, repositories []*oci.Repository) (*Assembled, error) {
+	before, err := oci.ReadPublished(ctx, r.Version().String(), repositories...)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "on today's base images: %v\n", err)
+		before = &oci.Published{}
+	}
+	return assemble(ctx, r, before.Pins.With(from.Bases()))
+}
+
+func assemble(ctx context.Context, r *published.Release, bases oci.Bases) (*Assembled, error) {
 	image, err := oci.Assemble(ctx, r.Release, oci.AssembleOptions{Bases: bases})
 	if err != nil {
 		return nil, err
@@ -221,6 +111,10 @@ type Publication struct {
 	Platforms []string
 	// SkipSmoke leaves the smoke test out.
 	SkipSmoke, DryRun bool
+	// Compare makes sure that the base images are those of an image that one of
+	// the repositories has already; needed where others than those to publish to
+	// were asked when it was assembled.
+	Compare bool
 }
 
 // Publish publishes an assembled image.
@@ -232,7 +126,7 @@ func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Re
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "image.tar")
 	if _, err := p.Archive.Export(ctx, path); err != nil {
-		return nil, fmt.Errorf("take the image: %w", err)
+		return nil, fmt.Errorf("take the image: %v", err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -243,7 +137,12 @@ func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Re
 	if err != nil {
 		return nil, err
 	}
-	publication := oci.Publication{Version: p.Release.Version(), Manifest: p.Release.Manifest, Index: index, Known: p.Release.Known, DryRun: p.DryRun}
+	if p.Compare {
+		if err := oci.ComparePins(ctx, p.Release.Version().String(), index, p.Repositories...); err != nil {
+			return nil, err
+		}
+	}
+	publication := oci.Publication{Version: p.Release.Version(), Index: index, Known: p.Release.Known, DryRun: p.DryRun}
 	if !p.SkipSmoke {
 		publication.Smoke = func(ctx context.Context) error {
 			said, err := Smoke(ctx, client, p.Archive, p.Platforms, p.Release.Manifest.Version)

@@ -70,12 +70,25 @@ func PinsOf(index v1.ImageIndex) (Pins, error) {
 	return pins, nil
 }
 
-// PublishedPins reads which base images the published image of an exact tag was
-// made from, out of the first repository that has it; none if none has it. With
-// them, the image comes out the same although a base image's tag has moved
-// since. The error joins those of repositories that could not be read, and may
-// come besides pins.
-func PublishedPins(ctx context.Context, tag string, repositories ...*Repository) (Pins, error) {
+// Published is what the published image of a version was made from.
+type Published struct {
+	// Pins are its base images; none when it isn't published, or has none.
+	Pins Pins
+	// Repository that has it; empty when none has.
+	Repository string
+	// Unread joins the errors of repositories that could not be read. Another
+	// one has the image, so that it is known all the same.
+	Unread error
+}
+
+// ReadPublished reads which base images the published image of a version was
+// made from, by the version's exact tag, out of the first repository that has it. With them, the image comes
+// out the same although a base image's tag has moved since.
+//
+// Where no repository has the image, each must have said so: if one can't be
+// read, it may be the one that has it, and an image made on other base images
+// would give the version two digests. That is an error.
+func ReadPublished(ctx context.Context, tag string, repositories ...*Repository) (*Published, error) {
 	var errs []error
 	for _, r := range repositories {
 		index, err := r.Index(ctx, tag)
@@ -86,13 +99,37 @@ func PublishedPins(ctx context.Context, tag string, repositories ...*Repository)
 		if err == nil {
 			pins, err = PinsOf(index)
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			errs = append(errs, err)
-		} else if len(pins) > 0 {
-			return pins, errors.Join(errs...)
+		default:
+			return &Published{Pins: pins, Repository: r.String(), Unread: errors.Join(errs...)}, nil
 		}
 	}
-	return nil, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("find out whether image tag %q exists already, and which base images it was made on: %w: retry when every repository can be read", tag, err)
+	}
+	return &Published{}, nil
+}
+
+// ComparePins makes sure that an image to be published has the base images of
+// the one that a repository has under the tag already, if one has.
+func ComparePins(ctx context.Context, tag string, index v1.ImageIndex, repositories ...*Repository) error {
+	before, err := ReadPublished(ctx, tag, repositories...)
+	if err != nil || before.Repository == "" {
+		return err
+	}
+	pins, err := PinsOf(index)
+	if err != nil {
+		return err
+	}
+	for _, platform := range slices.Sorted(maps.Keys(before.Pins)) {
+		if is, was := pins[platform], before.Pins[platform]; is != was {
+			return fmt.Errorf("tag %q of %q was made on base image %s@%s for %q, and this image on %s@%s: assemble it for that repository (--addresses=%s)",
+				tag, before.Repository, was.Name, was.Digest, platform, is.Name, is.Digest, before.Repository)
+		}
+	}
+	return nil
 }
 
 // With returns bases that use the pins where they name the image asked for.

@@ -341,12 +341,25 @@ func TestRegistryBases(t *testing.T) {
 
 	down := newPeer(t)
 	down.set(answer("/", 503, ""))
-	pins, err := oci.PublishedPins(t.Context(), "1.2.3", newPeer(t).repository(t, fast), down.repository(t, fast), repository)
-	require.Error(t, err, "one could not be read")
-	assert.Equal(t, image.Pins(), pins)
-	pins, err = oci.PublishedPins(t.Context(), "1.2.4", repository)
+	fresh := newPeer(t).repository(t, fast)
+	found, err := oci.ReadPublished(t.Context(), "1.2.3", fresh, down.repository(t, fast), repository)
+	require.NoError(t, err, "one has it")
+	require.Error(t, found.Unread, "one could not be read")
+	assert.Equal(t, image.Pins(), found.Pins)
+	assert.Equal(t, repository.String(), found.Repository)
+	require.NoError(t, oci.ComparePins(t.Context(), "1.2.3", image.Index, repository, fresh))
+	other := newRelease(t, "1.2.3", both...).assemble()
+	require.ErrorContains(t, oci.ComparePins(t.Context(), "1.2.3", other.Index, fresh, repository), "--addresses="+repository.String())
+	require.NoError(t, oci.ComparePins(t.Context(), "1.2.3", other.Index, fresh))
+	found, err = oci.ReadPublished(t.Context(), "1.2.4", fresh, repository)
 	require.NoError(t, err)
-	assert.Empty(t, pins)
+	assert.Equal(t, &oci.Published{}, found, "all said that it isn't there")
+	// The one that can't be read may have it, on other base images.
+	for _, all := range [][]*oci.Repository{{down.repository(t, fast)}, {fresh, down.repository(t, fast)}, {down.repository(t, fast), fresh}} {
+		_, err = oci.ReadPublished(t.Context(), "1.2.3", all...)
+		require.ErrorContains(t, err, `whether image tag "1.2.3" exists already`)
+		require.ErrorContains(t, err, "503")
+	}
 
 	_, err = oci.RegistryBases(fast).Base(t.Context(), base+":latest", "linux/s390x")
 	require.ErrorIs(t, err, oci.ErrBase)

@@ -435,9 +435,12 @@ func (w *world) phase2Of(e event.Event, err error) error {
 	if err != nil {
 		return err
 	}
-	pins, _ := oci.PublishedPins(ctx, r.ExactTag(), repository) // what can't be read shows when it is published
+	before, err := oci.ReadPublished(ctx, r.Version().String(), repository)
+	if err != nil {
+		return err
+	}
 	dir := w.t.TempDir()
-	image, err := oci.Assemble(ctx, r.Release, oci.AssembleOptions{Bases: pins.With(w.bases), Dir: dir})
+	image, err := oci.Assemble(ctx, r.Release, oci.AssembleOptions{Bases: before.Pins.With(w.bases), Dir: dir})
 	if err != nil {
 		return err
 	}
