@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,11 +11,11 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/image"
 	"dagger/gantry/ci/oci"
 	"dagger/gantry/ci/published"
+	"dagger/gantry/ci/registries"
 	"dagger/gantry/ci/workspace"
 	"dagger/gantry/internal/dagger"
 )
@@ -41,11 +40,23 @@ type Images struct {
 	// +private
 	DockerConfig *dagger.Secret
 	// +private
-	PlainHTTP bool
+	Logins []*RegistryLogin
+	// +private
+	PlainHTTP []string
 	// +private
 	Mirrors []string
 	// +private
 	Wait int
+}
+
+// RegistryLogin is a user name and a password for one registry.
+type RegistryLogin struct {
+	// +private
+	Address string
+	// +private
+	Username string
+	// +private
+	Secret *dagger.Secret
 }
 
 // Images makes container images of published releases, without a source.
@@ -63,28 +74,31 @@ func (g *Gantry) Images(
 	// Base of pages and downloads. By default, it follows from the API's.
 	// +optional
 	downloadURL string,
-	// Certificates in PEM to trust besides the system's, for GitHub and for
-	// registries.
+	// Certificates in PEM to trust in addition to the system's, for GitHub,
+	// registries and mirrors.
 	// +optional
 	rootCAs *dagger.File,
-	// User name for the image registries.
+	// User name for the registries of --addresses, and for no other. See
+	// with-registry-auth for logins of registries by name.
 	// +optional
 	username string,
-	// Password or token for the image registries.
+	// Password or token for the registries of --addresses.
 	// +optional
 	password *dagger.Secret,
-	// Docker's config.json with credentials for registries, besides or instead
-	// of user name and password.
+	// Docker's config.json with logins for registries. Credential helpers are
+	// not run.
 	// +optional
 	dockerConfig *dagger.Secret,
-	// Speak plain HTTP to the image registries.
+	// Registries to reach over plain HTTP, each as HOST or HOST:PORT. All others
+	// are reached over TLS.
 	// +optional
-	plainHTTP bool,
+	plainHTTP []string,
 	// Mirrors of the registries of base images, each as HOST=URL:
-	// "gcr.io=https://mirror.example.com".
+	// "gcr.io=https://mirror.example.com/gcr". Each has its own login.
 	// +optional
 	mirrors []string,
-	// Seconds to wait for a release that is not complete yet.
+	// Seconds to wait for the release of an event to be complete. The release of
+	// a tag is not waited for.
 	// +default=300
 	wait int,
 ) *Images {
@@ -92,6 +106,23 @@ func (g *Gantry) Images(
 		Repository: repository, Token: token, APIURL: apiURL, DownloadURL: downloadURL, RootCAs: rootCAs,
 		Username: username, Password: password, DockerConfig: dockerConfig, PlainHTTP: plainHTTP, Mirrors: mirrors, Wait: wait,
 	}
+}
+
+// WithRegistryAuth adds the login of a registry, of images or base images.
+//
+// The login is sent to that registry only, and to the token server that it
+// names. May be used several times.
+func (m *Images) WithRegistryAuth(
+	// Registry, such as "ghcr.io", or a path in it, such as "ghcr.io/owner".
+	address string,
+	// User name.
+	username string,
+	// Password or token.
+	secret *dagger.Secret,
+) *Images {
+	with := *m
+	with.Logins = append(slices.Clone(m.Logins), &RegistryLogin{Address: address, Username: username, Secret: secret})
+	return &with
 }
 
 // Image is the multi-arch container image of one release. Its digest is fixed
@@ -110,6 +141,10 @@ type Image struct {
 	Of *Images
 	// +private
 	Tag string
+	// +private
+	Addresses []string
+	// +private
+	Manifest string
 }
 
 // Image assembles the multi-arch image of a release.
@@ -123,16 +158,21 @@ func (m *Images) Image(
 	// Tag of the release.
 	// +optional
 	tag string,
-	// GitHub's event that asks for the image, a file such as
-	// $GITHUB_EVENT_PATH: release, repository_dispatch or workflow_dispatch.
+	// GitHub's event that asks for the image, a file such as $GITHUB_EVENT_PATH:
+	// release, repository_dispatch, workflow_dispatch or workflow_run.
 	// +optional
 	event *dagger.File,
+	// Image repositories that the image is for: where one has the version's image
+	// already, the same base images are used. By default, those of the release's
+	// manifest.
+	// +optional
+	addresses []string,
 ) (*Image, error) {
 	r, err := m.release(ctx, tag, event)
 	if err != nil {
 		return nil, err
 	}
-	return m.assemble(ctx, r, nil)
+	return m.assemble(ctx, r, addresses)
 }
 
 // Publish publishes the image of a release: push, smoke test, tags.
@@ -147,18 +187,18 @@ func (m *Images) Publish(
 	// Tag of the release.
 	// +optional
 	tag string,
-	// GitHub's event that asks for the image, a file such as
-	// $GITHUB_EVENT_PATH: release, repository_dispatch or workflow_dispatch.
+	// GitHub's event that asks for the image, a file such as $GITHUB_EVENT_PATH:
+	// release, repository_dispatch, workflow_dispatch or workflow_run.
 	// +optional
 	event *dagger.File,
 	// Image repositories, such as "ghcr.io/owner/name". By default, those of
 	// the release's manifest.
 	// +optional
 	addresses []string,
-	// Leave the smoke test out.
+	// Skip the smoke test.
 	// +optional
 	skipSmoke bool,
-	// Say what would be done, and write nothing.
+	// Report what would be done, and write nothing.
 	// +optional
 	dryRun bool,
 	// Print the report as JSON, for programs.
@@ -167,7 +207,7 @@ func (m *Images) Publish(
 ) (string, error) {
 	r, err := m.release(ctx, tag, event)
 	if err != nil {
-		return "", err
+		return image.Skipped(err, asJSON)
 	}
 	report, err := m.publish(ctx, r, addresses, skipSmoke, dryRun)
 	return tell(report, err, asJSON)
@@ -189,10 +229,10 @@ func (m *Images) Reconcile(
 	// Component whose releases count. By default, every one that has an image.
 	// +optional
 	component string,
-	// Leave the smoke test out.
+	// Skip the smoke test.
 	// +optional
 	skipSmoke bool,
-	// Say what would be published, and write nothing.
+	// Report what would be published, and write nothing.
 	// +optional
 	dryRun bool,
 ) (string, error) {
@@ -234,7 +274,7 @@ func (m *Images) reconcile(ctx context.Context, tag string, addresses []string, 
 	if component != "" && r.Manifest.Component != component {
 		return "passed over: it is of component " + r.Manifest.Component, nil
 	}
-	if r.Manifest.Image == nil {
+	if r.Manifest.Image == nil && len(addresses) == 0 {
 		return "passed over: it has no image", nil
 	}
 	repositories, _, err := m.repositories(ctx, r, addresses)
@@ -279,11 +319,11 @@ func (m *Images) Verify(
 		return "", err
 	}
 	address, reference := oci.SplitReference(ref)
-	repositories, registries, err := m.repositories(ctx, r, []string{address})
+	repositories, from, err := m.repositories(ctx, r, []string{address})
 	if err != nil {
 		return "", err
 	}
-	assembled, err := image.Assemble(ctx, r, registries, repositories)
+	assembled, err := image.Assemble(ctx, r, from, repositories)
 	if err != nil {
 		return "", err
 	}
@@ -291,11 +331,7 @@ func (m *Images) Verify(
 	if err != nil {
 		return "", err
 	}
-	bases, err := registries.Bases()
-	if err != nil {
-		return "", err
-	}
-	verified, err := oci.VerifyImage(ctx, r.Manifest, repositories[0], oci.VerifyOptions{Reference: reference, Digest: digest, Bases: bases})
+	verified, err := oci.VerifyImage(ctx, r.Manifest, repositories[0], oci.VerifyOptions{Reference: reference, Digest: digest, Bases: from.Bases()})
 	if err != nil {
 		return "", err
 	}
@@ -343,11 +379,12 @@ func (i *Image) Container(
 // Tarball is the image of all platforms as an OCI archive.
 func (i *Image) Tarball() *dagger.File { return i.Archive }
 
-// Smoke starts the image on every platform, which must say its version.
+// Smoke starts the image on every platform, and compares what it prints.
 //
-// It is started with --version, on foreign platforms under emulation.
+// By default, it is started with --version and must print its version. Foreign
+// platforms are emulated.
 func (i *Image) Smoke(ctx context.Context) (string, error) {
-	return image.Smoke(ctx, dag, i.Archive, i.Platforms, i.Version)
+	return image.SmokeOf(ctx, dag, i.Archive, i.Platforms, i.Manifest)
 }
 
 // Publish publishes this very image, as the function publish of images does.
@@ -355,14 +392,14 @@ func (i *Image) Smoke(ctx context.Context) (string, error) {
 // +cache="session"
 func (i *Image) Publish(
 	ctx context.Context,
-	// Image repositories, such as "ghcr.io/owner/name". By default, those of
-	// the release's manifest.
+	// Image repositories, such as "ghcr.io/owner/name". By default, those that
+	// the image was assembled for.
 	// +optional
 	addresses []string,
-	// Leave the smoke test out.
+	// Skip the smoke test.
 	// +optional
 	skipSmoke bool,
-	// Say what would be done, and write nothing.
+	// Report what would be done, and write nothing.
 	// +optional
 	dryRun bool,
 ) (string, error) {
@@ -370,12 +407,15 @@ func (i *Image) Publish(
 	if err != nil {
 		return "", err
 	}
+	if len(addresses) == 0 {
+		addresses = i.Addresses
+	}
 	repositories, _, err := i.Of.repositories(ctx, r, addresses)
 	if err != nil {
 		return "", err
 	}
 	report, err := image.Publish(ctx, dag, image.Publication{
-		Release: r, Repositories: repositories, Archive: i.Archive, Platforms: i.Platforms, SkipSmoke: skipSmoke, DryRun: dryRun,
+		Release: r, Repositories: repositories, Archive: i.Archive, Platforms: i.Platforms, SkipSmoke: skipSmoke, DryRun: dryRun, Compare: true,
 	})
 	return tell(report, err, false)
 }
@@ -390,94 +430,92 @@ func (m *Images) release(ctx context.Context, tag string, file *dagger.File) (*p
 	if err != nil {
 		return nil, err
 	}
-	var e event.Event
-	switch {
-	case tag != "" && file != nil:
-		return nil, errors.New("both a tag and an event say which release is meant: pass one of --tag and --event")
-	case tag == "" && file == nil:
-		return nil, errors.New("nothing says which release is meant: pass --tag or --event")
-	case file != nil:
+	q := published.Request{Repository: m.Repository, Tag: tag}
+	if file != nil {
 		text, err := file.Contents(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("read the event: %w", err)
+			return nil, fmt.Errorf("read the event: %v", err)
 		}
-		if e, err = event.Parse([]byte(text), event.Expect{Repository: m.Repository}); err != nil {
-			return nil, err
-		}
-	default:
-		if e, err = event.FromTag(m.Repository, tag); err != nil {
-			return nil, err
-		}
+		q.Event = []byte(text)
 	}
-	return published.Open(ctx, client, e, published.Options{
+	return published.Find(ctx, client, q, published.Options{
 		Wait:     time.Duration(m.Wait) * time.Second,
-		Progress: func(why string) { fmt.Fprintf(os.Stderr, "waiting for release %q: %s\n", e.Tag, why) },
+		Progress: func(why string) { fmt.Fprintf(os.Stderr, "waiting for the release: %s\n", why) },
 	})
 }
 
-// repositories of a release's images, and the settings they are reached with.
-func (m *Images) repositories(ctx context.Context, r *published.Release, addresses []string) ([]*oci.Repository, image.Registries, error) {
-	registries, err := m.registries(ctx)
+// repositories of a release's images, and how registries are reached.
+func (m *Images) repositories(ctx context.Context, r *published.Release, given []string) ([]*oci.Repository, *registries.Registries, error) {
+	settings, err := m.settings(ctx)
 	if err != nil {
-		return nil, registries, err
+		return nil, nil, err
 	}
-	repositories, err := registries.Repositories(image.Addresses(addresses, r.Manifest))
-	return repositories, registries, err
+	return image.Repositories(settings, given, r.Manifest)
 }
 
-func (m *Images) registries(ctx context.Context) (image.Registries, error) {
-	r := image.Registries{Username: m.Username, PlainHTTP: m.PlainHTTP, Mirrors: m.Mirrors}
-	if m.Password != nil {
-		password, err := m.Password.Plaintext(ctx)
+// settings of registries, with the secrets and files read.
+func (m *Images) settings(ctx context.Context) (registries.Settings, error) {
+	s := registries.Settings{Username: m.Username, PlainHTTP: m.PlainHTTP, Mirrors: m.Mirrors}
+	var errs []error
+	read := func(what string, from interface {
+		Plaintext(context.Context) (string, error)
+	},
+	) string {
+		text, err := from.Plaintext(ctx)
 		if err != nil {
-			return r, fmt.Errorf("read the password: %w", err)
+			errs = append(errs, fmt.Errorf("read %s: %v", what, err))
 		}
-		r.Password = password
+		return text
+	}
+	if m.Password != nil {
+		s.Password = read("the password", m.Password)
 	}
 	if m.DockerConfig != nil {
-		config, err := m.DockerConfig.Plaintext(ctx)
-		if err != nil {
-			return r, fmt.Errorf("read Docker's configuration: %w", err)
-		}
-		if !json.Valid([]byte(config)) {
-			return r, errors.New("docker's configuration is not JSON: pass its config.json")
-		}
-		r.DockerConfig = []byte(config)
+		s.DockerConfig = []byte(read("Docker's config.json", m.DockerConfig))
+	}
+	for _, l := range m.Logins {
+		s.Logins = append(s.Logins, registries.Login{Address: l.Address, Username: l.Username, Password: read("the password of "+l.Address, l.Secret)})
 	}
 	if m.RootCAs != nil {
 		pem, err := m.RootCAs.Contents(ctx)
 		if err != nil {
-			return r, fmt.Errorf("read the root certificates: %w", err)
+			errs = append(errs, fmt.Errorf("read --root-cas: %v", err))
 		}
-		r.RootCAs = []byte(pem)
+		s.RootCAs = []byte(pem)
 	}
-	return r, nil
+	return s, errors.Join(errs...)
 }
 
-func (m *Images) assemble(ctx context.Context, r *published.Release, repositories []*oci.Repository) (*Image, error) {
-	registries, err := m.registries(ctx)
+// assemble the image of a release for repositories, of which none need be known.
+func (m *Images) assemble(ctx context.Context, r *published.Release, addresses []string) (*Image, error) {
+	settings, err := m.settings(ctx)
 	if err != nil {
 		return nil, err
 	}
-	assembled, err := image.Assemble(ctx, r, registries, repositories)
+	assembled, err := image.Preview(ctx, r, settings, addresses)
 	if err != nil {
 		return nil, err
 	}
+	return m.of(r, assembled, addresses), nil
+}
+
+func (m *Images) of(r *published.Release, assembled *image.Assembled, addresses []string) *Image {
 	return &Image{
 		Digest: assembled.Digest, Version: r.Manifest.Version, Platforms: assembled.Platforms,
-		Archive: dag.CurrentModule().WorkdirFile(assembled.Path), Of: m, Tag: r.Manifest.Tag,
-	}, nil
+		Archive: dag.CurrentModule().WorkdirFile(assembled.Path), Of: m, Tag: r.Manifest.Tag, Addresses: addresses, Manifest: assembled.Manifest,
+	}
 }
 
 func (m *Images) publish(ctx context.Context, r *published.Release, addresses []string, skipSmoke, dryRun bool) (*oci.Report, error) {
-	repositories, _, err := m.repositories(ctx, r, addresses)
+	repositories, from, err := m.repositories(ctx, r, addresses)
 	if err != nil {
 		return nil, err
 	}
-	img, err := m.assemble(ctx, r, repositories)
+	assembled, err := image.Assemble(ctx, r, from, repositories)
 	if err != nil {
 		return nil, err
 	}
+	img := m.of(r, assembled, addresses)
 	fmt.Fprintf(os.Stderr, "image %s: %s\n", img.Version, img.Digest)
 	return image.Publish(ctx, dag, image.Publication{
 		Release: r, Repositories: repositories, Archive: img.Archive, Platforms: img.Platforms, SkipSmoke: skipSmoke, DryRun: dryRun,

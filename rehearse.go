@@ -10,6 +10,7 @@ import (
 	"dagger/gantry/ci/image"
 	"dagger/gantry/ci/oci"
 	"dagger/gantry/ci/published"
+	"dagger/gantry/ci/registries"
 	"dagger/gantry/ci/rehearse"
 	"dagger/gantry/ci/workspace"
 )
@@ -63,7 +64,11 @@ func (g *Gantry) Rehearse(
 		return "", fmt.Errorf("phase 1: %w", err)
 	}
 	released := stage.State()
-	err = rehearseImage(ctx, &report, stage, client, skipSmoke, image.Registries{Mirrors: mirrors})
+	from, err := registries.New(registries.Settings{Mirrors: mirrors})
+	if err != nil {
+		return "", err
+	}
+	err = rehearseImage(ctx, &report, stage, client, skipSmoke, from)
 	if stage.State() != released {
 		err = errors.Join(err, errors.New("it changed the release"))
 	}
@@ -91,7 +96,7 @@ func rehearseRelease(ctx context.Context, report *rehearse.Report, stage *rehear
 	return nil
 }
 
-func rehearseImage(ctx context.Context, report *rehearse.Report, stage *rehearse.Stage, client *github.Client, skipSmoke bool, registries image.Registries) error {
+func rehearseImage(ctx context.Context, report *rehearse.Report, stage *rehearse.Stage, client *github.Client, skipSmoke bool, from *registries.Registries) error {
 	sent, err := stage.Event()
 	if err != nil {
 		return err
@@ -112,7 +117,7 @@ func rehearseImage(ctx context.Context, report *rehearse.Report, stage *rehearse
 	if err != nil {
 		return err
 	}
-	assembled, err := image.Assemble(ctx, r, registries, []*oci.Repository{repository})
+	assembled, err := image.Assemble(ctx, r, from, []*oci.Repository{repository})
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func TestImages(t *testing.T) {
 	require.NotEmpty(t, inside, "set by scripts/test: the registry, as containers see it")
 	repository := fmt.Sprintf("/test/tiny-%d", time.Now().UnixNano())
 	images := func(args ...string) result {
-		return call(t, append([]string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http", "--mirrors=gcr.io=http://" + inside}, args...)...)
+		return call(t, append([]string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http=" + inside, "--mirrors=gcr.io=http://" + inside}, args...)...)
 	}
 
 	// A registry that is not there fails the phase and nothing else.
@@ -45,7 +45,7 @@ func TestImages(t *testing.T) {
 	payload := h.repo.Dispatches()[0]
 	event := filepath.Join(t.TempDir(), "event.json")
 	require.NoError(t, os.WriteFile(event, fmt.Appendf(nil, `{"action": %q, "client_payload": %s, "repository": {"full_name": "example/tiny"}}`, payload.EventType, payload.Payload), 0o644))
-	published, did := traced(t, "images", "--repository=example/tiny", "--api-url="+h.api, "--plain-http", "--mirrors=gcr.io=http://"+inside,
+	published, did := traced(t, "images", "--repository=example/tiny", "--api-url="+h.api, "--plain-http="+inside, "--mirrors=gcr.io=http://"+inside,
 		"publish", "--event="+event, "--addresses="+inside+repository)
 	require.NoError(t, published.err)
 	// By the engine's trace, the only containers are those of the smoke test:
@@ -169,7 +169,7 @@ fn main() {
 	require.NoError(t, h.release(t, source).err)
 
 	inside := os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS")
-	image := []string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http", "--mirrors=gcr.io=http://" + inside, "image", "--tag=v1.0.0"}
+	image := []string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http=" + inside, "--mirrors=gcr.io=http://" + inside, "image", "--tag=v1.0.0"}
 	for _, platform := range []string{"linux/amd64", "linux/arm64"} {
 		got := call(t, append(image, "container", "--platform="+platform, "with-env-variable", "--name=TZ", "--value=Asia/Tokyo",
 			"with-exec", "--args=--works", "--use-entrypoint", "stdout")...)

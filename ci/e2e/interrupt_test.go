@@ -175,10 +175,10 @@ func TestInterrupted(t *testing.T) {
 		marker string
 	}{{syscall.SIGINT, "image 1.0.0: sha256:"}, {syscall.SIGKILL, "--version"}} {
 		repository := fmt.Sprintf("%s/test/interrupted-%s-%d", inside, unique, i)
-		args := []string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http", "--mirrors=gcr.io=http://" + inside, "publish", "--tag=v1.0.0", "--addresses=" + repository}
+		args := []string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http=" + inside, "--mirrors=gcr.io=http://" + inside, "publish", "--tag=v1.0.0", "--addresses=" + repository}
 		interrupt(t, c.signal, c.marker, 0, args...)
 		again(fmt.Sprintf("publish %s after %q", c.signal, c.marker), args...)
-		verified := call(t, "images", "--repository=example/tiny", "--api-url="+h.api, "--plain-http", "--mirrors=gcr.io=http://"+inside, "verify", "--ref="+repository, "--tag=v1.0.0")
+		verified := call(t, "images", "--repository=example/tiny", "--api-url="+h.api, "--plain-http="+inside, "--mirrors=gcr.io=http://"+inside, "verify", "--ref="+repository, "--tag=v1.0.0")
 		assert.NoError(t, verified.err)
 		assert.Equal(t, released, h.Dump(), "phase 2 changed the release")
 	}

@@ -173,7 +173,7 @@ func TestIsolation(t *testing.T) {
 	f := newFlaky(t)
 	inside := os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS")
 	images := func(args ...string) result {
-		return call(t, append([]string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http", "--mirrors=gcr.io=http://" + inside}, args...)...)
+		return call(t, append([]string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http=" + f.address + "," + inside, "--mirrors=gcr.io=http://" + inside}, args...)...)
 	}
 	versions := map[string]string{}
 	digest := func(v string) {
@@ -251,7 +251,7 @@ func TestIsolation(t *testing.T) {
 	cells++
 	f.arm(always(answer(http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")))
 	baseless := "--addresses=" + inside + fmt.Sprintf("/test/isolation-%d", time.Now().UnixNano())
-	bad := call(t, "images", "--repository=example/tiny", "--api-url="+h.api, "--plain-http", "--mirrors=gcr.io=http://"+f.address,
+	bad := call(t, "images", "--repository=example/tiny", "--api-url="+h.api, "--plain-http="+inside, "--mirrors=gcr.io=http://"+f.address,
 		"publish", "--tag=v1.0.0", baseless)
 	f.arm(nil)
 	assert.Error(t, bad.err)

@@ -11,7 +11,7 @@ import (
 func (c *Client) RepositoryID(ctx context.Context, owner, name string) (int64, error) {
 	ctx, s := c.begin(ctx)
 	s.until = s.started.Add(c.o.Deadline)
-	r := &repo{s, owner, name}
+	r := &repo{session: s, owner: owner, name: name}
 	var id int64
 	found, err := r.confirmed(ctx, "read the repository", func(ctx context.Context) error {
 		g, _, err := c.api.Repositories.Get(ctx, owner, name)

@@ -435,7 +435,7 @@ func (w *world) phase2Of(e event.Event, err error) error {
 	if err != nil {
 		return err
 	}
-	before, err := oci.ReadPublished(ctx, r.Version().String(), repository)
+	before, err := oci.ReadPublished(ctx, r.ExactTag(), repository)
 	if err != nil {
 		return err
 	}
