@@ -61,7 +61,7 @@ func (g *Gantry) Rehearse(
 	}
 	var report rehearse.Report
 	if err := rehearseRelease(ctx, &report, stage, w, client, tag); err != nil {
-		return "", fmt.Errorf("phase 1: %w", err)
+		return "", fmt.Errorf("phase 1: %v", err)
 	}
 	released := stage.State()
 	from, err := registries.New(registries.Settings{Mirrors: mirrors})
@@ -73,7 +73,7 @@ func (g *Gantry) Rehearse(
 		err = errors.Join(err, errors.New("it changed the release"))
 	}
 	if err != nil {
-		return "", fmt.Errorf("phase 2: %w", err)
+		return "", fmt.Errorf("phase 2: %v", err)
 	}
 	return report.Text(), nil
 }
@@ -87,7 +87,7 @@ func rehearseRelease(ctx context.Context, report *rehearse.Report, stage *rehear
 	report.Add(fmt.Sprintf("phase 1, on a stand-in of GitHub that failed %d times:", failed), done.Text())
 	again, err := w.Release(ctx, tag, client, workspace.ReleaseOptions{Repository: stage.Repository})
 	if err != nil {
-		return fmt.Errorf("run again: %w", err)
+		return fmt.Errorf("run again: %v", err)
 	}
 	if again.Writes > 0 {
 		return fmt.Errorf("run again, it wrote %d times:\n%s", again.Writes, again.Text())
@@ -135,7 +135,7 @@ func rehearseImage(ctx context.Context, report *rehearse.Report, stage *rehearse
 	report.Add(fmt.Sprintf("phase 2, driven by the event of phase 1, on a stand-in of a registry that failed %d times:", failed), done.Text())
 	again, err := publish()
 	if err != nil {
-		return fmt.Errorf("run again: %w", err)
+		return fmt.Errorf("run again: %v", err)
 	}
 	if n := again.Repositories[0].BytesPushed; n > 0 {
 		return fmt.Errorf("run again, it pushed %d bytes:\n%s", n, again.Text())

@@ -169,7 +169,7 @@ func githubClient(ctx context.Context, token *dagger.Secret, at endpoint) (*gith
 	if at.rootCAs != nil {
 		pem, err := at.rootCAs.Contents(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("read the root certificates: %w", err)
+			return nil, fmt.Errorf("read the root certificates: %v", err)
 		}
 		options.RootCAs = []byte(pem)
 	}

@@ -76,7 +76,7 @@ func (t Toolchain) Digest(ctx context.Context) (string, error) {
 	}
 	ref, err := t.Client.Container().From(t.Image()).ImageRef(ctx)
 	if err != nil {
-		return "", fmt.Errorf("find the toolchain image %q: %w; pass --toolchain with a container that has Rust", t.Image(), err)
+		return "", fmt.Errorf("find the toolchain image %q: %v; pass --toolchain with a container that has Rust", t.Image(), err)
 	}
 	return ref, nil
 }
@@ -212,7 +212,7 @@ func (t Toolchain) prepared(ctx context.Context, builds []plan.Build) (*dagger.C
 	ctr := t.Base()
 	platform, err := ctr.Platform(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("find the toolchain image %q: %w; pass --toolchain with a container that has Rust", t.Name(), err)
+		return nil, nil, fmt.Errorf("find the toolchain image %q: %v; pass --toolchain with a container that has Rust", t.Name(), err)
 	}
 	args := []string{binDir + "/prepare.sh"}
 	var env []target.Variable
@@ -431,7 +431,7 @@ func explainBuild(doing string, err error) error {
 		return explained
 	}
 	if hint := plan.Hint(failed.Stderr); hint != "" {
-		return fmt.Errorf("%w\n%s", explained, hint)
+		return fmt.Errorf("%v\n%s", explained, hint)
 	}
 	return explained
 }
@@ -445,7 +445,7 @@ var progress = regexp.MustCompile(`^(compiled|waiting|a cached copy) `)
 func Explain(doing string, err error) error {
 	var failed *dagger.ExecError
 	if !errors.As(err, &failed) {
-		return fmt.Errorf("%s: %w", doing, err)
+		return fmt.Errorf("%s: %v", doing, err)
 	}
 	lines := strings.Split(strings.TrimSpace(failed.Stderr), "\n")
 	for i, l := range lines {

@@ -87,7 +87,7 @@ func (p *packer) pack(ctx context.Context, job dist.Job) (*dagger.Directory, err
 	ctr := p.container()
 	entrypoint, err := ctr.Entrypoint(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("find the program that packs: %w", err)
+		return nil, fmt.Errorf("find the program that packs: %v", err)
 	}
 	for i, out := range p.outputs {
 		ctr = ctr.WithMountedDirectory(outputDir(i), out)

@@ -136,7 +136,7 @@ func (w *Workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Direc
 		}
 	}
 	if _, err := given.Export(ctx, "given"); err != nil {
-		return nil, fmt.Errorf("take the dist: %w", err)
+		return nil, fmt.Errorf("take the dist: %v", err)
 	}
 	if err := os.MkdirAll(distDir, 0o755); err != nil {
 		return nil, err

@@ -89,7 +89,7 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 func find(ctx context.Context, source *dagger.Directory, dir string) error {
 	entries, err := entriesOf(ctx, source, ".")
 	if err != nil {
-		return fmt.Errorf("read the source: %w", err)
+		return fmt.Errorf("read the source: %v", err)
 	}
 	if dir == "." && slices.Contains(entries, "Cargo.toml") {
 		return nil
@@ -97,7 +97,7 @@ func find(ctx context.Context, source *dagger.Directory, dir string) error {
 	manifest := path.Join(dir, "Cargo.toml")
 	found, err := source.Glob(ctx, "**/Cargo.toml")
 	if err != nil {
-		return fmt.Errorf("look for Cargo.toml: %w", err)
+		return fmt.Errorf("look for Cargo.toml: %v", err)
 	}
 	if slices.Contains(found, manifest) {
 		return nil
@@ -125,14 +125,14 @@ func channel(ctx context.Context, source *dagger.Directory, dir string) (string,
 	for d := dir; toolchain == ""; d = path.Dir(d) {
 		entries, err := entriesOf(ctx, source, d)
 		if err != nil {
-			return "", fmt.Errorf("read folder %q of the source: %w", d, err)
+			return "", fmt.Errorf("read folder %q of the source: %v", d, err)
 		}
 		for _, name := range []string{"rust-toolchain", "rust-toolchain.toml"} {
 			if toolchain != "" || !slices.Contains(entries, name) {
 				continue
 			}
 			if toolchain, err = source.File(path.Join(d, name)).Contents(ctx); err != nil {
-				return "", fmt.Errorf("read %q: %w", name, err)
+				return "", fmt.Errorf("read %q: %v", name, err)
 			}
 		}
 		if d == "." {
@@ -141,7 +141,7 @@ func channel(ctx context.Context, source *dagger.Directory, dir string) (string,
 	}
 	manifest, err := source.File(path.Join(dir, "Cargo.toml")).Contents(ctx)
 	if err != nil {
-		return "", fmt.Errorf("read Cargo.toml: %w", err)
+		return "", fmt.Errorf("read Cargo.toml: %v", err)
 	}
 	return plan.Channel(toolchain, manifest)
 }
