@@ -126,3 +126,24 @@ func TestCanarySearch(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, found)
 }
+
+// A CI's checkout leaves its token in the repository's configuration. No program that
+// the build runs sees it, even one that may see the repository.
+func TestCheckoutCredentials(t *testing.T) {
+	dir := tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\"]\ngit-dir = true\n")
+	write(t, dir, map[string]string{
+		"build.rs":    "fn main() { println!(\"cargo:rustc-env=CONFIG={}\", std::fs::read_to_string(\".git/config\").unwrap().replace('\\n', \";\")); }\n",
+		"src/main.rs": "fn main() { println!(\"tiny 1.0.0 {}\", env!(\"CONFIG\")); }\n",
+	})
+	run(t, dir, "git", "tag", "-d", "v1.0.0")
+	commit(t, dir, "v1.0.0")
+	run(t, dir, "git", "config", "http.https://github.com/.extraheader", "AUTHORIZATION: basic "+canary)
+	run(t, dir, "git", "remote", "add", "origin", "https://x-access-token:"+canary+"@github.com/example/tiny")
+	out, got := mustDist(t, dir, "v1.0.0")
+	assert.NotContains(t, got.log, canary)
+	files := unpack(t, out)
+	said := run(t, files, filepath.Join(files, readManifest(t, out).Archives()[0].Binaries[0].Path))
+	assert.NotContains(t, said, canary)
+	assert.Contains(t, said, "url = https://github.com/example/tiny", "the build saw another configuration")
+	assert.Equal(t, "https://github.com/example/tiny", readManifest(t, out).Repository)
+}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -76,6 +77,16 @@ func TestRefuses(t *testing.T) {
 			require.NoError(t, os.RemoveAll(dir))
 			require.NoError(t, os.Rename(dir+".shallow", dir))
 		}, []string{"--tag=v1.0.0"}, "git fetch --unshallow --tags"},
+		{"a repository that git cannot read", func(t *testing.T, dir string) {
+			run(t, dir, "git", "config", "filter.secret.clean", "no-such-program")
+			run(t, dir, "git", "config", "filter.secret.required", "true")
+			write(t, dir, map[string]string{".git/info/attributes": "*.rs filter=secret\n"})
+			old := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
+			require.NoError(t, os.Chtimes(filepath.Join(dir, "src/main.rs"), old, old))
+		}, []string{"--tag=v1.0.0"}, "the state of the repository is unknown, since git status: "},
+		{"a toolchain image that is not there", func(t *testing.T, dir string) {
+			write(t, dir, map[string]string{"rust-toolchain.toml": "[toolchain]\nchannel = \"1.42\"\n"})
+		}, []string{"--tag=v1.0.0"}, "pass --toolchain with a container that has Rust"},
 		{"a tag of another commit", func(t *testing.T, dir string) { commit(t, dir, "v0") }, []string{"--tag=v1.0.0"}, "check the tag out"},
 		{"a missing file", edit("\n[package.metadata.gantry]\ninclude = [\"man/tiny.1\"]\n"), []string{"--tag=v1.0.0"}, `include "man/tiny.1" of Cargo.toml matches no file`},
 		{"a link that leaves the source", func(t *testing.T, dir string) {

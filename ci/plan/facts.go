@@ -23,6 +23,8 @@ func ReadGit(facts string) (Git, error) {
 			g.Present = true
 		case "worktree":
 			g.Worktree = true
+		case "failed":
+			g.Failed = value
 		case "shallow":
 			g.Shallow = value == "true"
 		case "head":

@@ -46,6 +46,9 @@ type Git struct {
 	Present bool
 	// Worktree says that .git is a file that points somewhere else.
 	Worktree bool
+	// Failed is the git command that failed and what it printed; what git would
+	// have reported after it is unknown.
+	Failed string
 	// Shallow says that the history was cut.
 	Shallow bool
 	// Commit that is checked out, and its committer time.
@@ -317,6 +320,9 @@ func (p *Plan) checkGit(tag version.Tag, git Git, scheme *version.Scheme) {
 		return
 	case !git.Present:
 		p.fail("the source has no git history (no .git folder): pass a git checkout with its full history and tags")
+		return
+	case git.Failed != "":
+		p.fail("the state of the repository is unknown, since %s: run git status where the source comes from; if it needs a program such as git-crypt, pass --toolchain with a container that has it", strings.TrimSpace(git.Failed))
 		return
 	case git.Commit == "":
 		p.fail("the repository has no commit yet: commit first")

@@ -63,6 +63,9 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	if err := find(ctx, source, dir); err != nil {
 		return nil, err
 	}
+	if source, err = withoutCredentials(ctx, source); err != nil {
+		return nil, err
+	}
 	if dir != "." {
 		// At the top, it was left out of the upload.
 		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: []string{path.Join(dir, "target")}})
@@ -103,6 +106,45 @@ func find(ctx context.Context, source *dagger.Directory, dir string) error {
 		return nil
 	}
 	return plan.NoManifest(manifest, found, entries)
+}
+
+// withoutCredentials is the source with the configuration of its repository as
+// [plan.StripCredentials] leaves it: nothing that runs in a container sees a token
+// that a CI system wrote there.
+func withoutCredentials(ctx context.Context, source *dagger.Directory) (*dagger.Directory, error) {
+	top, err := source.Entries(ctx)
+	if err != nil || !slices.Contains(top, ".git/") {
+		return source, err
+	}
+	git, err := entriesOf(ctx, source, ".git")
+	if err != nil {
+		return nil, fmt.Errorf("read .git: %v", err)
+	}
+	var configs []string
+	for _, name := range []string{"config", "config.worktree"} {
+		if slices.Contains(git, name) {
+			configs = append(configs, ".git/"+name)
+		}
+	}
+	if slices.Contains(git, "modules") {
+		found, err := source.Directory(".git/modules").Glob(ctx, "**/config")
+		if err != nil {
+			return nil, fmt.Errorf("look for the configuration of submodules: %v", err)
+		}
+		for _, f := range found {
+			configs = append(configs, path.Join(".git/modules", f))
+		}
+	}
+	for _, f := range configs {
+		config, err := source.File(f).Contents(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %v", f, err)
+		}
+		if stripped := plan.StripCredentials(config); stripped != config {
+			source = source.WithNewFile(f, stripped)
+		}
+	}
+	return source, nil
 }
 
 // entriesOf a folder of the source, without what marks folders.
