@@ -117,6 +117,10 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory, dir st
 		})
 	}
 	if err := g.Wait(); err != nil {
+		// Without its image, nothing that the scripts have to say was said.
+		if _, missing := t.Digest(ctx); missing != nil {
+			return nil, missing
+		}
 		return nil, Explain("read the workspace", err)
 	}
 	facts := &Facts{Metadata: []byte(metadata), Lock: lock, System: strings.TrimSpace(system), BadLinks: map[string]string{}}

@@ -161,6 +161,15 @@ func TestMerge(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, read(t, whole, manifest.SumsName), read(t, out, manifest.SumsName), "parts and whole are the same bytes")
 
+	// What no manifest lists would silently not be released.
+	for _, name := range []string{"notes.txt", amd + "/app.dmg"} {
+		extra := filepath.Join(parts, name)
+		require.NoError(t, os.WriteFile(extra, []byte("x"), 0o644))
+		_, err = Merge(parts, t.TempDir())
+		assert.ErrorContains(t, err, `the dist has "`+name+`", which no release-manifest.json lists`)
+		require.NoError(t, os.Remove(extra))
+	}
+
 	other := input(t, bins, arm)
 	other.Manifest.Toolchain.Rustc = "rustc 1.95.0"
 	require.NoError(t, os.Rename(assemble(t, other), filepath.Join(parts, "other")))

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"strconv"
+	"strings"
 
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/manifest"
@@ -135,9 +137,13 @@ func CheckArchive(r io.ReaderAt, asset manifest.Asset) error {
 // be anywhere below from. They must agree in everything but their archives.
 func Merge(from, to string) (*manifest.Manifest, error) {
 	var parts []string
+	unknown := map[string]bool{}
 	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Name() == manifest.FileName {
 			parts = append(parts, filepath.Dir(path))
+		}
+		if err == nil && !d.IsDir() {
+			unknown[path] = true
 		}
 		return err
 	})
@@ -156,6 +162,9 @@ func Merge(from, to string) (*manifest.Manifest, error) {
 			return nil, err
 		}
 		assets := m.Assets
+		for _, name := range []string{manifest.FileName, manifest.SumsName} {
+			delete(unknown, filepath.Join(part, name))
+		}
 		if merged == nil {
 			merged = m
 			merged.Assets = nil
@@ -163,6 +172,7 @@ func Merge(from, to string) (*manifest.Manifest, error) {
 			return nil, err
 		}
 		for _, a := range assets {
+			delete(unknown, filepath.Join(part, a.Name))
 			if sha, twice := have[a.Name]; twice {
 				if sha != a.SHA256 {
 					return nil, fmt.Errorf("asset %q was built twice with different bytes (sha256 %s and %s): the runners do not have the same toolchain", a.Name, sha, a.SHA256)
@@ -175,6 +185,18 @@ func Merge(from, to string) (*manifest.Manifest, error) {
 				return nil, err
 			}
 		}
+	}
+	if len(unknown) > 0 {
+		var names []string
+		for path := range unknown {
+			name, err := filepath.Rel(from, path)
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, strconv.Quote(filepath.ToSlash(name)))
+		}
+		sort.Strings(names)
+		return nil, fmt.Errorf("the dist has %s, which no %s lists and which would not be released: remove it, or pack it into the archives with include in [workspace.metadata.gantry]", strings.Join(names, ", "), manifest.FileName)
 	}
 	return merged, Seal(to, merged)
 }
