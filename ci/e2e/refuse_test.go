@@ -30,7 +30,7 @@ func TestRefuses(t *testing.T) {
 		says   string
 	}{
 		{"a tag that is no SemVer", nil, []string{"--tag=v1.0"}, `version "v1.0" is not SemVer (MAJOR.MINOR.PATCH[-PRERELEASE]); did you mean "1.0.0"?`},
-		{"another version", nil, []string{"--tag=v1.0.1"}, `tag "v1.0.1" says version 1.0.1, but Cargo.toml (package "tiny") says 1.0.0: set version = "1.0.1" there, or tag 1.0.0 instead`},
+		{"another version", nil, []string{"--tag=v1.0.1"}, `tag "v1.0.1" says version 1.0.1, but Cargo.toml (package "tiny") says 1.0.0: set version = "1.0.1" there, or tag v1.0.0 instead`},
 		{"an unknown component", nil, []string{"--tag=other-1.0.0"}, `tag "other-1.0.0" names no component that is known`},
 		{"an unknown target", nil, []string{"--tag=v1.0.0", "--targets=x86_64-linux-gnu"}, `unknown target "x86_64-linux-gnu"; did you mean "x86_64-unknown-linux-gnu"?`},
 		{"a target that needs another toolchain", nil, []string{"--tag=v1.0.0", "--targets=aarch64-apple-darwin"}, "pass --toolchain with a container that has one"},

@@ -10,6 +10,7 @@ import (
 
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/nearest"
+	"dagger/gantry/ci/target"
 )
 
 // Config is [workspace.metadata.gantry] or [package.metadata.gantry] of a
@@ -26,8 +27,9 @@ type Config struct {
 	// component, or of the one whose tags have no prefix.
 	Latest *bool `json:"latest"`
 	// TagPrefix of the component's tags: "server-" for server-1.2.3 and
-	// server-v1.2.3.
-	TagPrefix *string `json:"tag-prefix"`
+	// server-v1.2.3. Of several, the first is the one for new tags; the others
+	// are those that older tags have.
+	TagPrefix Prefixes `json:"tag-prefix"`
 	// Prerelease is the policy of prerelease tags: "exact" (the default) wants
 	// the manifest's version to be the tag's, "core" also lets 1.2.0-rc.1 be
 	// tagged where the manifest already says 1.2.0.
@@ -83,6 +85,24 @@ type Changelog struct {
 	Config string `json:"config"`
 	// Paths are more globs whose changes belong to the component.
 	Paths []string `json:"paths"`
+}
+
+// Prefixes is one string or an array of them; nil is unset.
+type Prefixes []string
+
+// UnmarshalJSON reads either form.
+func (p *Prefixes) UnmarshalJSON(raw []byte) error {
+	var one string
+	if err := json.Unmarshal(raw, &one); err == nil {
+		*p = Prefixes{one}
+		return nil
+	}
+	var several []string
+	if err := json.Unmarshal(raw, &several); err != nil || len(several) == 0 {
+		return fmt.Errorf("%s is neither a string nor an array of strings, the first of which is for new tags", raw)
+	}
+	*p = several
+	return nil
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }
@@ -213,4 +233,12 @@ func mergeValue(out, base, over reflect.Value) {
 // forTarget is the build configuration of one target.
 func (c Config) forTarget(triple string) BuildConfig {
 	return merge(c.BuildConfig, c.Target[triple])
+}
+
+// targets to build.
+func (c Config) targets() []string {
+	if len(c.Targets) > 0 {
+		return c.Targets
+	}
+	return target.Default
 }

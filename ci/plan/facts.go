@@ -44,6 +44,8 @@ func ReadGit(facts string) (Git, error) {
 			}
 		case "dirty":
 			g.Dirty = append(g.Dirty, strings.TrimSpace(value))
+		case "eol":
+			g.LineEndings = append(g.LineEndings, value)
 		case "ignored":
 			g.Ignored = append(g.Ignored, value)
 		case "submodule":

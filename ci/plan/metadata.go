@@ -20,22 +20,25 @@ type metadata struct {
 
 // Package is a package of the workspace.
 type Package struct {
-	ID            string              `json:"id"`
-	Name          string              `json:"name"`
-	Version       string              `json:"version"`
-	Description   string              `json:"description"`
-	License       string              `json:"license"`
-	LicenseFile   string              `json:"license_file"`
-	Readme        string              `json:"readme"`
-	Repository    string              `json:"repository"`
-	Homepage      string              `json:"homepage"`
-	ManifestPath  string              `json:"manifest_path"`
-	RustVersion   string              `json:"rust_version"`
-	Features      map[string][]string `json:"features"`
-	CargoTargets  []cargoTarget       `json:"targets"`
-	Dependencies  []dependency        `json:"dependencies"`
-	RawMetadata   json.RawMessage     `json:"metadata"`
-	Dir           string              `json:"-"` // relative to the workspace root, "." for the root
+	ID           string              `json:"id"`
+	Name         string              `json:"name"`
+	Version      string              `json:"version"`
+	Description  string              `json:"description"`
+	License      string              `json:"license"`
+	LicenseFile  string              `json:"license_file"`
+	Readme       string              `json:"readme"`
+	Repository   string              `json:"repository"`
+	Homepage     string              `json:"homepage"`
+	ManifestPath string              `json:"manifest_path"`
+	RustVersion  string              `json:"rust_version"`
+	Features     map[string][]string `json:"features"`
+	CargoTargets []cargoTarget       `json:"targets"`
+	Dependencies []dependency        `json:"dependencies"`
+	RawMetadata  json.RawMessage     `json:"metadata"`
+	// Publish lists the registries that the package may be published to; nil is
+	// any, empty is none.
+	Publish       *[]string `json:"publish"`
+	Dir           string    `json:"-"` // relative to the workspace root, "." for the root
 	workspaceRoot string
 }
 
@@ -46,10 +49,21 @@ type cargoTarget struct {
 }
 
 type dependency struct {
-	Name string `json:"name"`
-	Kind string `json:"kind"` // "", "dev" or "build"
-	Path string `json:"path"`
-	dir  string // Path, from the workspace root
+	Name     string   `json:"name"`
+	Rename   string   `json:"rename"`
+	Kind     string   `json:"kind"` // "", "dev" or "build"
+	Path     string   `json:"path"`
+	Optional bool     `json:"optional"`
+	Features []string `json:"features"`
+	dir      string   // Path, from the workspace root
+}
+
+// key of the dependency in Cargo.toml.
+func (d dependency) key() string {
+	if d.Rename != "" {
+		return d.Rename
+	}
+	return d.Name
 }
 
 // readMetadata keeps the members of the workspace alone, sorted by name.
@@ -106,16 +120,14 @@ func (m *metadata) relative(abs string) string {
 	return up + strings.TrimPrefix(abs, "/")
 }
 
-// bins of the package that the features build, sorted. Cargo passes silently
-// over a binary whose required-features are off, and so does this.
-func (p *Package) bins(cfg Config) []string {
-	on := p.enabled(cfg)
+// publishable is false for publish = false.
+func (p *Package) publishable() bool { return p.Publish == nil || len(*p.Publish) > 0 }
+
+// allBins of the package, sorted, whatever features they need.
+func (p *Package) allBins() []string {
 	var names []string
 	for _, t := range p.CargoTargets {
-		if !slices.Contains(t.Kind, "bin") {
-			continue
-		}
-		if !slices.ContainsFunc(t.RequiredFeatures, func(f string) bool { return !on[f] }) {
+		if slices.Contains(t.Kind, "bin") {
 			names = append(names, t.Name)
 		}
 	}
@@ -123,15 +135,64 @@ func (p *Package) bins(cfg Config) []string {
 	return names
 }
 
-// enabled features of the package, with those they imply.
-func (p *Package) enabled(cfg Config) map[string]bool {
+// bins of the package that the features build, sorted. Cargo passes silently
+// over a binary whose required-features are off, and so does this.
+func (p *Package) bins(cfg BuildConfig) []string {
+	on := p.enabled(cfg)
+	return slices.DeleteFunc(p.allBins(), func(name string) bool {
+		return slices.ContainsFunc(p.CargoTargets, func(t cargoTarget) bool {
+			return t.Name == name && slices.Contains(t.Kind, "bin") && slices.ContainsFunc(t.RequiredFeatures, func(f string) bool { return !on[f] })
+		})
+	})
+}
+
+// dependsOn says whether the package has a dependency of that key.
+func (p *Package) dependsOn(key string) bool {
+	return slices.ContainsFunc(p.Dependencies, func(d dependency) bool { return d.key() == key })
+}
+
+// optional says whether a dependency of that key is only there with a feature.
+func (p *Package) optional(key string) bool {
+	return slices.ContainsFunc(p.Dependencies, func(d dependency) bool { return d.key() == key && d.Optional })
+}
+
+// hasFeature says whether `cargo build --features` takes a feature for this
+// package: one of its own, or one of a dependency, "dependency/feature".
+func (p *Package) hasFeature(feature string) bool {
+	name, rest, qualified := strings.Cut(feature, "/")
+	if qualified && name == p.Name {
+		feature = rest
+	} else if qualified {
+		return p.dependsOn(name)
+	}
+	_, found := p.Features[feature]
+	return found || feature == "default"
+}
+
+// enabled features of the package, with those they imply; features of
+// dependencies are "dependency/feature", as required-features may name them
+// ("Features", The Cargo Book).
+func (p *Package) enabled(cfg BuildConfig) map[string]bool {
 	on := map[string]bool{}
+	active := map[string]bool{} // optional dependencies
 	var enable func(string)
 	enable = func(f string) {
 		if on[f] {
 			return
 		}
 		on[f] = true
+		key, _, qualified := strings.Cut(f, "/")
+		switch dep, named := strings.CutPrefix(f, "dep:"); {
+		case named:
+			active[dep] = true
+		case qualified && p.optional(key):
+			// This activates the dependency, and the feature that is called
+			// like it, if there is one.
+			active[key] = true
+			if _, found := p.Features[key]; found {
+				enable(key)
+			}
+		}
 		for _, implied := range p.Features[f] {
 			enable(implied)
 		}
@@ -140,19 +201,31 @@ func (p *Package) enabled(cfg Config) map[string]bool {
 		for f := range p.Features {
 			enable(f)
 		}
-		return on
 	}
 	if !isTrue(cfg.NoDefaultFeatures) {
 		enable("default")
 	}
 	for _, f := range cfg.Features {
-		if pkg, feature, qualified := strings.Cut(f, "/"); qualified {
-			if pkg != p.Name {
-				continue
-			}
+		if key, feature, _ := strings.Cut(f, "/"); key == p.Name && feature != "" {
 			f = feature
 		}
-		enable(f)
+		if p.hasFeature(f) {
+			enable(f)
+		}
+	}
+	for _, d := range p.Dependencies {
+		if d.Kind != "" || d.Optional && !active[d.key()] {
+			continue
+		}
+		for _, f := range d.Features {
+			on[d.key()+"/"+f] = true
+		}
+		// "dependency?/feature" activates nothing by itself.
+		for weak := range on {
+			if feature, found := strings.CutPrefix(weak, d.key()+"?/"); found {
+				on[d.key()+"/"+feature] = true
+			}
+		}
 	}
 	return on
 }

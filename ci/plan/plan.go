@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,6 +60,9 @@ type Git struct {
 	// Dirty lists changed, deleted and untracked files, as `git status
 	// --porcelain` does.
 	Dirty []string
+	// LineEndings are the paths of those that differ from the commit in their
+	// line endings only.
+	LineEndings []string
 	// Ignored says of the files that matter which git ignores.
 	Ignored []string
 	// Submodules are the paths of those that are not checked out.
@@ -91,7 +95,9 @@ type Plan struct {
 	// ContainerImage is the image that phase 2 makes of the release; nil where
 	// it has no Linux target.
 	ContainerImage *ImagePlan `json:"image,omitempty"`
-	Problems       []Problem  `json:"problems"`
+	// LeftOut are the packages with binaries that are not part of the release.
+	LeftOut  []LeftOut `json:"leftOut,omitempty"`
+	Problems []Problem `json:"problems"`
 
 	// Releases are the tags that the changelog has sections for.
 	Releases []string `json:"-"`
@@ -170,7 +176,7 @@ func (p *Plan) Err() error {
 func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 	parsed, err := p.Scheme.Parse(tag)
 	if err != nil {
-		return nil, err
+		return nil, p.explainUnknown(tag, err)
 	}
 	c, err := p.Component(parsed.Component)
 	if err != nil {
@@ -178,11 +184,14 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 	}
 	plan := &Plan{
 		Component: c.Name, Tag: tag, Version: parsed.Version.String(), Channel: version.Channel(parsed.Version),
-		Problems: []Problem{}, ImageTags: []version.ImageTag{}, component: c, tag: parsed, OwnsLatest: c.OwnsLatest,
+		Problems: []Problem{}, ImageTags: []version.ImageTag{}, component: c, tag: parsed, OwnsLatest: c.OwnsLatest, LeftOut: c.LeftOut,
+	}
+	for _, conflict := range c.conflicts {
+		plan.fail("tag %q releases packages %s together, which can't differ in this: %s; set it in [workspace.metadata.gantry], or give a package a tag-prefix", tag, quoted(c.packageNames()), conflict)
 	}
 	plan.Repository = plan.repository(git)
 	plan.checkVersion(parsed)
-	plan.checkGit(parsed, git, p.Scheme)
+	plan.checkGit(parsed, git, p)
 	plan.checkFiles(p)
 	plan.checkLock(p)
 	plan.checkSource(p, git)
@@ -193,6 +202,19 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 		return nil, err
 	}
 	return plan, nil
+}
+
+// explainUnknown adds to the error of a tag that names no component what became of the
+// package that it names.
+func (p *Project) explainUnknown(tag string, err error) error {
+	for prefix, whole := range p.absorbed {
+		rest, fits := strings.CutPrefix(tag, prefix)
+		if v, wrong := version.Parse(rest); fits && wrong == nil {
+			return fmt.Errorf("tag %q names no component: %q is the name of what tags such as %s release, which is packages %s together; tag that, or set another name in [workspace.metadata.gantry] to have %q release one package only",
+				tag, whole.Name, whole.newTag(v.String()), quoted(whole.packageNames()), tag)
+		}
+	}
+	return err
 }
 
 // Title of the release: the component's name and version, or the version
@@ -259,22 +281,6 @@ func (p *Plan) Manifest(toolchain manifest.Toolchain) manifest.Manifest {
 	return m
 }
 
-// repository returns the page of the project, by Cargo.toml or the remote called
-// origin; empty when unknown.
-func (p *Plan) repository(git Git) string {
-	for _, pkg := range p.component.Packages {
-		if pkg.Repository == "" {
-			continue
-		}
-		page := notation.WebURL(pkg.Repository)
-		if page == "" {
-			p.fail("repository %q of %s is not the address of a web page: write it like https://github.com/owner/name", pkg.Repository, path.Join(pkg.Dir, "Cargo.toml"))
-		}
-		return page
-	}
-	return notation.WebURL(git.Origin)
-}
-
 // checkVersion compares the tag's version with the manifests'.
 func (p *Plan) checkVersion(tag version.Tag) {
 	if tag.Version.Metadata() != "" {
@@ -283,11 +289,8 @@ func (p *Plan) checkVersion(tag version.Tag) {
 	if hint := version.OrderHint(tag.Version); hint != "" {
 		p.warn("prerelease %q: %s", tag.Version.Prerelease(), hint)
 	}
-	policy := p.component.Config.Prerelease
-	if policy == "" {
-		policy = PolicyExact
-	}
-	for _, pkg := range p.component.Packages {
+	for i, pkg := range p.component.Packages {
+		policy := or(p.component.settings[i].merged.Prerelease, PolicyExact)
 		manifestPath := path.Join(pkg.Dir, "Cargo.toml")
 		v, err := version.Parse(pkg.Version)
 		if err != nil {
@@ -301,7 +304,7 @@ func (p *Plan) checkVersion(tag version.Tag) {
 		if sameCore && policy == PolicyCore && tag.Version.Prerelease() != "" && v.Prerelease() == "" {
 			continue
 		}
-		fix := fmt.Sprintf("set version = %q there, or tag %s%s instead", tag.Version, tag.Prefix, v)
+		fix := fmt.Sprintf("set version = %q there, or tag %s instead", tag.Version, tag.With(v.String()))
 		if sameCore && tag.Version.Prerelease() != "" && v.Prerelease() == "" {
 			fix += fmt.Sprintf("; to tag candidates of a manifest that already has the final version, set prerelease = %q in [workspace.metadata.gantry]", PolicyCore)
 		}
@@ -313,13 +316,13 @@ func (p *Plan) checkVersion(tag version.Tag) {
 }
 
 // checkGit finds what is wrong with the state of the repository.
-func (p *Plan) checkGit(tag version.Tag, git Git, scheme *version.Scheme) {
+func (p *Plan) checkGit(tag version.Tag, git Git, project *Project) {
 	switch {
 	case git.Worktree:
 		p.fail(".git is a file that points to a repository elsewhere (a git worktree or submodule): pass the main checkout as --source, or the URL of the repository as --git")
 		return
 	case !git.Present:
-		p.fail("the source has no git history (no .git folder): pass a git checkout with its full history and tags")
+		p.fail("the source has no git history (no .git folder): pass the top of a git checkout with its full history and tags as --source, and a workspace below it with --manifest-path")
 		return
 	case git.Failed != "":
 		p.fail("the state of the repository is unknown, since %s: run git status where the source comes from; if it needs a program such as git-crypt, pass --toolchain with a container that has it", strings.TrimSpace(git.Failed))
@@ -336,31 +339,86 @@ func (p *Plan) checkGit(tag version.Tag, git Git, scheme *version.Scheme) {
 		// A clone may have left them behind.
 		p.warn("the repository has no tags, so %q is taken for the first release: if it has, run git fetch --tags", tag.Name)
 	}
-	if n := len(git.Dirty); n > 0 {
-		shown := git.Dirty[:min(n, 10)]
-		more := ""
-		if n > len(shown) {
-			more = fmt.Sprintf(" and %d more", n-len(shown))
-		}
-		p.fail("the source is dirty, so commit %s is not what would be built: commit, ignore or remove %s%s", short(git.Commit), strings.Join(shown, ", "), more)
-	}
+	p.checkClean(git, project)
 	if slices.Contains(git.Ignored, "Cargo.lock") {
 		p.warn("Cargo.lock is ignored by git, so commit %s does not say which dependencies are built: take it out of .gitignore and commit it", short(git.Commit))
 	}
-	known := scheme.Tags(p.Component, git.Tags)
-	var others []*semver.Version
-	for _, t := range git.Tags {
-		if t.Name == tag.Name && t.Commit != git.Commit {
-			p.fail("tag %q is at commit %s, but the source is at %s: check the tag out", tag.Name, short(t.Commit), short(git.Commit))
+	p.checkTags(tag, git, project.Scheme)
+}
+
+// checkClean finds what is in the source and not in the commit.
+func (p *Plan) checkClean(git Git, project *Project) {
+	const remedy = "run git config core.autocrlf false, then git rm -r -q --cached . and git reset --hard; or commit a .gitattributes with \"* text=auto eol=lf\", and check out again; or pass the URL of a repository as --git"
+	if n := len(git.LineEndings); n > 0 {
+		p.fail("%d files differ from commit %s in their line endings only, such as %q: git converted them when it checked them out (core.autocrlf): %s", n, short(git.Commit), git.LineEndings[0], remedy)
+	}
+	var rest []string
+	modified := 0
+	for _, line := range git.Dirty {
+		kind, file := dirtyFile(line)
+		if kind == "M" {
+			modified++
+		}
+		if !slices.Contains(git.LineEndings, file) {
+			rest = append(rest, line)
 		}
 	}
+	n := len(rest)
+	if n == 0 {
+		return
+	}
+	shown := rest[:min(n, 10)]
+	more := ""
+	if n > len(shown) {
+		more = fmt.Sprintf(" and %d more", n-len(shown))
+	}
+	// No commit changes nearly everything, and git's own conversion does.
+	if len(git.LineEndings) == 0 && modified > 1 && 2*modified > len(project.files) {
+		more += fmt.Sprintf("; most files are changed, as they are when git converts line endings on checkout (core.autocrlf): if git diff --ignore-cr-at-eol shows no change, %s", remedy)
+	}
+	for _, line := range rest {
+		if kind, file := dirtyFile(line); kind == "??" && path.Base(file) == manifest.FileName {
+			more += fmt.Sprintf("; %q is of an earlier dist, whose directory has other files or is the top of the source: move it away, or add the directory to .gitignore", file)
+		}
+	}
+	p.fail("the source is dirty, so commit %s is not what would be built: commit, ignore or remove %s%s", short(git.Commit), strings.Join(shown, ", "), more)
+}
+
+// dirtyFile reads a line of [Git.Dirty].
+func dirtyFile(line string) (kind, file string) {
+	kind, file, _ = strings.Cut(line, " ")
+	if unquoted, err := strconv.Unquote(file); err == nil {
+		file = unquoted
+	}
+	return kind, file
+}
+
+// checkTags compares the tag with those of the repository, and finds what the
+// release follows.
+func (p *Plan) checkTags(tag version.Tag, git Git, scheme *version.Scheme) {
+	commits := map[string]string{}
+	for _, t := range git.Tags {
+		commits[t.Name] = t.Commit
+	}
+	at, exists := commits[tag.Name]
+	if exists && at != git.Commit {
+		p.fail("tag %q is at commit %s, but the source is at %s: check the tag out", tag.Name, short(at), short(git.Commit))
+	}
+	if !exists && slices.Contains(p.component.former, tag.Prefix) {
+		p.warn("tag %q starts with a former tag-prefix of %q: new tags start with %q, such as %s", tag.Name, p.Component, p.component.Prefixes[0], p.component.newTag(p.Version))
+	}
+	var others []*semver.Version
 	p.Latest = tag.Version.Prerelease() == ""
-	for _, t := range known {
+	for _, t := range scheme.Tags(p.Component, git.Tags) {
 		if t.Name == tag.Name {
 			continue
 		}
-		if t.Version.Equal(tag.Version) {
-			p.fail("version %s of %q is already tagged as %q", tag.Version, p.Component, t.Name)
+		switch same := t.Version.Equal(tag.Version); {
+		case same && commits[t.Name] == git.Commit:
+			p.warn("version %s of %q is also tagged as %q at this commit: release only one of the two tags", tag.Version, p.Component, t.Name)
+		case same:
+			p.fail("version %s of %q is already tagged as %q at commit %s: release another version, or check that tag out and release it; if it is a mistake, remove it with git tag -d %s and git push --delete origin %s",
+				tag.Version, p.Component, t.Name, short(commits[t.Name]), t.Name, t.Name)
 		}
 		others = append(others, t.Version)
 		if t.Version.Prerelease() == "" && t.Version.GreaterThan(tag.Version) {
@@ -575,7 +633,7 @@ func (p *Plan) addTargets(c *Component, only []string) error {
 }
 
 func (p *Plan) planTarget(triple string) (TargetPlan, error) {
-	b, err := p.component.Build(triple)
+	b, err := p.component.build(triple)
 	if err != nil {
 		return TargetPlan{}, err
 	}
@@ -583,6 +641,12 @@ func (p *Plan) planTarget(triple string) (TargetPlan, error) {
 	if err != nil {
 		return TargetPlan{}, err
 	}
+	b.Bins = slices.CompactFunc(b.Bins, func(other, bin Bin) bool {
+		if other.Name == bin.Name {
+			p.failOnce("packages %q and %q both have a binary %q, and tag %q would put both into one archive: choose with bins in each [package.metadata.gantry], or give one package a tag-prefix or release = false", other.Package, bin.Package, bin.Name, p.Tag)
+		}
+		return other.Name == bin.Name
+	})
 	t := TargetPlan{
 		Target: triple, Platform: b.Target.Platform, Libc: b.Target.Libc, Profile: b.Config.Profile,
 		Features: b.Config.Features, Archive: stem + b.Target.Archive, Binaries: b.Bins,
@@ -593,12 +657,7 @@ func (p *Plan) planTarget(triple string) (TargetPlan, error) {
 	return t, nil
 }
 
-func (c *Component) archiveTemplate() string {
-	if c.Config.Archive != "" {
-		return c.Config.Archive
-	}
-	return DefaultArchive
-}
+func (c *Component) archiveTemplate() string { return or(c.Config.Archive, DefaultArchive) }
 
 // archiveStem is the name of a target's archive, without suffix, and of the
 // folder inside it.

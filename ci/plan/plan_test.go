@@ -133,6 +133,8 @@ func TestVersionAgreement(t *testing.T) {
 		{"exact", "1.2.0", "v1.2.0", ""},
 		{"exact", "1.2.0-rc.1", "v1.2.0-rc.1", ""},
 		{"exact", "1.2.0", "v1.2.1", `tag "v1.2.1" says version 1.2.1, but Cargo.toml (package "app") says 1.2.0: set version = "1.2.1" there, or tag v1.2.0 instead`},
+		{"exact", "1.2.0", "1.2.1", `set version = "1.2.1" there, or tag 1.2.0 instead`},
+		{"exact", "1.2.0", "app-v1.2.1", `set version = "1.2.1" there, or tag app-v1.2.0 instead`},
 		{"exact", "1.2.0", "v1.2.0-rc.1", `set prerelease = "core"`},
 		{"core", "1.2.0", "v1.2.0-rc.1", ""},
 		{"core", "1.2.0", "v1.2.1-rc.1", "says version 1.2.1-rc.1"},
@@ -144,11 +146,7 @@ func TestVersionAgreement(t *testing.T) {
 		if c.says == "" {
 			assert.NoError(t, err, c.tag)
 		} else {
-			fix := c.says
-			if c.tag == "v1.2.1" {
-				fix = `tag "v1.2.1" says version 1.2.1`
-			}
-			assert.ErrorContains(t, err, fix, c.tag)
+			assert.ErrorContains(t, err, c.says, c.tag)
 		}
 	}
 }
@@ -165,7 +163,7 @@ func TestStateOfTheRepository(t *testing.T) {
 		{"shallow", "git fetch --unshallow --tags", func(g *Git) { g.Shallow = true }},
 		{"dirty", "commit, ignore or remove M src/main.rs", func(g *Git) { g.Dirty = []string{"M src/main.rs"} }},
 		{"another commit", "check the tag out", func(g *Git) { g.Tags = []version.GitTag{{Name: "v1.2.3", Commit: "fedcba9876543210"}} }},
-		{"twice", `already tagged as "app-1.2.3"`, func(g *Git) { g.Tags = []version.GitTag{{Name: "app-1.2.3", Commit: head}} }},
+		{"twice", `version 1.2.3 of "app" is already tagged as "app-1.2.3" at commit fedcba987654: release another version, or check that tag out and release it; if it is a mistake, remove it with git tag -d app-1.2.3 and git push --delete origin app-1.2.3`, func(g *Git) { g.Tags = []version.GitTag{{Name: "app-1.2.3", Commit: "fedcba9876543210"}} }},
 	} {
 		g := clean()
 		c.change(&g)
@@ -310,7 +308,7 @@ func TestBuildSettings(t *testing.T) {
 	b, err := c.Build("x86_64-unknown-linux-gnu")
 	require.NoError(t, err)
 	assert.Equal(t, []string{
-		"--locked", "--profile", "dist", "--package", "app-cli",
+		"--locked", "--profile", "dist", "--package", "app-cli@1.0.0",
 		"--bin", "app", "--bin", "appctl", "--features", "extra",
 	}, b.Args())
 	b, err = c.Build("aarch64-unknown-linux-musl")
@@ -406,6 +404,29 @@ func TestReadGit(t *testing.T) {
 	assert.ErrorContains(t, err, `unknown line "what is this"`)
 }
 
+func TestProjectURL(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://github.com/o/r.git":                          "https://github.com/o/r",
+		"git@github.com:o/r.git":                              "https://github.com/o/r",
+		"https://github.com/o/app/tree/main/crates/app":       "https://github.com/o/app",
+		"https://GitHub.com/o/app.git":                        "https://github.com/o/app",
+		"https://www.github.com/o/app#readme":                 "https://github.com/o/app",
+		"https://github.com/o/app.git/":                       "https://github.com/o/app",
+		"https://github.com/o/app/?tab=readme":                "https://github.com/o/app",
+		"https://gitlab.com/group/sub/app/-/tree/main/crates": "https://gitlab.com/group/sub/app",
+		"https://gitlab.com/group/sub/app.git":                "https://gitlab.com/group/sub/app",
+		"https://codeberg.org/o/app/src/branch/main/crates":   "https://codeberg.org/o/app",
+		"https://github.com/o/tree":                           "https://github.com/o/tree",
+		"https://codeberg.org/src/src":                        "https://codeberg.org/src/src",
+		"https://host:8443/o/r/tree/x":                        "https://host:8443/o/r",
+		"https://app.example.com":                             "https://app.example.com",
+		"/srv/git/r.git":                                      "",
+		"":                                                    "",
+	} {
+		assert.Equal(t, want, projectURL(address), address)
+	}
+}
+
 func TestMatrix(t *testing.T) {
 	p := mustLoad(t, table{"targets": []string{"x86_64-unknown-linux-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
 	m, err := Matrix(planOf(t, p, "v1.0.0", clean()).Targets)
@@ -446,7 +467,7 @@ func TestReady(t *testing.T) {
 	here.Tags = []version.GitTag{{Name: "app-v1.2.0", Commit: head}}
 	got, err := p.Ready(here)
 	require.NoError(t, err)
-	assert.Contains(t, got, "app: ready to be released as app-v1.2.0", "the tag that is at this commit")
+	assert.Contains(t, got, "app: tagged as app-v1.2.0 at this commit, which can be released", "the tag that is at this commit")
 
 	dirty := clean()
 	dirty.Dirty = []string{"?? x"}

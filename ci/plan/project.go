@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"reflect"
 	"slices"
@@ -43,6 +44,9 @@ type Project struct {
 
 	// packages of the workspace, sorted by name.
 	packages []*Package
+	// absorbed are the packages that have no component of their own, since the
+	// workspace's has their name, by the prefix that they would have.
+	absorbed map[string]*Component
 	// files of the source, by their paths from the workspace.
 	files map[string]bool
 }
@@ -53,17 +57,41 @@ type Component struct {
 	Prefixes []string
 	// Packages that are released, sorted by name.
 	Packages []*Package
-	// Config that holds for all of its packages.
+	// Config that holds for all of its packages. What each may have of its own
+	// (bins, features, prerelease) is in settings.
 	Config Config
+	// Whole says that its packages have components of their own too.
+	Whole bool
+	// LeftOut are the packages of the workspace that have binaries, but that a
+	// tag without a prefix does not release.
+	LeftOut []LeftOut
 	// Dirs whose changes are changes of the component; nil for everything.
 	Dirs []string
 	// OwnsLatest says that its releases may be GitHub's "Latest".
 	OwnsLatest bool
 
+	// settings of the packages, in their order.
+	settings []settings
+	// conflicts are the keys that its packages set, and that one release can't
+	// follow for each of them.
+	conflicts []string
+	// former are the prefixes that are set, but not for new tags.
+	former []string
+	// helper says why only tags with its name release it, if that is so.
+	helper string
 	// outside are those of its folders that are not in the workspace's.
 	outside   []string
 	configDir string
 	include   []include
+}
+
+// settings of one package: what it sets, and what holds for it.
+type settings struct{ own, merged Config }
+
+// LeftOut is a package that is not part of a release, and why.
+type LeftOut struct {
+	Package string `json:"package"`
+	Why     string `json:"why"`
 }
 
 // include is a glob and the folder it starts from.
@@ -73,6 +101,8 @@ type include struct{ dir, glob string }
 type Bin struct {
 	Name    string `json:"name"`
 	Package string `json:"package"`
+	// Version of the package.
+	Version string `json:"-"`
 	// ID of the package in Cargo's messages.
 	ID string `json:"-"`
 }
@@ -85,7 +115,7 @@ func Load(cargoMetadata []byte, root string, files []string) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Project{packages: m.Packages, files: map[string]bool{}, Licenses: map[string]string{}}
+	p := &Project{packages: m.Packages, absorbed: map[string]*Component{}, files: map[string]bool{}, Licenses: map[string]string{}}
 	for _, pkg := range m.Packages {
 		p.Licenses[pkg.ManifestPath] = pkg.License
 	}
@@ -132,9 +162,15 @@ func (p *Project) chooseLatest() error {
 	if len(owners) == 1 {
 		return nil
 	}
+	released := 0
+	for _, c := range p.Components {
+		if c.helper == "" {
+			released++
+		}
+	}
 	for _, c := range p.Components {
 		declined := c.Config.Latest != nil
-		c.OwnsLatest = !declined && (len(p.Components) == 1 || slices.Contains(c.Prefixes, ""))
+		c.OwnsLatest = !declined && c.helper == "" && (released == 1 || slices.Contains(c.Prefixes, ""))
 	}
 	return nil
 }
@@ -144,8 +180,9 @@ func (p *Project) chooseLatest() error {
 // without a prefix releases the only package, or all of those that have no
 // tag-prefix at one version.
 func (p *Project) components(m *metadata, workspace Config) ([]*Component, error) {
-	var errs []error
-	var all, unprefixed []*Component
+	errs := []error{checkShared(m, workspace)}
+	var all []*Component
+	var leftOut []LeftOut
 	for _, pkg := range m.Packages {
 		manifestPath := path.Join(pkg.Dir, "Cargo.toml")
 		own, err := readConfig(pkg.RawMetadata, manifestPath+" [package.metadata.gantry]")
@@ -154,17 +191,20 @@ func (p *Project) components(m *metadata, workspace Config) ([]*Component, error
 			continue
 		}
 		base := workspace
-		base.Name, base.Include = "", nil
-		cfg := merge(base, own)
-		if !released(pkg, cfg, own) || len(pkg.bins(cfg)) == 0 {
-			if own.TagPrefix != nil && cfg.Release == nil {
-				errs = append(errs, fmt.Errorf("%s: package %q has a tag-prefix, but no binary that its features build", manifestPath, pkg.Name))
+		base.Name, base.Include, base.TagPrefix = "", nil, nil
+		set := settings{own: own, merged: merge(base, own)}
+		if why := notReleased(pkg, set); why != "" {
+			if len(pkg.allBins()) > 0 {
+				leftOut = append(leftOut, LeftOut{pkg.Name, why})
+			}
+			if own.TagPrefix != nil && set.merged.Release == nil {
+				errs = append(errs, fmt.Errorf("%s: package %q has a tag-prefix, but no binary to release (%s)", manifestPath, pkg.Name, why))
 			}
 			continue
 		}
-		c := &Component{Name: pkg.Name, Packages: []*Package{pkg}, Config: cfg, configDir: pkg.Dir}
-		if cfg.Name != "" {
-			c.Name = cfg.Name
+		c := &Component{Name: pkg.Name, Packages: []*Package{pkg}, Config: set.merged, settings: []settings{set}, configDir: pkg.Dir}
+		if own.Name != "" {
+			c.Name = own.Name
 		}
 		c.include = append(globs(".", workspace.Include), globs(pkg.Dir, own.Include)...)
 		c.Dirs = m.dirs(c.Packages)
@@ -173,57 +213,186 @@ func (p *Project) components(m *metadata, workspace Config) ([]*Component, error
 			c.Dirs = nil
 		}
 		if own.TagPrefix != nil {
-			c.Prefixes = []string{*own.TagPrefix}
+			c.Prefixes, c.former = own.TagPrefix, own.TagPrefix[1:]
 		} else {
 			c.Prefixes = []string{c.Name + "-"}
-			unprefixed = append(unprefixed, c)
+		}
+		if other := named(all, c.Name); other != nil {
+			errs = append(errs, fmt.Errorf("packages %q and %q are both released as %q: give each a name of its own in its [package.metadata.gantry]", other.Packages[0].Name, pkg.Name, c.Name))
 		}
 		all = append(all, c)
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("no package of the workspace has a binary to release: add src/main.rs or a [[bin]] to one, or take release = false and unmet required-features away")
+		hint := "add src/main.rs or a [[bin]] to one"
+		for _, l := range leftOut {
+			hint += fmt.Sprintf("; package %q is left out: %s", l.Package, l.Why)
+		}
+		return nil, fmt.Errorf("no package of the workspace has a binary to release: %s", hint)
 	}
-	common := ""
+	parts, helpers := together(all)
+	common := []string{""}
 	if workspace.TagPrefix != nil {
-		common = *workspace.TagPrefix
+		common = workspace.TagPrefix
 	}
 	switch {
-	case len(unprefixed) == 1:
-		c := unprefixed[0]
+	case len(parts) == 1:
+		c := parts[0]
+		c.LeftOut = append(leftOut, whyHelpers(helpers)...)
 		if workspace.TagPrefix != nil {
 			c.Prefixes = nil
 		}
-		c.Prefixes = append([]string{common}, c.Prefixes...)
-		if len(all) == 1 {
+		c.Prefixes, c.former = append(slices.Clone(common), c.Prefixes...), common[1:]
+		if len(all)-len(helpers) == 1 {
 			c.Dirs = nil
 		}
-	case len(unprefixed) > 1:
-		whole, err := wholeWorkspace(m, workspace, unprefixed, common)
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(all, func(c *Component) bool { return c.Name == whole.Name }) {
+	case len(parts) > 1:
+		whole := wholeWorkspace(m, workspace, parts, common)
+		if other := named(all, whole.Name); other != nil {
+			if other.settings[0].own.TagPrefix != nil {
+				return nil, fmt.Errorf("a tag such as %s would release packages %s together as %q, but that is what package %q with tag-prefix %q is released as: set name in [workspace.metadata.gantry]",
+					whole.example(), quoted(whole.packageNames()), whole.Name, other.Packages[0].Name, other.Prefixes[0])
+			}
 			// The tag of the workspace and that of a package of the same name
 			// would be told apart by the prefix alone, so the package gives way.
-			all = slices.DeleteFunc(all, func(c *Component) bool { return c.Name == whole.Name })
+			p.absorbed[other.Prefixes[0]] = whole
+			other.Prefixes = nil
+			all = slices.DeleteFunc(all, func(c *Component) bool { return c == other })
 		}
+		whole.LeftOut = append(leftOut, whyHelpers(helpers)...)
 		all = append(all, whole)
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	return all, nil
 }
 
-// released says whether a package is one to release, by what holds for it and
-// what it sets itself. By convention, xtask is the
-// workspace's own tool (https://github.com/matklad/cargo-xtask).
-func released(pkg *Package, cfg, own Config) bool {
-	if cfg.Release != nil {
-		return *cfg.Release
+// together tells apart, of the components without a tag-prefix, those that a tag
+// without a prefix releases, and the helpers that only a tag with their name
+// does: where one package may be published, those that may not be are tools,
+// examples and test servers, unless they say otherwise.
+func together(all []*Component) (parts, helpers []*Component) {
+	var unprefixed []*Component
+	published := false
+	for _, c := range all {
+		if c.settings[0].own.TagPrefix == nil {
+			unprefixed = append(unprefixed, c)
+			published = published || c.Packages[0].publishable()
+		}
 	}
-	return pkg.Name != "xtask" || own.TagPrefix != nil
+	for _, c := range unprefixed {
+		if published && !c.Packages[0].publishable() && !isTrue(c.Config.Release) {
+			c.helper = "it has publish = false: set release = true in its [package.metadata.gantry] to include it"
+			helpers = append(helpers, c)
+			continue
+		}
+		parts = append(parts, c)
+	}
+	return parts, helpers
+}
+
+// whyHelpers says why they are left out, and how to release each.
+func whyHelpers(helpers []*Component) []LeftOut {
+	var out []LeftOut
+	for _, h := range helpers {
+		why := h.helper
+		if len(h.Prefixes) > 0 {
+			why += fmt.Sprintf(", or tag %s to release it alone", h.newTag(h.Packages[0].Version))
+		}
+		out = append(out, LeftOut{h.Packages[0].Name, why})
+	}
+	return out
+}
+
+func named(all []*Component, name string) *Component {
+	if i := slices.IndexFunc(all, func(c *Component) bool { return c.Name == name }); i >= 0 {
+		return all[i]
+	}
+	return nil
+}
+
+func quoted(names []string) string {
+	var out []string
+	for _, n := range names {
+		out = append(out, fmt.Sprintf("%q", n))
+	}
+	return strings.Join(out, ", ")
+}
+
+func (c *Component) packageNames() []string {
+	var names []string
+	for _, pkg := range c.Packages {
+		names = append(names, pkg.Name)
+	}
+	return names
+}
+
+// example of the component's tags.
+func (c *Component) example() string { return c.newTag("1.2.3") }
+
+// newTag is the tag of a version; without a prefix, it has a "v".
+func (c *Component) newTag(version string) string {
+	if c.Prefixes[0] == "" {
+		return "v" + version
+	}
+	return c.Prefixes[0] + version
+}
+
+// notReleased says why a package is not one to release; it is empty for one that
+// is. By convention, xtask is the workspace's own tool
+// (https://github.com/matklad/cargo-xtask).
+func notReleased(pkg *Package, set settings) string {
+	switch {
+	case set.merged.Release != nil && !*set.merged.Release:
+		return "it has release = false"
+	case set.merged.Release == nil && pkg.Name == "xtask" && set.own.TagPrefix == nil:
+		return "xtask is the workspace's own tool; release = true in its [package.metadata.gantry] includes it"
+	case len(pkg.allBins()) == 0:
+		return "it has no binary"
+	case len(pkg.bins(set.merged.BuildConfig)) == 0:
+		return "its features build none of its binaries, which have required-features; enable them with features"
+	case len(set.own.Bins) == 0 && len(narrow(pkg.bins(set.merged.BuildConfig), set.merged.Bins)) == 0:
+		return "bins of [workspace.metadata.gantry] has none of its binaries"
+	}
+	return ""
+}
+
+// narrow names to those that are wanted; none wanted means all.
+func narrow(names, wanted []string) []string {
+	if len(wanted) == 0 {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !slices.Contains(wanted, n) })
+}
+
+// checkShared checks the names in the workspace's configuration that each
+// package takes its part of: a name that no package has is a mistake.
+func checkShared(m *metadata, workspace Config) error {
+	const where = "Cargo.toml [workspace.metadata.gantry]"
+	var bins, features []string
+	for _, pkg := range m.Packages {
+		bins = append(bins, pkg.allBins()...)
+		features = append(features, slices.Sorted(maps.Keys(pkg.Features))...)
+	}
+	var errs []error
+	check := func(cfg BuildConfig, where string) {
+		for _, name := range cfg.Bins {
+			if !slices.Contains(bins, name) {
+				errs = append(errs, fmt.Errorf("%s: no package has the binary %q of bins%s (there are: %s)", where, name, nearest.Hint(name, bins), some(bins)))
+			}
+		}
+		for _, f := range cfg.Features {
+			if !slices.ContainsFunc(m.Packages, func(p *Package) bool { return p.hasFeature(f) }) {
+				errs = append(errs, fmt.Errorf("%s: no package has the feature %q of features%s", where, f, nearest.Hint(f, features)))
+			}
+		}
+	}
+	check(workspace.BuildConfig, where)
+	for _, triple := range slices.Sorted(maps.Keys(workspace.Target)) {
+		check(workspace.Target[triple], where+" target "+triple)
+	}
+	return errors.Join(errs...)
 }
 
 // outside are those of the folders that are not in the workspace's.
@@ -241,73 +410,61 @@ func globs(dir string, patterns []string) []include {
 
 // wholeWorkspace is the component that a tag without a package's prefix
 // releases: every package without a tag-prefix, together.
-func wholeWorkspace(m *metadata, workspace Config, parts []*Component, prefix string) (*Component, error) {
-	c := &Component{Name: workspace.Name, Prefixes: []string{prefix}, Config: workspace, configDir: ".", include: globs(".", workspace.Include)}
-	var names []string
+func wholeWorkspace(m *metadata, workspace Config, parts []*Component, prefixes []string) *Component {
+	c := &Component{Name: workspace.Name, Prefixes: prefixes, former: prefixes[1:], Whole: true, configDir: ".", include: globs(".", workspace.Include)}
 	for _, part := range parts {
 		c.Packages = append(c.Packages, part.Packages...)
+		c.settings = append(c.settings, part.settings...)
 		c.include = append(c.include, part.include[len(workspace.Include):]...)
 		c.outside = append(c.outside, part.outside...)
-		names = append(names, part.Packages[0].Name)
 		if part.Packages[0].Dir == "." && c.Name == "" {
 			c.Name = part.Packages[0].Name
 		}
 	}
 	sort.Strings(c.outside)
 	c.outside = slices.Compact(c.outside)
-	if c.Name == "" {
-		for _, pkg := range c.Packages {
-			if base := path.Base(strings.TrimSuffix(strings.TrimSuffix(pkg.Repository, "/"), ".git")); pkg.Repository != "" {
-				c.Name = base
-				break
-			}
+	for _, pkg := range c.Packages {
+		if name := repositoryName(pkg.Repository); c.Name == "" {
+			c.Name = name
 		}
 	}
 	if c.Name == "" {
 		c.Name = path.Base(m.WorkspaceRoot)
 		if c.Name == "src" || c.Name == "/" {
-			c.Name = names[0]
+			c.Name = c.Packages[0].Name
 		}
 	}
-	c.Config.Name = c.Name
-	return c, nil
+	c.combine(workspace)
+	for _, part := range parts {
+		if isTrue(part.Config.Latest) {
+			part.Config.Latest = new(bool) // it is the whole's, which has the package too
+		}
+	}
+	return c
 }
 
 // Targets of a component, by its configuration.
-func (c *Component) Targets() []string {
-	if len(c.Config.Targets) > 0 {
-		return c.Config.Targets
-	}
-	return target.Default
-}
+func (c *Component) Targets() []string { return c.Config.targets() }
 
 // Bins of the component for a target, sorted by name.
 func (c *Component) Bins(triple string) ([]Bin, error) {
-	cfg := c.Config
-	cfg.BuildConfig = cfg.forTarget(triple)
 	var out []Bin
-	var known []string
-	for _, pkg := range c.Packages {
-		for _, name := range pkg.bins(cfg) {
-			known = append(known, name)
-			if len(cfg.Bins) == 0 || slices.Contains(cfg.Bins, name) {
-				out = append(out, Bin{Name: name, Package: pkg.Name, ID: pkg.ID})
+	for i, pkg := range c.Packages {
+		set := c.settings[i]
+		cfg := set.merged.forTarget(triple)
+		built := pkg.bins(cfg)
+		if own := set.own.forTarget(triple).Bins; slices.Equal(own, cfg.Bins) {
+			for _, want := range own {
+				if !slices.Contains(built, want) {
+					return nil, fmt.Errorf("component %q has no binary %q for %s%s (it has: %s)", c.Name, want, triple, nearest.Hint(want, built), strings.Join(built, ", "))
+				}
 			}
 		}
-	}
-	for _, want := range cfg.Bins {
-		if !slices.Contains(known, want) {
-			sort.Strings(known)
-			return nil, fmt.Errorf("component %q has no binary %q for %s%s (it has: %s)", c.Name, want, triple, nearest.Hint(want, known), strings.Join(known, ", "))
+		for _, name := range narrow(built, cfg.Bins) {
+			out = append(out, Bin{Name: name, Package: pkg.Name, Version: pkg.Version, ID: pkg.ID})
 		}
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
-	for i := 1; i < len(out); i++ {
-		if out[i].Name == out[i-1].Name {
-			return nil, fmt.Errorf("component %q would release binary %q twice, from packages %q and %q; name the wanted ones in bins, or give each a tag-prefix of its own",
-				c.Name, out[i].Name, out[i-1].Package, out[i].Package)
-		}
-	}
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Name < out[j].Name })
 	if len(out) == 0 {
 		return nil, fmt.Errorf("component %q has no binary for %s", c.Name, triple)
 	}
@@ -335,8 +492,9 @@ func (b Build) Args() []string {
 	args := []string{"--locked", "--profile", b.Config.Profile}
 	var packages []string
 	for _, bin := range b.Bins {
-		if !slices.Contains(packages, bin.Package) {
-			packages = append(packages, bin.Package)
+		// A dependency may have the package's name.
+		if spec := bin.Package + "@" + bin.Version; !slices.Contains(packages, spec) {
+			packages = append(packages, spec)
 		}
 	}
 	sort.Strings(packages)
@@ -398,6 +556,14 @@ func OneFolder(builds []Build) error {
 
 // Build of one target.
 func (c *Component) Build(triple string) (Build, error) {
+	if len(c.conflicts) > 0 {
+		return Build{}, fmt.Errorf("component %q can't be built in one go: %s; set it in [workspace.metadata.gantry], or build a component of one package", c.Name, strings.Join(c.conflicts, "; "))
+	}
+	return c.build(triple)
+}
+
+// build is Build for a plan, which tells conflicts itself.
+func (c *Component) build(triple string) (Build, error) {
 	t, err := target.Lookup(triple)
 	if err != nil {
 		return Build{}, err
@@ -406,7 +572,14 @@ func (c *Component) Build(triple string) (Build, error) {
 	if err != nil {
 		return Build{}, err
 	}
-	b := Build{Target: t, Bins: bins, Config: c.Config.forTarget(triple), Command: c.Config.CargoCommand, GitDir: isTrue(c.Config.GitDir), MaxGlibc: c.Config.MaxGlibc, SBOM: isTrue(c.Config.SBOM)}
+	for i, pkg := range c.Packages {
+		for _, f := range c.settings[i].own.forTarget(triple).Features {
+			if !pkg.hasFeature(f) {
+				return Build{}, fmt.Errorf("package %q has no feature %q%s", pkg.Name, f, nearest.Hint(f, slices.Sorted(maps.Keys(pkg.Features))))
+			}
+		}
+	}
+	b := Build{Target: t, Bins: bins, Config: c.buildConfig(triple), Command: c.Config.CargoCommand, GitDir: isTrue(c.Config.GitDir), MaxGlibc: c.Config.MaxGlibc, SBOM: isTrue(c.Config.SBOM)}
 	if b.Config.Profile == "" {
 		b.Config.Profile = DefaultProfile
 	}
@@ -414,6 +587,15 @@ func (c *Component) Build(triple string) (Build, error) {
 		b.Command = DefaultCargoCommand
 	}
 	return b, nil
+}
+
+// Separate are the components that have each package once: not the one of
+// several packages that all have components of their own.
+func (p *Project) Separate() []*Component {
+	if len(p.absorbed) > 0 {
+		return p.Components
+	}
+	return slices.DeleteFunc(slices.Clone(p.Components), func(c *Component) bool { return c.Whole })
 }
 
 // Component by name; the empty name is the only one there is.
@@ -463,7 +645,7 @@ func (c *Component) check() error {
 			fail("target %q is listed twice", triple)
 		}
 		seen[triple] = true
-		if _, err := c.Build(triple); err != nil {
+		if _, err := c.build(triple); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -502,46 +684,56 @@ func checkImage(i *manifest.Image) error {
 }
 
 // nextTag would release the component as the version that its manifest has. Of
-// tags that say that version already, it is the one at the commit of git;
-// released is one elsewhere.
-func (p *Project) nextTag(c *Component, git Git) (tag, released string) {
-	tag = c.Prefixes[0] + c.Packages[0].Version
-	if c.Prefixes[0] == "" {
-		tag = "v" + tag
-	}
+// tags that have that version already, it is the one at the commit of git, which
+// here says; released is one elsewhere.
+func (p *Project) nextTag(c *Component, git Git) (tag string, here bool, released string) {
+	tag = c.newTag(c.Packages[0].Version)
 	for _, t := range p.Scheme.Tags(c.Name, git.Tags) {
 		if t.Version.Original() != c.Packages[0].Version {
 			continue
 		}
 		if !slices.Contains(git.Tags, version.GitTag{Name: t.Name, Commit: git.Commit}) {
-			return tag, t.Name
+			return tag, false, t.Name
 		}
-		tag = t.Name
+		if !here || t.Name == c.newTag(c.Packages[0].Version) {
+			tag, here = t.Name, true
+		}
 	}
-	return tag, ""
+	return tag, here, ""
 }
 
 // Ready plans the release of each component as the version that its manifest
-// has, and says what it would be, or all that stands in its way. A version that
-// is tagged elsewhere is released, and nothing is in its way any more.
+// has, and returns what it would be, or everything that stands in its way. A
+// version that is tagged elsewhere is released, and nothing is in its way any
+// more.
 func (p *Project) Ready(git Git) (string, error) {
 	var lines []string
 	var errs []error
+	say := func(c *Component, format string, args ...any) {
+		lines = append(lines, c.Name+": "+fmt.Sprintf(format, args...))
+	}
 	for _, c := range p.Components {
-		tag, released := p.nextTag(c, git)
+		if c.helper != "" {
+			say(c, "left out: %s", c.helper)
+			continue
+		}
+		tag, here, released := p.nextTag(c, git)
 		if released != "" {
-			lines = append(lines, fmt.Sprintf("%s: released as %s; the next release needs another version", c.Name, released))
+			say(c, "released as %s; the next release needs another version", released)
 			continue
 		}
 		next, err := p.Plan(tag, git, nil)
 		if err == nil {
 			err = next.Err()
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			errs = append(errs, fmt.Errorf("component %q can't be released as %q: %w", c.Name, tag, err))
-			continue
+		case here:
+			say(c, "tagged as %s at this commit, which can be released", tag)
+		default:
+			say(c, "ready to be released as %s", tag)
 		}
-		lines = append(lines, fmt.Sprintf("%s: ready to be released as %s", c.Name, tag))
 	}
 	return strings.Join(lines, "\n") + "\n", errors.Join(errs...)
 }

@@ -26,6 +26,9 @@ func (p *Plan) Text() string {
 	row("previous tag", previous)
 	row("repository", p.Repository)
 	row("toolchain", p.Toolchain)
+	for _, l := range p.LeftOut {
+		row("left out", fmt.Sprintf("%s: %s", l.Package, l.Why))
+	}
 	_ = w.Flush()
 
 	b.WriteString("\ntargets\n")

@@ -250,7 +250,7 @@ func (w *Workspace) builds(triple, component string) ([]plan.Build, error) {
 	if _, err := target.Lookup(triple); err != nil {
 		return nil, err
 	}
-	components := w.Project.Components
+	components := w.Project.Separate()
 	if component != "" {
 		c, err := w.Project.Component(component)
 		if err != nil {
