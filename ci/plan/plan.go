@@ -641,12 +641,12 @@ func (p *Plan) planTarget(triple string) (TargetPlan, error) {
 	if err != nil {
 		return TargetPlan{}, err
 	}
-	b.Bins = slices.CompactFunc(b.Bins, func(other, bin Bin) bool {
-		if other.Name == bin.Name {
+	for i := len(b.Bins) - 1; i > 0; i-- {
+		if bin, other := b.Bins[i], b.Bins[i-1]; bin.Name == other.Name {
 			p.failOnce("packages %q and %q both have a binary %q, and tag %q would put both into one archive: choose with bins in each [package.metadata.gantry], or give one package a tag-prefix or release = false", other.Package, bin.Package, bin.Name, p.Tag)
+			b.Bins = slices.Delete(b.Bins, i, i+1)
 		}
-		return other.Name == bin.Name
-	})
+	}
 	t := TargetPlan{
 		Target: triple, Platform: b.Target.Platform, Libc: b.Target.Libc, Profile: b.Config.Profile,
 		Features: b.Config.Features, Archive: stem + b.Target.Archive, Binaries: b.Bins,
