@@ -133,10 +133,14 @@ func apple(triple, arch string) Target {
 	}
 }
 
-// Lookup finds a target by its triple. The error of an unknown one names the
-// nearest that is known.
+// Lookup finds a target by its triple: a row of the table, else what the triple
+// itself says, for toolchains of the caller's. The error of an unknown one names
+// the nearest of the table.
 func Lookup(triple string) (Target, error) {
 	if t, ok := table[triple]; ok {
+		return t, nil
+	}
+	if t, ok := derive(triple); ok {
 		return t, nil
 	}
 	all := All()

@@ -60,3 +60,33 @@ func TestTools(t *testing.T) {
 	assert.Contains(t, musl.Tools(false).Env(musl), Variable{"CC_aarch64_unknown_linux_musl", "aarch64-linux-musl-gcc"})
 	assert.Equal(t, []string{"musl-dev:amd64"}, get("x86_64-unknown-linux-musl").Tools(true).Packages, "no cross compiler for the machine's own architecture")
 }
+
+// What is not in the table is read from the triple, and needs a toolchain of the
+// caller's.
+func TestTargetsBeyondTheTable(t *testing.T) {
+	for triple, want := range map[string]Target{
+		"x86_64-unknown-freebsd":         {Arch: "x86_64", OS: "freebsd", Format: "elf", Archive: ".tar.gz"},
+		"loongarch64-unknown-linux-gnu":  {Arch: "loongarch64", OS: "linux", Libc: "gnu", Format: "elf", Archive: ".tar.gz"},
+		"armv7-unknown-linux-musleabihf": {Arch: "armv7", OS: "linux", Libc: "musl", Format: "elf", Archive: ".tar.gz"},
+		"mipsel-unknown-linux-uclibc":    {Arch: "mipsel", OS: "linux", Format: "elf", Archive: ".tar.gz"},
+		"aarch64-linux-android":          {Arch: "aarch64", OS: "linux", Format: "elf", Archive: ".tar.gz"},
+		"armv7-linux-androideabi":        {Arch: "armv7", OS: "linux", Format: "elf", Archive: ".tar.gz"},
+		"x86_64-pc-windows-msvc":         {Arch: "x86_64", OS: "windows", Format: "pe", ExeSuffix: ".exe", Archive: ".zip"},
+		"aarch64-pc-windows-gnullvm":     {Arch: "aarch64", OS: "windows", Format: "pe", ExeSuffix: ".exe", Archive: ".zip"},
+		"x86_64-unknown-illumos":         {Arch: "x86_64", OS: "illumos", Format: "elf", Archive: ".tar.gz"},
+		"i686-unknown-hurd-gnu":          {Arch: "i686", OS: "hurd", Format: "elf", Archive: ".tar.gz"},
+	} {
+		got, err := Lookup(triple)
+		want.Triple, want.External = triple, otherToolchain
+		assert.NoError(t, err, triple)
+		assert.Equal(t, want, got, triple)
+	}
+	for _, triple := range []string{
+		"x86_64-unknown-linux-gnuu", "x86-unknown-linux-gnu", "x86_64-linux-gnu", "x86_64-unknwn-linux-gnu", "x86_64-unknown-linux", "x86_64-unknown", "x86_64", "",
+		"wasm32-wasip1", "thumbv6m-none-eabi", "x86_64-unknown-none", "aarch64-apple-ios", "x86_64-pc-windows-gnuu", "x86_64-unknown-freebsdd", "x86_64-linux-androidd",
+	} {
+		_, err := Lookup(triple)
+		assert.ErrorContains(t, err, "unknown target", triple)
+	}
+	assert.NotContains(t, All(), "x86_64-unknown-freebsd", "hints name what needs no toolchain of the caller's")
+}
