@@ -117,6 +117,12 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory, dir st
 		})
 	}
 	if err := g.Wait(); err != nil {
+		var failed *dagger.ExecError
+		if errors.As(err, &failed) {
+			if hint := plan.MemberHint(failed.Stderr, SrcDir); hint != "" {
+				return nil, errors.New(hint)
+			}
+		}
 		// Without its image, nothing that the scripts have to say was said.
 		if _, missing := t.Digest(ctx); missing != nil {
 			return nil, missing

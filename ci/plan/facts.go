@@ -3,10 +3,14 @@ package plan
 import (
 	"bufio"
 	"fmt"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/sbom"
 	"dagger/gantry/ci/version"
 )
 
@@ -60,4 +64,48 @@ func ReadGit(facts string) (Git, error) {
 		}
 	}
 	return g, lines.Err()
+}
+
+// TakeExports finds the files of earlier releases that were exported into the
+// checkout, as "dist export --path=dist" does, and takes them out of g.Dirty: the
+// caller must take them out of the source. They are the untracked files of a
+// directory below its top that has a manifest and checksums, and that has
+// nothing else. files are those of the source.
+func (g *Git) TakeExports(files []string) []string {
+	untracked := map[string]bool{}
+	for _, line := range g.Dirty {
+		if kind, file := dirtyFile(line); kind == "??" {
+			untracked[file] = true
+		}
+	}
+	var exports []string
+	for _, f := range files {
+		dir := path.Dir(f)
+		if dir == "." || path.Base(f) != manifest.FileName || !untracked[path.Join(dir, manifest.SumsName)] {
+			continue
+		}
+		var inside []string
+		for _, other := range files {
+			if path.Dir(other) == dir {
+				inside = append(inside, other)
+			}
+		}
+		if !slices.ContainsFunc(inside, func(f string) bool { return !untracked[f] || !isExport(path.Base(f)) }) {
+			exports = append(exports, inside...)
+		}
+	}
+	g.Dirty = slices.DeleteFunc(slices.Clone(g.Dirty), func(line string) bool {
+		_, file := dirtyFile(line)
+		return slices.Contains(exports, file)
+	})
+	return exports
+}
+
+// isExport says whether a file of a release may have the name.
+func isExport(name string) bool {
+	switch name {
+	case manifest.FileName, manifest.SumsName, manifest.ChangelogName:
+		return true
+	}
+	return slices.ContainsFunc([]string{".tar.gz", ".zip", sbom.Suffix}, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -43,6 +44,30 @@ func NoManifest(manifest string, found, entries []string) error {
 		return fmt.Errorf("the source is not a Cargo workspace: it has no Cargo.toml at its top (it has %s); %s", some(entries), way)
 	}
 	return fmt.Errorf("the source has no %q; %s", manifest, way)
+}
+
+var (
+	inherits   = regexp.MustCompile("error inheriting `([^`]+)` from workspace root")
+	unreadable = regexp.MustCompile("failed to read `([^`]+Cargo\\.toml)`")
+)
+
+// MemberHint says what to pass where Cargo failed, with the text given on its
+// standard error, to find the root of the workspace that the source at root is a
+// member of. It is empty for other failures.
+func MemberHint(stderr, root string) string {
+	why := ""
+	if m := unreadable.FindStringSubmatch(stderr); m != nil && !strings.HasPrefix(m[1], root+"/") {
+		why = "its Cargo.toml names a package above it"
+	} else if strings.Contains(stderr, "failed to find a workspace root") {
+		why = "its Cargo.toml belongs to a workspace"
+		if m := inherits.FindStringSubmatch(stderr); m != nil {
+			why = fmt.Sprintf("its Cargo.toml inherits %q from its workspace", m[1])
+		}
+	}
+	if why == "" {
+		return ""
+	}
+	return fmt.Sprintf("--source is only a part of the project: %s, whose root is not in the source: pass the repository with the workspace's root as --source, and where that root is not at its top, --manifest-path with the path of its Cargo.toml, such as --manifest-path=rust/Cargo.toml", why)
 }
 
 // some of a list, for people.

@@ -198,14 +198,19 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 	if err := plan.addTargets(c, only); err != nil {
 		return nil, err
 	}
+	for _, t := range plan.Targets {
+		if known, err := target.Lookup(t.Target); err == nil && known.External != "" && !p.CustomToolchain {
+			plan.warn("target %q, where it is built, needs %s", t.Target, known.External)
+		}
+	}
 	if err := plan.checkRelease(only); err != nil {
 		return nil, err
 	}
 	return plan, nil
 }
 
-// explainUnknown adds to the error of a tag that names no component what became of the
-// package that it names.
+// explainUnknown adds to the error of a tag that names no component what became
+// of the package that it names.
 func (p *Project) explainUnknown(tag string, err error) error {
 	for prefix, whole := range p.absorbed {
 		rest, fits := strings.CutPrefix(tag, prefix)
@@ -215,6 +220,15 @@ func (p *Project) explainUnknown(tag string, err error) error {
 		}
 	}
 	return err
+}
+
+// Check returns the plan for people, or an error with everything that is wrong
+// with it.
+func (p *Plan) Check() (string, error) {
+	if err := p.Err(); err != nil {
+		return "", err
+	}
+	return p.Text(), nil
 }
 
 // Title of the release: the component's name and version, or the version

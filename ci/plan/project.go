@@ -34,6 +34,8 @@ type Project struct {
 	BadLinks map[string]string
 	// Lock is the text of Cargo.lock.
 	Lock string
+	// CustomToolchain says that the caller brings the toolchain.
+	CustomToolchain bool
 
 	// Components that can be released, sorted by name.
 	Components []*Component

@@ -380,3 +380,138 @@ func TestSeveralPrefixes(t *testing.T) {
 		assert.ErrorContains(t, err, c.says)
 	}
 }
+
+func TestTakeExports(t *testing.T) {
+	dist := []string{"dist/CHANGELOG.md", "dist/SHA256SUMS", "dist/app-1.0.0-x86_64-unknown-linux-gnu.tar.gz", "dist/app.cdx.json", "dist/app.zip", "dist/release-manifest.json"}
+	status := func(files ...string) []string {
+		var lines []string
+		for _, f := range files {
+			lines = append(lines, "?? "+f)
+		}
+		return lines
+	}
+	source := []string{"Cargo.toml", "src/main.rs"}
+	for _, c := range []struct {
+		name         string
+		files, dirty []string
+		taken        []string
+	}{
+		{"an export", dist, status(dist...), dist},
+		{"a part of one, below others", []string{"a b/x/SHA256SUMS", "a b/x/release-manifest.json", "a b/x.txt"}, []string{`?? "a b/x/SHA256SUMS"`, `?? "a b/x/release-manifest.json"`, `?? "a b/x.txt"`}, []string{"a b/x/SHA256SUMS", "a b/x/release-manifest.json"}},
+		{"with a file of somebody's", append(dist, "dist/notes.txt"), status(append(dist, "dist/notes.txt")...), nil},
+		{"with a file of the commit", append(dist, "dist/old.zip"), status(dist...), nil},
+		{"a changed file of the commit", dist, append(status(dist[1:]...), " M "+dist[0]), nil},
+		{"without checksums", []string{"dist/release-manifest.json"}, status("dist/release-manifest.json"), nil},
+		{"without a manifest", []string{"dist/SHA256SUMS"}, status("dist/SHA256SUMS"), nil},
+		{"at the top", []string{"SHA256SUMS", "release-manifest.json"}, status("SHA256SUMS", "release-manifest.json"), nil},
+		{"ignored by git", dist, nil, nil},
+	} {
+		git := clean()
+		git.Dirty = append([]string{"?? other"}, c.dirty...)
+		got := git.TakeExports(append(slices.Clone(source), c.files...))
+		assert.Equal(t, c.taken, got, c.name)
+		assert.Len(t, git.Dirty, 1+len(c.dirty)-len(c.taken), c.name)
+		assert.Equal(t, "?? other", git.Dirty[0], c.name)
+	}
+
+	git := clean()
+	git.Dirty = status("dist/notes.txt", "dist/release-manifest.json")
+	err := planOf(t, mustLoad(t, nil, nil, pkg("app", "1.0.0", ".", nil, "app")), "v1.0.0", git).Err()
+	assert.ErrorContains(t, err, `"dist/release-manifest.json" is of an earlier dist, whose directory has other files or is the top of the source: move it away, or add the directory to .gitignore`)
+}
+
+func TestLineEndings(t *testing.T) {
+	p := mustLoad(t, nil, []string{"Cargo.toml", "Cargo.lock", "src/main.rs", "logo.png"}, pkg("app", "1.0.0", ".", nil, "app"))
+	dirty := func(eol []string, lines ...string) error {
+		git := clean("v0.9.0")
+		git.Dirty, git.LineEndings = lines, eol
+		return planOf(t, p, "v1.0.0", git).Err()
+	}
+	all := []string{"M Cargo.toml", "M Cargo.lock", "M src/main.rs"}
+
+	err := dirty([]string{"Cargo.toml", "Cargo.lock", "src/main.rs"}, all...)
+	require.ErrorContains(t, err, `3 files differ from commit 0123456789ab in their line endings only, such as "Cargo.toml": git converted them when it checked them out (core.autocrlf): run git config core.autocrlf false`)
+	assert.NotContains(t, err.Error(), "dirty", "nothing else is wrong")
+	err = dirty([]string{"Cargo.toml"}, append(all, "?? x")...)
+	require.ErrorContains(t, err, "1 files differ")
+	require.ErrorContains(t, err, "commit, ignore or remove M Cargo.lock, M src/main.rs, ?? x")
+	assert.NotContains(t, err.Error(), "--ignore-cr-at-eol", "that is known by now")
+
+	require.ErrorContains(t, dirty(nil, all...), "M src/main.rs; most files are changed, as they are when git converts line endings on checkout (core.autocrlf): if git diff --ignore-cr-at-eol shows no change, run git config core.autocrlf false")
+	for _, few := range [][]string{all[:2], {"?? a", "?? b", "?? c", "?? d"}, {"D Cargo.toml", "D Cargo.lock", "D src/main.rs"}} {
+		assert.NotContains(t, dirty(nil, few...).Error(), "line endings", few)
+	}
+	one := mustLoad(t, nil, []string{"Cargo.lock"}, pkg("app", "1.0.0", ".", nil, "app"))
+	git := clean()
+	git.Dirty = []string{"M Cargo.lock"}
+	assert.NotContains(t, planOf(t, one, "v1.0.0", git).Err().Error(), "line endings", "one file is a change")
+
+	read, err := ReadGit("present\neol src/a b.rs\n")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"src/a b.rs"}, read.LineEndings)
+}
+
+// What Cargo 1.95 says of a member without its workspace.
+func TestMemberHint(t *testing.T) {
+	for _, c := range []struct{ name, stderr, says string }{
+		{"inherits", "error: failed to parse manifest at `/gantry/src/Cargo.toml`\n\nCaused by:\n  error inheriting `edition` from workspace root manifest's `workspace.package.edition`\n\nCaused by:\n  failed to find a workspace root\n", `its Cargo.toml inherits "edition" from its workspace, whose root is not in the source`},
+		{"says no more", "failed to find a workspace root", "its Cargo.toml belongs to a workspace"},
+		{"names its workspace", "error: failed to read `/gantry/Cargo.toml`\n\nCaused by:\n  No such file or directory (os error 2)\n", "its Cargo.toml names a package above it"},
+		{"names a neighbour", "error: failed to read `/gantry/src-other/Cargo.toml`", "its Cargo.toml names a package above it"},
+		{"a member that is missing", "error: failed to load manifest for workspace member `/gantry/src/a`\n\nCaused by:\n  failed to read `/gantry/src/a/Cargo.toml`\n", ""},
+		{"another failure", "error: expected a package", ""},
+	} {
+		hint := MemberHint(c.stderr, "/gantry/src")
+		if c.says == "" {
+			assert.Empty(t, hint, c.name)
+			continue
+		}
+		assert.Contains(t, hint, c.says, c.name)
+		assert.Contains(t, hint, "pass the repository with the workspace's root as --source", c.name)
+		assert.Contains(t, hint, "--manifest-path", c.name)
+		assert.NotContains(t, hint, "/gantry", c.name)
+	}
+}
+
+func TestTargetsOfOtherToolchains(t *testing.T) {
+	p := mustLoad(t, table{"targets": []string{"x86_64-unknown-freebsd", "x86_64-unknown-linux-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	plan := planOf(t, p, "v1.0.0", clean("v0.9.0"))
+	require.NoError(t, plan.Err(), "it may be built elsewhere")
+	assert.Contains(t, plan.Assets, "app-1.0.0-x86_64-unknown-freebsd.tar.gz")
+	require.Contains(t, plan.Problems, Problem{SeverityWarning, `target "x86_64-unknown-freebsd", where it is built, needs a toolchain of its own: pass --toolchain with a container that builds for it`})
+	p.CustomToolchain = true
+	for _, problem := range planOf(t, p, "v1.0.0", clean("v0.9.0")).Problems {
+		assert.NotContains(t, problem.Message, "toolchain")
+	}
+}
+
+// A version that is tagged twice on one commit has a way out.
+func TestTwoTagsOfOneVersion(t *testing.T) {
+	p := mustLoad(t, nil, nil, pkg("app", "1.2.3", ".", nil, "app"))
+	git := clean("v1.2.2")
+	git.Tags = append(git.Tags, version.GitTag{Name: "v1.2.3", Commit: head}, version.GitTag{Name: "app-1.2.3", Commit: head})
+	for tag, other := range map[string]string{"v1.2.3": "app-1.2.3", "app-1.2.3": "v1.2.3"} {
+		plan := planOf(t, p, tag, git)
+		require.NoError(t, plan.Err(), tag)
+		assert.Contains(t, plan.Problems, Problem{SeverityWarning, `version 1.2.3 of "app" is also tagged as "` + other + `" at this commit: release only one of the two tags`})
+		assert.Equal(t, "v1.2.2", plan.PreviousTag)
+		assert.True(t, plan.Latest)
+	}
+	ready, err := p.Ready(git)
+	require.NoError(t, err)
+	assert.Equal(t, "app: tagged as v1.2.3 at this commit, which can be released\n", ready, "the tag as Gantry would have made it")
+}
+
+// Check is a plan's text, or everything that is wrong with it.
+func TestCheck(t *testing.T) {
+	p := mustLoad(t, nil, nil, pkg("app", "1.2.3", ".", nil, "app"))
+	text, err := planOf(t, p, "v1.2.3", clean()).Check()
+	require.NoError(t, err)
+	assert.Contains(t, text, "ready to release")
+	git := clean()
+	git.Shallow, git.Dirty = true, []string{"?? x"}
+	text, err = planOf(t, p, "v1.2.3", git).Check()
+	assert.Empty(t, text)
+	assert.ErrorContains(t, err, "shallow clone")
+	assert.ErrorContains(t, err, "?? x")
+}

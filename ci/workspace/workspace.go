@@ -80,10 +80,15 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 		return nil, err
 	}
 	w.Git = w.facts.Git
+	if exports := w.Git.TakeExports(w.facts.Files); len(exports) > 0 {
+		w.source = w.source.WithoutFiles(exports)
+		w.facts.Files = slices.DeleteFunc(w.facts.Files, func(f string) bool { return slices.Contains(exports, f) })
+	}
 	if w.Project, err = plan.Load(w.facts.Metadata, cargo.SrcDir, w.facts.Files); err != nil {
 		return nil, err
 	}
 	w.Project.BadLinks, w.Project.Lock = w.facts.BadLinks, w.facts.Lock
+	w.Project.CustomToolchain = settings.Toolchain != nil
 	w.cache = cacheName(w.Project, w.facts.System, settings.Cache)
 	return w, nil
 }
