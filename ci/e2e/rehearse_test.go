@@ -32,7 +32,7 @@ func TestReleaseReady(t *testing.T) {
 	source := tiny(t, "")
 	got := call(t, "--source="+source, "release-ready")
 	require.NoError(t, got.err)
-	assert.Contains(t, got.stdout, "tiny: ready to be released as v1.0.0")
+	assert.Contains(t, got.stdout, "tiny: tagged as v1.0.0 at this commit, which can be released")
 	write(t, source, map[string]string{"new": ""})
 	got = call(t, "--source="+source, "release-ready")
 	require.Error(t, got.err)
