@@ -113,6 +113,7 @@ type session struct {
 	fetched int64
 	skew    time.Duration // how far the server's clock is ahead
 	scopes  *string       // X-OAuth-Scopes, if it was sent
+	pages   map[string]int
 }
 
 type sessionKey struct{}

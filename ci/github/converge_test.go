@@ -137,6 +137,8 @@ func TestEveryCallTimesEveryFault(t *testing.T) {
 		t.Log("second run: ", a)
 	}
 	require.Empty(t, again)
+	require.Len(t, calls, 24)
+	require.Equal(t, 504, cells)
 }
 
 // onlyRelease lists the lines of the dump about releases of a tag.
@@ -185,6 +187,8 @@ func TestFaultsInARow(t *testing.T) {
 		}
 	}
 	t.Logf("4 faults in a row on every operation: %d cells, %d needed a second run", cells, again)
+	require.Zero(t, again, "second runs")
+	require.Equal(t, 205, cells)
 }
 
 // A run that is cut off at any call, before or after the call was carried
@@ -217,15 +221,17 @@ func TestCutOffAtEveryCall(t *testing.T) {
 			}
 		}
 	}
+	require.Equal(t, 96, cells)
 	t.Logf("%d cells: every second run ended in the same state; the slowest waited %s (for an upload that might still run)", cells, worst)
 }
 
 // Lists that lag behind, at every fault: the release still is one.
 func TestLaggingLists(t *testing.T) {
 	calls, want := clean(t)
-	again := 0
+	cells, again := 0, 0
 	for _, kind := range []fakehub.FaultKind{fakehub.HangAfter, fakehub.BadGatewayAfter, fakehub.ResetAfter, fakehub.LostBody} {
 		for _, at := range calls {
+			cells++
 			cell := fmt.Sprintf("call %d (%s), %s, lists 10 s behind", at.N, at.Op, kind)
 			synctest.Test(t, func(t *testing.T) {
 				w, spec := full(t, fakehub.Config{ListDelay: 10 * time.Second})
@@ -243,7 +249,9 @@ func TestLaggingLists(t *testing.T) {
 			})
 		}
 	}
-	t.Logf("%d cells, %d needed a second run", 4*len(calls), again)
+	t.Logf("%d cells, %d needed a second run", cells, again)
+	require.Zero(t, again, "second runs")
+	require.Equal(t, 96, cells)
 }
 
 // strip drops releases that are deleted but still in lagging lists.

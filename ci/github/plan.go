@@ -609,6 +609,8 @@ func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, 
 		return "", nil // not built yet
 	case got.Size != a.Size:
 		return fmt.Sprintf("it has %d bytes, not %d", got.Size, a.Size), nil
+	case got.SHA256 == "" && w.known.has(got.ID):
+		got.SHA256 = a.SHA256 // read by this run before
 	case got.SHA256 == "":
 		// GitHub didn't record digests once, and some servers still don't.
 		sum, err := w.digest(ctx, got)

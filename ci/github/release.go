@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -494,6 +495,7 @@ func (w *work) verify(ctx context.Context, rel *Release) error {
 // check says which asset is missing, if one is. One that differs is an error;
 // of a draft, one that this run sent is deleted, to be sent again.
 func (w *work) check(ctx context.Context, rel *Release, got []RemoteAsset) (lacks string, err error) {
+	var changed []string
 	for _, a := range w.spec.Assets {
 		if w.left[a.Name] {
 			continue
@@ -501,9 +503,6 @@ func (w *work) check(ctx context.Context, rel *Release, got []RemoteAsset) (lack
 		i := slices.IndexFunc(got, func(g RemoteAsset) bool { return g.Name == a.Name })
 		if i < 0 || !got[i].whole() {
 			return a.Name, nil
-		}
-		if got[i].SHA256 == "" && w.known.has(got[i].ID) {
-			got[i].SHA256 = a.SHA256 // read by this run before
 		}
 		diff, err := w.differs(ctx, a, &got[i])
 		if err != nil {
@@ -513,12 +512,16 @@ func (w *work) check(ctx context.Context, rel *Release, got []RemoteAsset) (lack
 			if err := w.deleteAsset(ctx, got[i].ID); err != nil {
 				return "", err
 			}
-			return "", fmt.Errorf("%w: asset %q was stored changed: %s", errConflict, a.Name, diff)
+			changed = append(changed, fmt.Sprintf("asset %q was stored changed: %s", a.Name, diff))
+			continue
 		}
 		if diff != "" {
 			return "", fmt.Errorf("read back asset %q: %s", a.Name, diff)
 		}
 		w.known.add(got[i].ID)
+	}
+	if len(changed) > 0 {
+		return "", fmt.Errorf("%w: %s", errConflict, strings.Join(changed, "; "))
 	}
 	return "", nil
 }

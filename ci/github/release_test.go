@@ -558,6 +558,8 @@ func TestTokens(t *testing.T) {
 		token  string
 		err    string
 		note   string
+
+		private bool
 	}{
 		{name: "none", token: "", err: "no token"},
 		{name: "unknown", token: "other", err: "the token is not accepted"},
@@ -565,17 +567,26 @@ func TestTokens(t *testing.T) {
 		{name: "few scopes", token: canary, access: fakehub.Access{User: "a", Push: true, Scopes: "read:org, gist"}, err: "scopes"},
 		{name: "public scope", token: canary, access: fakehub.Access{User: "a", Push: true, Scopes: "public_repo"}},
 		{name: "fine-grained", token: canary, access: fakehub.Access{User: "a", Push: true}},
+		{name: "classic, without scopes", token: canary, access: fakehub.Access{User: "a", Push: true, NoScopes: true}, err: `the token's scopes are ""`},
+		{name: "fine-grained, read only", token: canary, access: fakehub.Access{User: "a", Push: true, ReadOnly: true}, err: `GitHub accepts the permissions "contents=write"`},
+		{name: "public scope, private repository", token: canary, access: fakehub.Access{User: "a", Push: true, Scopes: "public_repo"}, private: true, err: "scopes"},
 		{name: "a workflow's", token: canary, access: fakehub.Access{Push: true, Installation: true}, note: "an app's"},
 		{name: "a workflow's, read only", token: canary, access: fakehub.Access{Installation: true}, err: "contents: write"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, fakehub.Config{Tokens: map[string]fakehub.Access{canary: x.access}})
+				if x.private {
+					w.repo.Private()
+				}
 				c := w.client(func(o *Options) { o.Token = func(context.Context) (string, error) { return x.token, nil } })
 				rep, err := c.Release(t.Context(), w.spec("v1.0.0"))
 				quiet(t, texts(t, rep, err)...)
 				if x.err != "" {
 					require.ErrorContains(t, err, x.err)
+					for _, c := range w.hub.Calls() {
+						require.False(t, c.Write, "found out without writing: %s", c)
+					}
 					return
 				}
 				require.NoError(t, err)

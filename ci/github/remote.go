@@ -99,16 +99,28 @@ func (r *repo) confirmed(ctx context.Context, name string, read func(context.Con
 // breaks, comes in smaller pages.
 var pageSizes = []int{100, 100, 50, 20, 10, 5, 2, 1}
 
+// pageSize is the index into pageSizes at which a run's list is asked for: a
+// list that had to come in small pages does so again.
+func (s *session) pageSize(name string, at int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pages == nil {
+		s.pages = map[string]int{}
+	}
+	s.pages[name] = max(s.pages[name], at)
+	return s.pages[name]
+}
+
 // list reads a list page by page, until keep says that it has seen enough. Items
 // may come twice.
 func list[T any](ctx context.Context, s *session, name string, read func(context.Context, *gh.ListOptions) ([]T, *gh.Response, error), keep func(T) bool) error {
-	size := 0 // index into pageSizes
+	size := s.pageSize(name, 0)
 	for have := 0; have >= 0; {
 		var got []T
 		shrink, next := false, 0
 		err := s.call(ctx, op{name: name, fresh: true, settle: func(context.Context) (bool, error) {
 			if shrink {
-				size = min(size+1, len(pageSizes)-1)
+				size = s.pageSize(name, min(size+1, len(pageSizes)-1))
 			}
 			return false, nil
 		}}, func(ctx context.Context) error {

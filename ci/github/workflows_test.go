@@ -145,7 +145,7 @@ func TestTargetRefusedAfterPreflight(t *testing.T) {
 				w.repo.Workflows(main, map[string]string{"ci.yml": "on: [push, pull_request]"})
 			}})
 			start := time.Now()
-			rep, err := c.Release(t.Context(), spec)
+			_, err := c.Release(t.Context(), spec)
 			require.ErrorContains(t, err, "publish the release")
 			require.ErrorContains(t, err, x.has)
 			require.ErrorContains(t, err, "push the tag first")
@@ -162,7 +162,7 @@ func TestTargetRefusedAfterPreflight(t *testing.T) {
 
 			// As it says: with the tag, the next run completes it.
 			w.repo.Tag("v1.0.1", w.commit)
-			rep, err = c.Release(t.Context(), spec)
+			rep, err := c.Release(t.Context(), spec)
 			require.NoError(t, err)
 			require.Zero(t, rep.BytesSent)
 			w.neverIncomplete(spec)

@@ -449,6 +449,26 @@ func (r *Repo) Delete(id int64) {
 	r.releases = slices.DeleteFunc(r.releases, func(x *release) bool { return x.id == id })
 }
 
+// Detach takes an asset out of a release by hand.
+func (r *Repo) Detach(id int64, name string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if rel := r.byID(id); rel != nil {
+		rel.assets = slices.DeleteFunc(rel.assets, func(a *asset) bool { return a.name == name })
+		r.s.touch(rel)
+	}
+}
+
+// Retag changes a release's tag and texts by hand.
+func (r *Repo) Retag(id int64, tag, title, body string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if rel := r.byID(id); rel != nil {
+		rel.tag, rel.name, rel.body = tag, title, body
+		r.s.touch(rel)
+	}
+}
+
 // Untag removes a tag.
 func (r *Repo) Untag(name string) {
 	r.s.mu.Lock()

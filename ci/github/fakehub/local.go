@@ -204,7 +204,7 @@ func (l *memoryListener) dial(ctx context.Context, over *tls.Config) (net.Conn, 
 	client, server := net.Pipe()
 	c := &refusingConn{Conn: server}
 	if over != nil {
-		c.Conn, c.secure = tls.Server(server, over), true
+		c.Conn, c.secure = tls.Server(newSpool(server), over), true
 	}
 	select {
 	case l.conns <- c:
@@ -214,6 +214,71 @@ func (l *memoryListener) dial(ctx context.Context, over *tls.Config) (net.Conn, 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// spool is a connection whose writes don't wait for the reader, as those of a
+// socket don't: in the handshake of TLS both ends may write at once.
+type spool struct {
+	net.Conn
+
+	mu     sync.Mutex
+	more   *sync.Cond
+	buf    []byte
+	closed bool
+	err    error
+}
+
+func newSpool(c net.Conn) *spool {
+	s := &spool{Conn: c}
+	s.more = sync.NewCond(&s.mu)
+	go s.pump()
+	return s
+}
+
+func (s *spool) pump() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.err == nil {
+		switch {
+		case len(s.buf) > 0:
+			out := s.buf
+			s.buf = nil
+			s.mu.Unlock()
+			_, err := s.Conn.Write(out)
+			s.mu.Lock()
+			s.err = err
+		case s.closed:
+			s.err = net.ErrClosed
+		default:
+			s.more.Wait()
+		}
+	}
+	_ = s.Conn.Close()
+}
+
+func (s *spool) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil || s.closed {
+		return 0, net.ErrClosed
+	}
+	s.buf = append(s.buf, p...)
+	s.more.Signal()
+	return len(p), nil
+}
+
+// What is written never waits, so that a deadline for it means nothing; TLS sets
+// one when it closes, which must not lose what was written before.
+func (s *spool) SetWriteDeadline(time.Time) error { return nil }
+func (s *spool) SetDeadline(t time.Time) error    { return s.SetReadDeadline(t) }
+
+// Close ends the connection once all was read.
+func (s *spool) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.more.Signal()
+	return nil
 }
 
 type memoryAddr struct{}
