@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -15,6 +16,20 @@ import (
 	"dagger/gantry/ci/verify"
 	"dagger/gantry/ci/workspace"
 	"dagger/gantry/internal/dagger"
+)
+
+// Existing says what Release may do to a release that exists and differs from
+// what was built.
+type Existing string
+
+const (
+	// Strict reports every difference as an error.
+	Strict Existing = "STRICT"
+	// Fill uploads what a published release lacks, and leaves everything else of
+	// it alone.
+	Fill Existing = "FILL"
+	// Replace also overwrites assets that differ.
+	Replace Existing = "REPLACE"
 )
 
 // Release brings the GitHub Release of a tag into the state it should have.
@@ -48,10 +63,13 @@ func (g *Gantry) Release(
 	// Stop before publishing, and leave a complete draft.
 	// +optional
 	draft bool,
-	// Replace assets that differ from what was built, where the release is not
-	// immutable. By default, they are an error.
-	// +optional
-	replaceAssets bool,
+	// What to do about a release that exists and differs: STRICT reports every
+	// difference as an error; FILL uploads missing assets to a published release,
+	// such as one that another tool made, and leaves everything else of it alone;
+	// REPLACE also overwrites assets that differ. An immutable release is never
+	// changed.
+	// +default="STRICT"
+	existing Existing,
 	// Send the repository_dispatch event "gantry-release-published" in the end.
 	// Events of a workflow's own token start no other workflow, except by this.
 	// +optional
@@ -81,12 +99,8 @@ func (g *Gantry) Release(
 	if err != nil {
 		return "", err
 	}
-	existing := github.ExistingStrict
-	if replaceAssets {
-		existing = github.ExistingReplace
-	}
 	report, err := w.Release(ctx, tag, client, workspace.ReleaseOptions{
-		Repository: repository, Dist: dist, DryRun: dryRun, Draft: draft, Existing: existing, Dispatch: dispatch,
+		Repository: repository, Dist: dist, DryRun: dryRun, Draft: draft, Existing: github.Existing(strings.ToLower(string(existing))), Dispatch: dispatch,
 	})
 	return tell(report, err, asJSON)
 }

@@ -449,6 +449,20 @@ func (r *Repo) Delete(id int64) {
 	r.releases = slices.DeleteFunc(r.releases, func(x *release) bool { return x.id == id })
 }
 
+// Rot flips a bit of an asset's content, but not of the digest that is reported.
+func (r *Repo) Rot(id int64, name string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if rel := r.byID(id); rel != nil {
+		for _, a := range rel.assets {
+			if a.name == name {
+				a.data = bytes.Clone(a.data)
+				a.data[len(a.data)/2] ^= 1
+			}
+		}
+	}
+}
+
 // Detach takes an asset out of a release by hand.
 func (r *Repo) Detach(id int64, name string) {
 	r.s.mu.Lock()

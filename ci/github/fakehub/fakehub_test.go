@@ -258,6 +258,12 @@ func TestFaults(t *testing.T) {
 		Corrupt:          {201, "uploaded"},
 		Echo:             {500, ""},
 		Denied:           {403, ""},
+		RequestTimeout:   {408, ""},
+		GoAway:           {broken, ""}, // on HTTP/1
+		GoAwayAfter:      {broken, "uploaded"},
+		StoredWrong:      {201, "uploaded"},
+		Login:            {200, ""}, // where the redirect leads
+		Nothing:          {201, "uploaded"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHub(t, Config{})
@@ -375,4 +381,47 @@ func TestGhCommand(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, string(got))
 	}
+}
+
+// What a token may not do is answered as GitHub answers it, with what it would
+// take: the target commit counts where it changes workflows, whether the tag is
+// there or not.
+func TestPermissions(t *testing.T) {
+	for _, x := range []struct {
+		name     string
+		access   Access
+		status   int
+		accepted string
+	}{
+		{"classic", Access{Push: true, Scopes: "repo"}, 404, ""},
+		{"classic, workflow", Access{Push: true, Scopes: "repo, workflow"}, 201, ""},
+		{"a workflow's", Access{Push: true, Installation: true}, 403, "contents=write; contents=write,workflows=write"},
+		{"an app's, workflows", Access{Push: true, Installation: true, Workflows: true}, 201, ""},
+	} {
+		h := newHub(t, Config{Tokens: map[string]Access{"any": x.access}})
+		h.repo.Workflows(h.commit, map[string]string{"ci.yml": "on: push"})
+		h.repo.Tag("v1", h.commit)
+		r := "/repos/octo/hello/releases"
+		with := `{"tag_name":"v1","draft":true,"target_commitish":"` + h.commit + `"}`
+		h.must(x.status, "POST", r, with)
+		one := fmt.Sprintf("%s/%d", r, id(h.must(201, "POST", r, `{"tag_name":"v1","draft":true}`)))
+		h.must(map[int]int{201: 200, 403: 403, 404: 404}[x.status], "PATCH", one, with)
+		h.must(200, "PATCH", one, `{"draft":false}`)
+		req, err := http.NewRequestWithContext(t.Context(), "POST", h.URL+"api/v3"+r, strings.NewReader(with))
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "Bearer any")
+		resp, err := h.http.Do(req)
+		require.NoError(t, err)
+		_ = resp.Body.Close()
+		require.Equal(t, x.accepted, resp.Header.Get("X-Accepted-GitHub-Permissions"), x.name)
+		h.must(200, "GET", "/repos/octo/hello/contents/.github/workflows?ref="+h.commit, "")
+		h.must(404, "GET", "/repos/octo/hello/contents/.github/workflows", "")
+		h.repo.Main(h.commit)
+		h.must(201, "POST", r, strings.Replace(with, "v1", "v2", 1)) // nothing differs now
+	}
+	h := newHub(t, Config{Tokens: map[string]Access{"any": {Push: true, ReadOnly: true}}})
+	h.must(403, "POST", "/repos/octo/hello/releases/generate-notes", `{"tag_name":"v1"}`)
+	h.must(403, "POST", "/repos/octo/hello/releases", `{"tag_name":"v1"}`)
+	h = newHub(t, Config{})
+	require.Contains(t, h.must(200, "POST", "/repos/octo/hello/releases/generate-notes", `{"tag_name":"v1"}`), "body")
 }
