@@ -1,0 +1,11 @@
+// Package contract has the tests of what the phases promise each other: what the
+// plan calls ready packs, and what packs becomes an image. It has no code of its
+// own, and its tests are the only ones that import the pure packages of both
+// phases.
+//
+// By default, 500 random projects are tried. For more, or for the same ones
+// again:
+//
+//	go test ./ci/contract -run TestReadyMeansReady -rapid.checks=10000
+//	go test ./ci/contract -run TestReadyMeansReady -rapid.seed=SEED
+package contract
