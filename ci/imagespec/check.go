@@ -32,7 +32,7 @@ func Check(m *manifest.Manifest) error {
 	}
 	_, err := Annotations(m)
 	errs = append(errs, err)
-	choices, err := Choose(m, ChooseOptions{})
+	choices, err := Choose(m)
 	errs = append(errs, err)
 	for _, c := range choices {
 		errs = append(errs, checkPlatform(spec, c.Platform), CheckArchive(m, c.Asset))

@@ -52,37 +52,14 @@ type Choice struct {
 	Asset manifest.Asset `json:"-"`
 }
 
-// ChooseOptions direct [Choose].
-type ChooseOptions struct {
-	// Base image for all platforms; by default, the manifest's, and else that of
-	// [BaseFor].
-	Base string
-	// Prefer lists C libraries ("gnu", "musl") or target triples, the best one
-	// first, for platforms that have several archives. By default, a static
-	// archive comes first: it runs on the smallest base.
-	Prefer []string
-	// Platforms to make; by default, the manifest's, and else every Linux
-	// platform of the release.
-	Platforms []string
-}
-
 // Choose decides, for every platform, which archive goes onto which base image.
 // The result is sorted by platform.
 //
 // A static archive comes before a dynamic one, and among equals the first by
 // triple. A base image that is known not to have what a program needs — a
 // loader, a glibc as new as its floor, a library — is refused.
-func Choose(m *manifest.Manifest, o ChooseOptions) ([]Choice, error) {
-	spec := manifest.Image{}
-	if m.Image != nil {
-		spec = *m.Image
-	}
-	if o.Base == "" {
-		o.Base = spec.Base
-	}
-	if len(o.Platforms) == 0 {
-		o.Platforms = spec.Platforms
-	}
+func Choose(m *manifest.Manifest) ([]Choice, error) {
+	spec := specOf(m)
 	byPlatform := map[string][]candidate{}
 	var all []string
 	for _, a := range m.Archives() {
@@ -97,8 +74,8 @@ func Choose(m *manifest.Manifest, o ChooseOptions) ([]Choice, error) {
 	}
 	slices.Sort(all)
 	platforms := all
-	if len(o.Platforms) > 0 {
-		platforms = slices.Sorted(slices.Values(o.Platforms))
+	if len(spec.Platforms) > 0 {
+		platforms = slices.Sorted(slices.Values(spec.Platforms))
 	}
 	if len(platforms) == 0 {
 		return nil, fmt.Errorf("%w: release %q has no archive for Linux: release a Linux target", ErrSpec, m.Tag)
@@ -111,7 +88,7 @@ func Choose(m *manifest.Manifest, o ChooseOptions) ([]Choice, error) {
 			errs = append(errs, fmt.Errorf("%w: release %q has no archive for platform %q, only for %s: release a target of it, or leave it out of the image's platforms", ErrSpec, m.Tag, p, strings.Join(all, ", ")))
 			continue
 		}
-		c, err := choose(p, found, o)
+		c, err := choose(p, found, spec.Base)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("choose what goes into the image of %q: %w", p, err))
 			continue
@@ -140,17 +117,12 @@ func linkage(a manifest.Asset) string {
 	return string(binary.Static)
 }
 
-func choose(platform string, found []candidate, o ChooseOptions) (Choice, error) {
+func choose(platform string, found []candidate, base string) (Choice, error) {
 	rank := func(c candidate) int {
-		for i, p := range o.Prefer {
-			if p == c.target.Libc || p == c.target.Triple {
-				return i
-			}
-		}
 		if c.linkage == string(binary.Static) {
-			return len(o.Prefer)
+			return 0
 		}
-		return len(o.Prefer) + 1
+		return 1
 	}
 	slices.SortStableFunc(found, func(a, b candidate) int {
 		if d := rank(a) - rank(b); d != 0 {
@@ -160,14 +132,12 @@ func choose(platform string, found []candidate, o ChooseOptions) (Choice, error)
 	})
 	best := found[0]
 	c := Choice{
-		Platform: platform, Archive: best.asset.Name, Target: best.target.Triple, Linkage: best.linkage, Base: o.Base, Asset: best.asset,
+		Platform: platform, Archive: best.asset.Name, Target: best.target.Triple, Linkage: best.linkage, Base: base, Asset: best.asset,
 		Why: best.linkage + " binaries",
 	}
 	switch {
 	case len(found) == 1:
 		c.Why += ", the platform's only archive"
-	case rank(best) < len(o.Prefer):
-		c.Why += ", preferred by configuration"
 	case best.linkage == string(binary.Static):
 		c.Why += ", before those that need a loader"
 	}

@@ -10,6 +10,12 @@ import (
 // release before it publishes it.
 type Choice = imagespec.Choice
 
+// SmokeTest is how the image of a release is tested before it gets a tag.
+type SmokeTest = imagespec.SmokeTest
+
+// SmokeTestOf returns the test that the manifest asks for.
+func SmokeTestOf(m *manifest.Manifest) (SmokeTest, error) { return imagespec.SmokeTestOf(m) }
+
 // See ci/imagespec.
 const (
 	// DefaultUser of an image.
@@ -31,6 +37,4 @@ const (
 )
 
 // choose decides, for every platform, which archive goes onto which base image.
-func choose(m *manifest.Manifest) ([]Choice, error) {
-	return imagespec.Choose(m, imagespec.ChooseOptions{})
-}
+func choose(m *manifest.Manifest) ([]Choice, error) { return imagespec.Choose(m) }

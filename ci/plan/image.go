@@ -62,7 +62,7 @@ func (p *Plan) checkImage(m *manifest.Manifest, targets []TargetPlan) {
 		}
 	}
 	// What a gnu target links to is known after the build; packing checks it.
-	if _, err := imagespec.Choose(asDynamic(m), imagespec.ChooseOptions{}); err != nil {
+	if _, err := imagespec.Choose(asDynamic(m)); err != nil {
 		for _, e := range leaves(err) {
 			if errors.Is(e, imagespec.ErrBase) {
 				p.once(SeverityWarning, "image: unless it is linked statically, "+withoutArchives(plainSpec(e), m))
