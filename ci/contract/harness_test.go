@@ -108,6 +108,7 @@ func (p *project) plan() (*plan.Plan, error) {
 
 // released is what became of a plan.
 type released struct {
+	warnings []string // of packing
 	manifest *manifest.Manifest
 	image    *oci.Image // nil where the plan has none, or warned of it
 }
@@ -156,7 +157,8 @@ func release(ctx context.Context, dir string, p *plan.Plan, dynamic bool) (out *
 	if err := errors.Join(os.MkdirAll(packed, 0o755), os.MkdirAll(merged, 0o755)); err != nil {
 		return nil, err
 	}
-	if _, err := dist.Assemble(packed, in); err != nil {
+	out = &released{}
+	if _, err := dist.Assemble(packed, in, func(w string) { out.warnings = append(out.warnings, w) }); err != nil {
 		return nil, fmt.Errorf("pack: %w", err)
 	}
 	m, err := dist.Merge(packed, merged)
@@ -170,7 +172,10 @@ func release(ctx context.Context, dir string, p *plan.Plan, dynamic bool) (out *
 	if err != nil {
 		return nil, fmt.Errorf("read the release: %w", err)
 	}
-	out = &released{manifest: r.Manifest}
+	if err := dist.CheckImage(m); err != nil {
+		return nil, err
+	}
+	out.manifest = r.Manifest
 	if p.ContainerImage == nil || m.Image == nil && warned(p, "only images need this") {
 		return out, nil
 	}

@@ -262,3 +262,25 @@ func TestOdd(t *testing.T) {
 		})
 	}
 }
+
+// What only the build can tell is refused by the packer, before anything is
+// uploaded, and the plan warned of it.
+func TestPackRefuses(t *testing.T) {
+	for _, c := range []struct{ base, warns, says string }{
+		{"scratch", `image: platform "linux/amd64": binary "app" of "x86_64-unknown-linux-gnu" is dynamic, and "scratch" has no loader`, "release a static target (musl), or set base"},
+		{"alpine:3.22", `needs the C library gnu, and "alpine:3.22" has musl`, "set base to an image with the other one"},
+	} {
+		p := single()
+		targets("x86_64-unknown-linux-gnu")(p)
+		set("base", c.base)(p)
+		planned, err := p.plan()
+		require.NoError(t, err)
+		require.NoError(t, planned.Err())
+		assert.True(t, warned(planned, c.warns), planned.Text())
+		_, err = release(t.Context(), t.TempDir(), planned, true)
+		require.ErrorContains(t, err, "pack: ")
+		assert.ErrorContains(t, err, c.says)
+		_, err = release(t.Context(), t.TempDir(), planned, false)
+		assert.NoError(t, err, "a static one starts anywhere")
+	}
+}

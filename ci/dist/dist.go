@@ -133,8 +133,10 @@ func inspect(file string) (binary.Facts, error) {
 	return binary.Inspect(f, info.Size())
 }
 
-// Assemble writes the files of a release into dir.
-func Assemble(dir string, in Input) (*manifest.Manifest, error) {
+// Assemble writes the files of a release into dir. It refuses binaries of which
+// phase 2 could make no image, if the project configures one; of what may or may
+// not matter, it tells warn.
+func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, error) {
 	m := in.Manifest
 	mtime, err := time.Parse(time.RFC3339, m.CommitDate)
 	if err != nil {
@@ -163,6 +165,13 @@ func Assemble(dir string, in Input) (*manifest.Manifest, error) {
 			return nil, fmt.Errorf("make the bill of materials of %q: %w", asset.Name, err)
 		}
 		m.Assets = append(m.Assets, asset)
+	}
+	warnings, err := checkImage(&m, in.Targets)
+	for _, w := range warnings {
+		warn(w)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return &m, Seal(dir, &m)
 }

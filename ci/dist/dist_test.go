@@ -69,10 +69,15 @@ func input(t *testing.T, binaries map[string]string, targets ...string) Input {
 	return in
 }
 
+// quiet fails the test on a warning.
+func quiet(t *testing.T) func(string) {
+	return func(warning string) { t.Errorf("warning: %s", warning) }
+}
+
 func assemble(t *testing.T, in Input) string {
 	t.Helper()
 	dir := t.TempDir()
-	_, err := Assemble(dir, in)
+	_, err := Assemble(dir, in, quiet(t))
 	require.NoError(t, err)
 	return dir
 }
@@ -121,7 +126,7 @@ func TestAssembleRefuses(t *testing.T) {
 		"not an ELF, PE or Mach-O file": {amd: text, arm: bins[arm]},
 		"no such file or directory":     {amd: filepath.Join(t.TempDir(), "nothing"), arm: bins[arm]},
 	} {
-		_, err := Assemble(t.TempDir(), input(t, wrong))
+		_, err := Assemble(t.TempDir(), input(t, wrong), quiet(t))
 		assert.ErrorContains(t, err, says)
 	}
 }
@@ -295,6 +300,81 @@ func TestAssembleWithBill(t *testing.T) {
 	assert.Equal(t, read(t, dir, manifest.SumsName), read(t, assemble(t, with()), manifest.SumsName))
 
 	require.NoError(t, os.Remove(filepath.Join(left, "messages")))
-	_, err = Assemble(t.TempDir(), with())
+	_, err = Assemble(t.TempDir(), with(), quiet(t))
 	assert.ErrorContains(t, err, "make the bill of materials of")
+}
+
+// A program that would fail the smoke test of its image is found before anything
+// is uploaded: an error where an image is configured and nothing else can help
+// the program, else a warning.
+func TestAssembleChecksTheSmokeTest(t *testing.T) {
+	bins := binaries(t)
+	const refuses = "error: unexpected argument '--version'\nexit status 2\n"
+	for name, c := range map[string]struct {
+		image       *manifest.Image
+		run         string
+		fails, warn string
+	}{
+		"it names its version": {&manifest.Image{User: "1"}, "app 1.0.0\nexit status 0\n", "", ""},
+		"no such option":       {&manifest.Image{User: "1"}, refuses, `binary "app" of target "aarch64-unknown-linux-musl" would fail the smoke test of the image: --version ended with exit status 2: answer --version, or set smoke.args and smoke.expect, or smoke.skip = true, in [package.metadata.gantry.image]`, ""},
+		"it goes on":           {&manifest.Image{User: "1"}, "listening\nexit status 124\n", "--version did not end within 10 seconds", ""},
+		"another version":      {&manifest.Image{User: "1"}, "app 11.0.0\nexit status 0\n", "does not name version 1.0.0", ""},
+		"no image configured":  {nil, refuses, "", "would fail the smoke test"},
+		"variables may help":   {&manifest.Image{Env: map[string]string{"CONFIG": "/etc/app"}}, refuses, "", "would fail the smoke test"},
+		"arguments may help":   {&manifest.Image{Entrypoint: []string{"/usr/local/bin/app", "serve"}}, refuses, "", "would fail the smoke test"},
+		"another test":         {&manifest.Image{Smoke: &manifest.Smoke{Args: []string{"check"}}}, refuses, "", ""},
+		"no test":              {&manifest.Image{Smoke: &manifest.Smoke{Skip: true}}, refuses, "", ""},
+		"another text":         {&manifest.Image{Smoke: &manifest.Smoke{Expect: "fine"}}, "all is fine\nexit status 0\n", "", ""},
+		"not that text":        {&manifest.Image{Smoke: &manifest.Smoke{Expect: "fine"}}, "app 1.0.0\nexit status 0\n", `does not contain "fine"`, ""},
+		"another platform":     {&manifest.Image{Platforms: []string{"linux/amd64"}}, refuses, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := input(t, bins)
+			in.Manifest.Image = c.image
+			in.Manifest.UseLeastSchema()
+			run := filepath.Join(t.TempDir(), "run")
+			require.NoError(t, os.WriteFile(run, []byte(c.run), 0o644))
+			for i := range in.Targets {
+				if in.Targets[i].Want.Target == arm {
+					in.Targets[i].Binaries[0].Run = run
+				}
+			}
+			var warnings []string
+			_, err := Assemble(t.TempDir(), in, func(w string) { warnings = append(warnings, w) })
+			if c.fails != "" {
+				require.ErrorContains(t, err, c.fails)
+			} else {
+				require.NoError(t, err)
+			}
+			if c.warn != "" {
+				require.Len(t, warnings, 1)
+				assert.Contains(t, warnings[0], c.warn)
+			} else {
+				assert.Empty(t, warnings)
+			}
+		})
+	}
+}
+
+// What an image lacks is refused once all parts are together, and of a part only
+// what that part is to blame for.
+func TestCheckImage(t *testing.T) {
+	bins := binaries(t)
+	in := input(t, bins, amd)
+	in.Manifest.Image = &manifest.Image{Platforms: []string{"linux/amd64", "linux/arm64"}}
+	m, err := Assemble(t.TempDir(), in, quiet(t))
+	require.NoError(t, err, "the other platform is built elsewhere")
+	assert.ErrorContains(t, CheckImage(m), `no archive for platform "linux/arm64"`)
+
+	in = input(t, bins)
+	in.Manifest.Image = &manifest.Image{Platforms: []string{"linux/amd64", "linux/arm64"}}
+	m, err = Assemble(t.TempDir(), in, quiet(t))
+	require.NoError(t, err)
+	assert.NoError(t, CheckImage(m))
+	m.Image = nil
+	assert.NoError(t, CheckImage(m))
+
+	in.Manifest.Image = &manifest.Image{Include: map[string]string{"nope": "/etc/nope"}}
+	_, err = Assemble(t.TempDir(), in, quiet(t))
+	assert.ErrorContains(t, err, `include "nope" is not in archive`)
 }

@@ -30,7 +30,7 @@ func Main(job, out string) error {
 		return err
 	}
 	if !j.BinariesOnly {
-		_, err := Assemble(out, j.Input)
+		_, err := Assemble(out, j.Input, func(warning string) { fmt.Fprintln(os.Stderr, "gantry: warning:", warning) })
 		return err
 	}
 	for _, t := range j.Input.Targets {

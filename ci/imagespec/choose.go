@@ -90,7 +90,7 @@ func Choose(m *manifest.Manifest) ([]Choice, error) {
 		}
 		c, err := choose(p, found, spec.Base)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("choose what goes into the image of %q: %w", p, err))
+			errs = append(errs, fmt.Errorf("platform %q: %w", p, err))
 			continue
 		}
 		choices = append(choices, c)

@@ -65,7 +65,7 @@ func (p *Plan) checkImage(m *manifest.Manifest, targets []TargetPlan) {
 	if _, err := imagespec.Choose(asDynamic(m)); err != nil {
 		for _, e := range leaves(err) {
 			if errors.Is(e, imagespec.ErrBase) {
-				p.once(SeverityWarning, "image: unless it is linked statically, "+withoutArchives(plainSpec(e), m))
+				p.once(SeverityWarning, "image: "+withoutArchives(plainSpec(e), m)+"; binaries that are linked statically don't need it")
 			}
 		}
 	}

@@ -157,6 +157,10 @@ func (w *Workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Direc
 	if len(missing) > 0 {
 		return nil, fmt.Errorf("the dist has no archive for %s: build them too, or take them out of targets", strings.Join(missing, ", "))
 	}
+	// Once it is published, nothing of it can be changed.
+	if err := dist.CheckImage(m); err != nil {
+		return nil, err
+	}
 	return m, nil
 }
 
