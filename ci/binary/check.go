@@ -25,9 +25,6 @@ type Want struct {
 	// MaxGlibc is the newest glibc that the binary may need, "2.31"; empty
 	// sets no limit. It must be a version, [ParseGlibc] checks that.
 	MaxGlibc string
-	// AllowDynamicMusl accepts musl binaries that load musl's library, for
-	// which the system they run on has to be a musl one.
-	AllowDynamicMusl bool
 }
 
 // Rule names what a binary breaks.
@@ -90,8 +87,8 @@ func Check(f Facts, w Want) []Problem {
 		add(RuleLibc, "loads musl (%q), but target %q needs glibc: build it with the glibc linker", f.Interpreter, w.Target)
 	case w.Libc == "musl" && glibc:
 		add(RuleLibc, "loads glibc (%q), but target %q needs musl: build it with a musl linker and C libraries", f.Interpreter, w.Target)
-	case w.Libc == "musl" && f.Linkage == Dynamic && !w.AllowDynamicMusl:
-		add(RuleLibc, "for target %q is dynamic (%s), so it runs on systems with musl only: link it statically with -C target-feature=+crt-static, or allow a dynamic musl binary",
+	case w.Libc == "musl" && f.Linkage == Dynamic:
+		add(RuleLibc, "for target %q is dynamic (%s), so it runs on systems with musl only: link it statically, as Rust does unless RUSTFLAGS or .cargo/config.toml has -C target-feature=-crt-static: remove that",
 			w.Target, strings.Join(slices.Compact(append([]string{f.Interpreter}, f.Needed...)), " "))
 	case w.Libc != "" && f.Interpreter != "" && !musl && !glibc:
 		add(RuleLibc, "loads %q, which belongs to no C library of target %q: check the linker", f.Interpreter, w.Target)

@@ -59,10 +59,7 @@ func TestCheck(t *testing.T) {
 		},
 		"dynamic musl": {
 			musl, wantMusl,
-			[]string{`is dynamic (/lib/ld-musl-x86_64.so.1 libc.musl-x86_64.so.1), so it runs on systems with musl only`},
-		},
-		"dynamic musl, allowed": {
-			musl, Want{Binary: "foo", Target: "x86_64-unknown-linux-musl", OS: "linux", Libc: "musl", AllowDynamicMusl: true}, nil,
+			[]string{`is dynamic (/lib/ld-musl-x86_64.so.1 libc.musl-x86_64.so.1), so it runs on systems with musl only: link it statically, as Rust does unless RUSTFLAGS or .cargo/config.toml has -C target-feature=-crt-static: remove that`},
 		},
 		"Android": {
 			with(gnu, func(f *Facts) { f.Interpreter, f.GlibcFloor = "/system/bin/linker64", "" }), wantGNU,
