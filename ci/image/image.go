@@ -225,7 +225,7 @@ func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Re
 			return nil, err
 		}
 	}
-	publication := oci.Publication{Version: p.Release.Version(), Manifest: p.Release.Manifest, Index: index, Known: p.Release.Known, DryRun: p.DryRun}
+	publication := oci.Publication{Version: p.Release.Version(), Manifest: p.Release.Manifest, Index: index, Known: p.Release.Known, Flagged: p.Release.Flagged, DryRun: p.DryRun}
 	if !p.SkipSmoke {
 		publication.Smoke = func(ctx context.Context) error {
 			said, err := Smoke(ctx, client, p.Archive, p.Platforms, p.Release.Manifest)

@@ -91,6 +91,9 @@ type Publication struct {
 	// Known are the component's released versions. Those of the registry's own
 	// tags are known besides.
 	Known []*semver.Version
+	// Flagged are stable versions whose releases are flagged as prereleases; see
+	// [version.TagOptions].
+	Flagged []*semver.Version
 	// Manifest of the release: it says how tags are written, and what an image
 	// that has the version's tag already is compared with. By default, tags are
 	// written as they are, and every other image is a conflict.
@@ -178,10 +181,12 @@ func (p Publication) check() error {
 
 // tags says how tags are written.
 func (p Publication) tags() version.TagOptions {
-	if p.Manifest == nil {
-		return version.TagOptions{}
+	var o version.TagOptions
+	if p.Manifest != nil {
+		o = p.Manifest.Image.TagOptions()
 	}
-	return p.Manifest.Image.TagOptions()
+	o.Flagged = p.Flagged
+	return o
 }
 
 // work is a publication to one repository.

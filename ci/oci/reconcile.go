@@ -22,9 +22,19 @@ type Candidate struct {
 	Manifest *manifest.Manifest
 	// Known are the component's released versions.
 	Known []*semver.Version
+	// Flagged are stable versions whose releases are flagged as prereleases; see
+	// [version.TagOptions].
+	Flagged []*semver.Version
 	// Repositories of the image. One [Repository] may, and should, be shared by
 	// all candidates that have its address.
 	Repositories []*Repository
+}
+
+// options say how the tags of the candidate's image are written.
+func (c Candidate) options() version.TagOptions {
+	o := c.Manifest.Image.TagOptions()
+	o.Flagged = c.Flagged
+	return o
 }
 
 // tags of the candidate's image; an error means that it can have none.
@@ -33,7 +43,7 @@ func (c Candidate) tags(listed []string) (*semver.Version, []version.ImageTag, e
 	if err != nil {
 		return nil, nil, err
 	}
-	o := c.Manifest.Image.TagOptions()
+	o := c.options()
 	tags, err := version.ImageTags(v, append(o.Versions(listed), c.Known...), o)
 	return v, tags, err
 }
@@ -160,7 +170,7 @@ func (s *survey) lack(ctx context.Context, c Candidate, listed []string) (string
 		if !t.Move {
 			continue
 		}
-		ok, err := s.floats(ctx, t.Tag, v, index.digest, listed, c.Manifest.Image.TagOptions())
+		ok, err := s.floats(ctx, t.Tag, v, index.digest, listed, c.options())
 		if err != nil {
 			return "", err
 		}

@@ -453,7 +453,7 @@ func (w *world) phase2Of(e event.Event, err error) error {
 	}
 	digest := image.Digest.String()
 	w.tags.assembled(digest, r.Version())
-	_, err = oci.Publish(ctx, oci.Publication{Version: r.Version(), Manifest: r.Manifest, Index: index, Known: r.Known, Deadline: w.deadline, Smoke: func(ctx context.Context) error {
+	_, err = oci.Publish(ctx, oci.Publication{Version: r.Version(), Manifest: r.Manifest, Index: index, Known: r.Known, Flagged: r.Flagged, Deadline: w.deadline, Smoke: func(ctx context.Context) error {
 		if w.smoke != nil {
 			if err := w.smoke(ctx); err != nil {
 				return err

@@ -3,6 +3,7 @@ package version
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -19,7 +20,14 @@ type TagOptions struct {
 	Prefix string
 	// Suffix of all tags, "-alpine".
 	Suffix string
+	// Flagged are stable versions whose releases are flagged as prereleases, to be
+	// promoted later. Until then no floating tag moves to them, and they hold none
+	// back.
+	Flagged []*semver.Version
 }
+
+// flagged says whether a version is to be promoted yet.
+func (o TagOptions) flagged(v *semver.Version) bool { return slices.ContainsFunc(o.Flagged, v.Equal) }
 
 // Exact returns the tag of the exact version.
 func (o TagOptions) Exact(v *semver.Version) string { return o.Prefix + v.String() + o.Suffix }
@@ -43,11 +51,11 @@ func (o TagOptions) Read(tag string) (*semver.Version, bool) {
 }
 
 // Versions returns the versions that tags are the exact tags of, and skips all
-// other tags.
+// other tags, and flagged versions.
 func (o TagOptions) Versions(tags []string) []*semver.Version {
 	var all []*semver.Version
 	for _, t := range tags {
-		if v, ok := o.Read(t); ok {
+		if v, ok := o.Read(t); ok && !o.flagged(v) {
 			all = append(all, v)
 		}
 	}
@@ -89,6 +97,8 @@ func ImageTags(v *semver.Version, known []*semver.Version, o TagOptions) ([]Imag
 		t := ImageTag{Tag: tag + o.Suffix, Move: true, Why: "the highest " + class}
 		if higher := highest(v, known, same); higher != nil {
 			t.Move, t.Why = false, fmt.Sprintf("stays at %s, the highest %s", higher, class)
+		} else if o.flagged(v) {
+			t.Move, t.Why = false, "stays until the release is promoted: it is flagged as a prerelease"
 		}
 		tags = append(tags, t)
 	}
