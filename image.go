@@ -15,8 +15,8 @@ import (
 	"dagger/gantry/ci/image"
 	"dagger/gantry/ci/oci"
 	"dagger/gantry/ci/published"
+	"dagger/gantry/ci/reconcile"
 	"dagger/gantry/ci/registries"
-	"dagger/gantry/ci/workspace"
 	"dagger/gantry/internal/dagger"
 )
 
@@ -213,14 +213,15 @@ func (m *Images) Publish(
 	return tell(report, err, asJSON)
 }
 
-// Reconcile publishes what the last releases lack in the image repositories.
+// Reconcile publishes images missing from recent releases.
 //
-// It makes up for lost events and for failures, and is made for a schedule.
+// It makes up for lost events and failures, and is intended to run on a
+// schedule. It waits for no release, and skips those that Gantry didn't make.
 //
 // +cache="session"
 func (m *Images) Reconcile(
 	ctx context.Context,
-	// How many of the last published releases to look at.
+	// How many of the newest releases that have an image to look at.
 	// +default=10
 	last int,
 	// Image repositories. By default, those of each release's manifest.
@@ -240,64 +241,22 @@ func (m *Images) Reconcile(
 	if err != nil {
 		return "", err
 	}
-	owner, name, err := workspace.Repository(m.Repository)
+	settings, err := m.settings(ctx)
 	if err != nil {
 		return "", err
 	}
-	tags, err := image.Candidates(ctx, client, owner, name, last)
-	if err != nil {
-		return "", err
-	}
-	var out strings.Builder
-	var errs []error
-	// Oldest first, so that no floating tag waits for a lower version.
-	for _, tag := range slices.Backward(tags) {
-		line, err := m.reconcile(ctx, tag, addresses, component, skipSmoke, dryRun)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("release %q: %w", tag, err))
-			line = "failed: " + err.Error()
-		}
-		fmt.Fprintf(&out, "%s: %s\n", tag, line)
-	}
-	if err := errors.Join(errs...); err != nil {
-		fmt.Fprint(os.Stderr, out.String())
-		return "", err
-	}
-	return out.String(), nil
-}
-
-func (m *Images) reconcile(ctx context.Context, tag string, addresses []string, component string, skipSmoke, dryRun bool) (string, error) {
-	r, err := m.release(ctx, tag, nil)
-	if err != nil {
-		return "", err
-	}
-	if component != "" && r.Manifest.Component != component {
-		return "passed over: it is of component " + r.Manifest.Component, nil
-	}
-	if r.Manifest.Image == nil && len(addresses) == 0 {
-		return "passed over: it has no image", nil
-	}
-	repositories, _, err := m.repositories(ctx, r, addresses)
-	if err != nil {
-		return "", err
-	}
-	survey := oci.MissingFrom(ctx, oci.Candidate{Manifest: r.Manifest, Known: r.Known, Repositories: repositories})
-	if len(survey.Missing[0]) == 0 {
-		return "all as it should be", nil
-	}
-	var lacks []string
-	for _, l := range survey.Missing[0] {
-		lacks = append(lacks, l.String())
-	}
-	why := strings.Join(lacks, "; ")
-	if dryRun {
-		return "would be published: " + why, nil
-	}
-	report, err := m.publish(ctx, r, addresses, skipSmoke, false)
-	if report != nil {
-		fmt.Fprint(os.Stderr, report.Text())
-	}
-	return "published: " + why, err
+	settings.Addresses = addresses
+	report, err := reconcile.Run(ctx, reconcile.Options{
+		Client: client, Repository: m.Repository, Last: last, Component: component, Settings: settings, DryRun: dryRun,
+		Publish: func(ctx context.Context, r *published.Release, from *registries.Registries, to []*oci.Repository) error {
+			report, err := m.publishTo(ctx, r, from, to, skipSmoke, false)
+			if report != nil {
+				fmt.Fprint(os.Stderr, report.Text())
+			}
+			return err
+		},
+	})
+	return tell(report, err, false)
 }
 
 // Verify compares a published image with its release, byte for byte.
@@ -363,7 +322,7 @@ func (m *Images) Explain(
 	if err != nil {
 		return "", err
 	}
-	return oci.Explain(ctx, oci.Candidate{Manifest: r.Manifest, Known: r.Known, Repositories: repositories})
+	return oci.Explain(ctx, oci.Candidate{Manifest: r.Manifest, Known: r.Known, Flagged: r.Flagged, Repositories: repositories})
 }
 
 // Container is the image on one platform, to run or to build upon.
@@ -511,11 +470,15 @@ func (m *Images) publish(ctx context.Context, r *published.Release, addresses []
 	if err != nil {
 		return nil, err
 	}
+	return m.publishTo(ctx, r, from, repositories, skipSmoke, dryRun)
+}
+
+func (m *Images) publishTo(ctx context.Context, r *published.Release, from *registries.Registries, repositories []*oci.Repository, skipSmoke, dryRun bool) (*oci.Report, error) {
 	assembled, err := image.Assemble(ctx, r, from, repositories)
 	if err != nil {
 		return nil, err
 	}
-	img := m.of(r, assembled, addresses)
+	img := m.of(r, assembled, nil)
 	fmt.Fprintf(os.Stderr, "image %s: %s\n", img.Version, img.Digest)
 	return image.Publish(ctx, dag, image.Publication{
 		Release: r, Repositories: repositories, Archive: img.Archive, Platforms: img.Platforms, SkipSmoke: skipSmoke, DryRun: dryRun,

@@ -81,7 +81,7 @@ func TestImages(t *testing.T) {
 	assert.Contains(t, verified.stdout, "byte for byte, on linux/amd64, linux/arm64")
 	reconciled := images("reconcile", "--addresses="+inside+repository)
 	require.NoError(t, reconciled.err)
-	assert.Contains(t, reconciled.stdout, "v1.0.0: all as it should be")
+	assert.Contains(t, reconciled.stdout, "v1.0.0: ok: nothing is missing")
 	explained := images("explain", "--tag=v1.0.0", "--addresses="+inside+repository)
 	require.NoError(t, explained.err)
 	assert.Contains(t, explained.stdout, "latest")

@@ -34,6 +34,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	gh "github.com/google/go-github/v84/github"
@@ -119,6 +120,8 @@ type Client struct {
 	plain *http.Client // no token, streams; for downloads
 	pace  *pacer
 
+	requests atomic.Int64
+
 	mu     sync.Mutex
 	tokens map[string]bool // seen so far, to keep them out of errors
 }
@@ -179,7 +182,9 @@ func New(o Options) (*Client, error) {
 		o.Observer = NopObserver{}
 	}
 
-	c := &Client{o: o, tokens: map[string]bool{}, pace: newPacer(o.Pace, o.Clock)}
+	c := &Client{tokens: map[string]bool{}, pace: newPacer(o.Pace, o.Clock)}
+	o.Transport = &counting{o.Transport, &c.requests}
+	c.o = o
 	c.plain = &http.Client{Transport: o.Transport}
 	c.api = gh.NewClient(&http.Client{Transport: &transport{c}})
 	c.api.BaseURL, c.api.UploadURL = api, uploads

@@ -17,7 +17,6 @@ import (
 
 	"dagger/gantry/ci/cargo"
 	"dagger/gantry/ci/event"
-	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/oci"
 	"dagger/gantry/ci/published"
@@ -234,17 +233,4 @@ func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Re
 		}
 	}
 	return oci.Publish(ctx, publication, p.Repositories...)
-}
-
-// Candidates are the tags of the last releases of a repository, newest first.
-func Candidates(ctx context.Context, client *github.Client, owner, name string, last int) ([]string, error) {
-	releases, err := client.LatestReleases(ctx, owner, name, last, nil)
-	if err != nil {
-		return nil, err
-	}
-	var tags []string
-	for _, r := range releases {
-		tags = append(tags, r.Tag)
-	}
-	return tags, nil
 }

@@ -27,6 +27,7 @@ type guard struct {
 
 // RoundTrip carries out a request that may be sent.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	g.r.requests.Add(1)
 	host := strings.ToLower(req.URL.Host)
 	if err := g.r.permitted(oci.Host(host)); err != nil {
 		return nil, fmt.Errorf("%s sends us there: %w", g.host, err)

@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -69,7 +70,12 @@ type Registries struct {
 	named, logins map[string]bool
 	given         []string
 	username      bool
+	requests      atomic.Int64
 }
+
+// Requests is how many requests were sent to registries so far, those made again
+// among them, and those to token servers and storage.
+func (r *Registries) Requests() int64 { return r.requests.Load() }
 
 // New checks the settings. It makes no request.
 func New(s Settings) (*Registries, error) {
@@ -175,6 +181,9 @@ func hostOf(address string) string {
 	return oci.Host(host)
 }
 
+// ErrNowhere says that nobody names an image repository.
+var ErrNowhere = errors.New("no image repository is known: pass --addresses, or set repositories in [package.metadata.gantry.image]")
+
 // Addresses are the repositories of a release's image: those that the caller
 // gave, in lower case, else those that its manifest names.
 func Addresses(given, manifest []string) (addresses, notes []string, err error) {
@@ -192,7 +201,7 @@ func Addresses(given, manifest []string) (addresses, notes []string, err error) 
 		addresses = append(addresses, lower)
 	}
 	if len(addresses) == 0 {
-		return nil, nil, errors.New("no image repository is known: pass --addresses, or set repositories in [package.metadata.gantry.image]")
+		return nil, nil, ErrNowhere
 	}
 	return addresses, notes, nil
 }
