@@ -22,6 +22,8 @@ type Gantry struct {
 	// +private
 	Source *dagger.Directory
 	// +private
+	Git *dagger.GitRef
+	// +private
 	ManifestPath string
 	// +private
 	CustomToolchain *dagger.Container
@@ -66,16 +68,12 @@ func New(
 	// +optional
 	cacheNamespace string,
 ) *Gantry {
-	if git != nil {
-		// Any depth below 1 means all; 0 would be taken for not given.
-		source = git.Tree(dagger.GitRefTreeOpts{Depth: -1})
-	}
-	return &Gantry{Source: source, ManifestPath: manifestPath, CustomToolchain: toolchain, CargoCommand: cargoCommand, CacheNamespace: cacheNamespace}
+	return &Gantry{Source: source, Git: git, ManifestPath: manifestPath, CustomToolchain: toolchain, CargoCommand: cargoCommand, CacheNamespace: cacheNamespace}
 }
 
 func (g *Gantry) open(ctx context.Context) (*workspace.Workspace, error) {
 	return workspace.Open(ctx, dag, g.Source, workspace.Settings{
-		ManifestPath: g.ManifestPath, Toolchain: g.CustomToolchain, CargoCommand: g.CargoCommand, Cache: g.CacheNamespace,
+		Git: g.Git, ManifestPath: g.ManifestPath, Toolchain: g.CustomToolchain, CargoCommand: g.CargoCommand, Cache: g.CacheNamespace,
 	})
 }
 

@@ -30,6 +30,8 @@ import (
 
 // Settings of the caller's.
 type Settings struct {
+	// Git is a commit of a remote repository, opened instead of the source; or nil.
+	Git *dagger.GitRef
 	// ManifestPath is that of the workspace's Cargo.toml in the source; empty for
 	// the one at its top.
 	ManifestPath string
@@ -59,6 +61,11 @@ func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, 
 	dir, err := plan.ManifestDir(settings.ManifestPath)
 	if err != nil {
 		return nil, err
+	}
+	if settings.Git != nil {
+		if source, err = GitTree(ctx, client, settings.Git); err != nil {
+			return nil, err
+		}
 	}
 	if err := find(ctx, source, dir); err != nil {
 		return nil, err
