@@ -32,6 +32,14 @@ type Mutant struct {
 	functionHash string // of the function's source
 
 	firstLine, lastLine int // of the function
+
+	// How to put it behind a switch.
+	form               form
+	nodeStart, nodeEnd int
+	packageName        string
+	alt                string
+	operators          [2]string
+	operands           [4]int
 }
 
 // Key identifies the mutant in results and in the list of equivalent ones.
@@ -76,7 +84,7 @@ func Find(root, pkg string) ([]*Mutant, error) {
 		if ast.IsGenerated(file) {
 			continue
 		}
-		f := finder{fset: fset, source: source, pkg: pkg, file: filepath.ToSlash(filepath.Join(pkg, filepath.Base(path)))}
+		f := finder{fset: fset, source: source, pkg: pkg, packageName: file.Name.Name, file: filepath.ToSlash(filepath.Join(pkg, filepath.Base(path)))}
 		for _, d := range file.Decls {
 			f.declaration(d)
 		}
@@ -99,8 +107,10 @@ type finder struct {
 	function  string
 	hash      string
 	around    ast.Node
-	results   []*ast.FieldList // of the functions around the node, innermost last
-	found     []*Mutant
+
+	packageName string
+	results     []*ast.FieldList // of the functions around the node, innermost last
+	found       []*Mutant
 }
 
 func (f *finder) declaration(d ast.Decl) {
@@ -160,13 +170,14 @@ func (f *finder) walk(n ast.Node, results *ast.FieldList) {
 		case *ast.Ident:
 			switch n.Name {
 			case "true":
-				f.replace(n, "constant", "false")
+				f.replace(n, "constant", "false").form = constant
 			case "false":
-				f.replace(n, "constant", "true")
+				f.replace(n, "constant", "true").form = constant
 			}
 		case *ast.IncDecStmt:
 			token := map[token.Token]string{token.INC: "--", token.DEC: "++"}[n.Tok]
-			f.replace(n, "arithmetic", f.raw(n.X)+token)
+			m := f.replace(n, "arithmetic", f.raw(n.X)+token)
+			m.form, m.alt = statement, m.text
 		case *ast.ReturnStmt:
 			f.returned(n)
 		case *ast.ExprStmt:
@@ -176,9 +187,9 @@ func (f *finder) walk(n ast.Node, results *ast.FieldList) {
 		case *ast.AssignStmt:
 			f.assignment(n)
 		case *ast.SwitchStmt:
-			f.cases(n.Body)
+			f.cases(n.Body, n.Tag == nil)
 		case *ast.TypeSwitchStmt:
-			f.cases(n.Body)
+			f.cases(n.Body, false)
 		}
 		return true
 	})
@@ -193,9 +204,9 @@ func (f *finder) condition(cond ast.Expr) {
 		return
 	}
 	if !ok || c.Op != token.EQL && c.Op != token.NEQ { // f.binary turns those around
-		f.replace(cond, "negated", "!("+f.raw(cond)+")")
+		f.replace(cond, "negated", "!("+f.raw(cond)+")").form = boolean
 	}
-	f.replace(cond, "never", "false && ("+f.raw(cond)+")")
+	f.replace(cond, "never", "false && ("+f.raw(cond)+")").form = boolean
 }
 
 var swapped = map[token.Token][2]string{
@@ -235,9 +246,16 @@ func (f *finder) binary(n *ast.BinaryExpr) {
 	}
 	x, y := f.raw(n.X), f.raw(n.Y)
 	// In parentheses, since || binds less than &&.
-	f.replace(n, to[0], "("+x+") "+to[1]+" ("+y+")")
-	last := f.found[len(f.found)-1]
-	last.New = shorten(x + " " + to[1] + " " + y)
+	m := f.replace(n, to[0], "("+x+") "+to[1]+" ("+y+")")
+	m.New = shorten(x + " " + to[1] + " " + y)
+	switch {
+	case to[0] != "arithmetic":
+		m.form = boolean
+	case n.Op != token.SHL && n.Op != token.SHR:
+		m.form = integer
+		m.operators = [2]string{n.Op.String(), to[1]}
+		m.operands = [4]int{f.offset(n.X.Pos()), f.offset(n.X.End()), f.offset(n.Y.Pos()), f.offset(n.Y.End())}
+	}
 }
 
 // Functions of strings and slices whose literals decide something.
@@ -258,7 +276,7 @@ func (f *finder) literal(e ast.Expr) {
 		return
 	}
 	if s, err := strconv.Unquote(l.Value); err == nil {
-		f.replace(l, "string", strconv.Quote(s+"~"))
+		f.replace(l, "string", strconv.Quote(s+"~")).form = literal
 	}
 }
 
@@ -287,8 +305,8 @@ func (f *finder) returned(n *ast.ReturnStmt) {
 		return
 	}
 	// `return f(x)` may well be the function's success: its effects stay.
-	f.replace(last, "no error", "func(error) error { return nil }("+f.raw(last)+")")
-	m := f.found[len(f.found)-1]
+	m := f.replace(last, "no error", "func(error) error { return nil }("+f.raw(last)+")")
+	m.form = failure
 	m.Old, m.New = shorten(f.raw(n)), ""
 }
 
@@ -301,7 +319,8 @@ func (f *finder) assignment(n *ast.AssignStmt) {
 			f.remove(n)
 			return
 		}
-		f.replace(n, "arithmetic", f.raw(n.Lhs[0])+" "+to+" "+f.raw(n.Rhs[0]))
+		m := f.replace(n, "arithmetic", f.raw(n.Lhs[0])+" "+to+" "+f.raw(n.Rhs[0]))
+		m.form, m.alt = statement, m.text
 		return
 	}
 	if n.Tok != token.ASSIGN {
@@ -324,23 +343,28 @@ func (f *finder) assignment(n *ast.AssignStmt) {
 // remove takes a statement out of the program's flow, and leaves it in the code
 // for its variables to remain used.
 func (f *finder) remove(n ast.Node) {
-	f.replace(n, "removed", "if false { "+f.raw(n)+" }")
-	f.found[len(f.found)-1].New = ""
+	m := f.replace(n, "removed", "if false { "+f.raw(n)+" }")
+	m.form, m.New = statement, ""
 }
 
 // cases drops each case of a switch, and each expression of a case that has
-// several, and changes the strings that cases compare with.
-func (f *finder) cases(body *ast.BlockStmt) {
+// several.
+func (f *finder) cases(body *ast.BlockStmt, conditions bool) {
 	for _, s := range body.List {
 		c, ok := s.(*ast.CaseClause)
 		if !ok || len(c.List) == 0 {
 			continue
 		}
-		f.replace(c, "case dropped", "")
+		m := f.replace(c, "case dropped", "")
 		label := string(f.source[f.offset(c.Pos()):f.offset(c.Colon)])
-		m := f.found[len(f.found)-1]
 		m.Old, m.New = shorten(label), ""
+		behind := func(m *Mutant, e ast.Expr) {
+			if conditions {
+				m.form, m.nodeStart, m.nodeEnd = selection, f.offset(e.Pos()), f.offset(e.End())
+			}
+		}
 		if len(c.List) == 1 {
+			behind(m, c.List[0])
 			continue
 		}
 		for i, e := range c.List {
@@ -351,25 +375,28 @@ func (f *finder) cases(body *ast.BlockStmt) {
 			} else {
 				start = c.List[i-1].End()
 			}
-			f.edit(e, f.offset(start), f.offset(end), "case dropped", "")
-			m := f.found[len(f.found)-1]
+			m := f.edit(e, f.offset(start), f.offset(end), "case dropped", "")
 			m.Old, m.New = shorten(f.raw(e))+" of "+shorten(label), ""
+			behind(m, e)
 		}
 	}
 }
 
-func (f *finder) replace(n ast.Node, operator, text string) {
-	f.edit(n, f.offset(n.Pos()), f.offset(n.End()), operator, text)
+func (f *finder) replace(n ast.Node, operator, text string) *Mutant {
+	return f.edit(n, f.offset(n.Pos()), f.offset(n.End()), operator, text)
 }
 
-func (f *finder) edit(n ast.Node, start, end int, operator, text string) {
+func (f *finder) edit(n ast.Node, start, end int, operator, text string) *Mutant {
 	p := f.fset.Position(n.Pos())
-	f.found = append(f.found, &Mutant{
+	m := &Mutant{
+		nodeStart: f.offset(n.Pos()), nodeEnd: f.offset(n.End()), packageName: f.packageName,
 		Package: f.pkg, File: f.file, Function: f.function, Operator: operator,
 		Old: shorten(f.raw(n)), New: shorten(text),
 		Line: p.Line, Column: p.Column, start: start, end: end, text: text, source: f.source, functionHash: f.hash,
 		firstLine: f.fset.Position(f.around.Pos()).Line, lastLine: f.fset.Position(f.around.End()).Line,
-	})
+	}
+	f.found = append(f.found, m)
+	return m
 }
 
 func (f *finder) offset(p token.Pos) int { return f.fset.Position(p).Offset }

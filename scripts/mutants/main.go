@@ -288,24 +288,34 @@ func (s *session) work(ctx context.Context, j job) error {
 		if s.Judge && !judged {
 			continue
 		}
-		former, ok := s.former[m.Key()]
-		fresh := former.Inputs == runner.inputs ||
-			former.Function == m.functionHash && (former.Fate == NotCompile || s.Trust && former.Fate == Killed)
-		if !ok || !fresh {
-			if former, err = runner.Run(ctx, m); err != nil {
+		result, known := s.known(m, runner)
+		if !known {
+			if runner.switched == "" {
+				if err := runner.Switch(ctx, j.order); err != nil {
+					return err
+				}
+			}
+			if result, err = runner.Run(ctx, m); err != nil {
 				return err
 			}
-			if err := s.keep(former); err != nil {
+			if err := s.keep(result); err != nil {
 				return err
 			}
 		}
-		former.Line = m.Line
-		s.add(former)
-		if former.Fate != NotCompile {
+		result.Line = m.Line
+		s.add(result)
+		if result.Fate != NotCompile {
 			done++
 		}
 	}
 	return nil
+}
+
+// known returns the result of a former run, if it still holds.
+func (s *session) known(m *Mutant, runner *Runner) (Result, bool) {
+	former, found := s.former[m.Key()]
+	sameFunction := found && former.Function == m.functionHash
+	return former, found && former.Inputs == runner.inputs || sameFunction && (former.Fate == NotCompile || s.Trust && former.Fate == Killed)
 }
 
 func (s *session) keep(r Result) error {

@@ -47,6 +47,9 @@ type Runner struct {
 
 	tests  []test
 	inputs string
+
+	switched string // the test program with switches
+	ids      map[*Mutant]int
 }
 
 // test is one test function, how long it takes, and what of the package it runs.
@@ -163,7 +166,7 @@ func (r *Runner) measure(ctx context.Context) error {
 		}
 		profile := filepath.Join(r.Work, "profile")
 		start := time.Now()
-		out, err := r.test(ctx, binary, 10*time.Minute, []string{name}, "-test.coverprofile="+profile)
+		out, err := r.test(ctx, binary, 0, 10*time.Minute, []string{name}, "-test.coverprofile="+profile)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -235,14 +238,18 @@ func (r *Runner) Run(ctx context.Context, m *Mutant) (Result, error) {
 	if len(tests) == 0 {
 		return done(Survived, "no test runs this line")
 	}
-	binary, compiled, err := r.compile(ctx, m)
-	if err != nil {
-		return result, err
+	binary, id := r.switched, r.ids[m]
+	if id == 0 {
+		var compiled bool
+		var err error
+		if binary, compiled, err = r.compile(ctx, m); err != nil {
+			return result, err
+		}
+		if !compiled {
+			return done(NotCompile, "")
+		}
+		defer os.Remove(binary)
 	}
-	if !compiled {
-		return done(NotCompile, "")
-	}
-	defer os.Remove(binary)
 	var first, rest []string
 	var firstSeconds, restSeconds float64
 	for _, t := range tests {
@@ -263,7 +270,7 @@ func (r *Runner) Run(ctx context.Context, m *Mutant) (Result, error) {
 		}
 		// Wide, since a busy machine must not kill a mutant.
 		limit := 20*time.Second + time.Duration(part.seconds*4*float64(time.Second))
-		out, err := r.test(ctx, binary, limit, part.names)
+		out, err := r.test(ctx, binary, id, limit, part.names)
 		switch {
 		case ctx.Err() != nil:
 			return result, ctx.Err()
@@ -280,22 +287,14 @@ func (r *Runner) Run(ctx context.Context, m *Mutant) (Result, error) {
 	return done(Survived, "")
 }
 
+// compile compiles a mutant alone.
 func (r *Runner) compile(ctx context.Context, m *Mutant) (binary string, compiled bool, err error) {
-	path := filepath.Join(r.Root, filepath.FromSlash(m.File))
 	changed := filepath.Join(r.Work, "changed.go")
 	if err := os.WriteFile(changed, m.Apply(), 0o644); err != nil {
 		return "", false, err
 	}
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}})
-	if err != nil {
-		return "", false, err
-	}
-	file := filepath.Join(r.Work, "overlay.json")
-	if err := os.WriteFile(file, overlay, 0o644); err != nil {
-		return "", false, err
-	}
 	binary = filepath.Join(r.Work, "mutant.test")
-	out, err := r.command(ctx, "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", file, "-o", binary, "./"+r.Package).CombinedOutput()
+	out, err := r.build(ctx, map[string]string{filepath.Join(r.Root, filepath.FromSlash(m.File)): changed}, binary)
 	switch {
 	case ctx.Err() != nil:
 		return "", false, ctx.Err()
@@ -309,7 +308,7 @@ func (r *Runner) compile(ctx context.Context, m *Mutant) (binary string, compile
 
 // test runs some tests of a test program in the package's directory. A mutant
 // may try to use all memory or disk: it gets 6 GiB of addresses, files of 1 GiB.
-func (r *Runner) test(ctx context.Context, binary string, limit time.Duration, names []string, args ...string) ([]byte, error) {
+func (r *Runner) test(ctx context.Context, binary string, id int, limit time.Duration, names []string, args ...string) ([]byte, error) {
 	pattern := "^(" + strings.Join(names, "|") + ")$"
 	args = append([]string{"-c", `ulimit -v 6291456; ulimit -f 1048576; exec nice -n "$0" "$@"`, strconv.Itoa(r.Nice), binary,
 		"-test.run=" + pattern, "-test.failfast", "-test.timeout=" + limit.String()}, args...)
@@ -317,7 +316,7 @@ func (r *Runner) test(ctx context.Context, binary string, limit time.Duration, n
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", args...)
 	cmd.Dir = filepath.Join(r.Root, r.Package)
-	cmd.Env = append(os.Environ(), "TMPDIR="+r.Work)
+	cmd.Env = append(os.Environ(), "TMPDIR="+r.Work, switchVariable+"="+strconv.Itoa(id))
 	ownGroup(cmd)
 	out, err := cmd.CombinedOutput()
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
