@@ -3,9 +3,9 @@
 // own, and its tests are the only ones that import the pure packages of both
 // phases.
 //
-// By default, 500 random projects are tried. For more, or for the same ones
-// again:
+// By default, 500 random projects are tried. For more, and for the same ones
+// again by the seed that was printed:
 //
-//	go test ./ci/contract -run TestReadyMeansReady -rapid.checks=10000
-//	go test ./ci/contract -run TestReadyMeansReady -rapid.seed=SEED
+//	go test ./ci/contract -run TestReadyMeansReady -v -timeout=1h -rapid.checks=10000
+//	go test ./ci/contract -run TestReadyMeansReady -v -rapid.seed=SEED
 package contract
