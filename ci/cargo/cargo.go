@@ -96,6 +96,8 @@ type Facts struct {
 	// Rustc and Cargo are the first lines of what they say of themselves.
 	Rustc, Cargo string
 	Git          plan.Git
+	// NoGit says that the toolchain's container has no git.
+	NoGit bool
 }
 
 // Inspect asks Cargo for the packages of the workspace in a folder of the source,
@@ -143,7 +145,7 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory, dir st
 	}
 	sort.Strings(facts.Files)
 	var err error
-	if git == noGit {
+	if facts.NoGit = git == noGit; facts.NoGit {
 		if git, err = t.git(ctx, source, dir); err != nil {
 			return nil, err
 		}
@@ -161,11 +163,18 @@ var badLinks = map[string]string{
 // noGit is what inspect.sh writes where the container has no git.
 const noGit = "no git\n"
 
+// Git is a container that has git: the toolchain's own, if it has.
+func (t Toolchain) Git(facts *Facts) *dagger.Container {
+	if facts.NoGit {
+		t.Custom, t.Channel = nil, plan.DefaultChannel
+	}
+	return t.Base()
+}
+
 // git reads the facts of the repository in the official image, for a container
 // of the caller's without git.
 func (t Toolchain) git(ctx context.Context, source *dagger.Directory, dir string) (string, error) {
-	t.Custom, t.Channel = nil, plan.DefaultChannel
-	facts, err := t.Base().
+	facts, err := t.Git(&Facts{NoGit: true}).
 		WithMountedDirectory(SrcDir, source).
 		WithWorkdir(SrcDir).
 		WithExec([]string{binDir + "/git.sh", dir}).

@@ -1,16 +1,17 @@
-// Package changelog makes changelogs with git-cliff, in its container.
+// Package changelog makes changelogs: git-cliff reads and prints the commits,
+// and ci/changelog/sections decides which release each belongs to.
 //
 // It is a container graph; which tags and paths count is decided by ci/plan.
-// It keeps one invariant: the text depends on the commit, the tag and the
-// configuration alone, never on the day or on the network.
+// It keeps one invariant: the text depends on the commit, the tags and the
+// configuration only, never on the day or on the network.
 package changelog
 
 import (
 	_ "embed"
+	"encoding/json"
 	"fmt"
-	"regexp"
-	"strings"
 
+	"dagger/gantry/ci/changelog/sections"
 	"dagger/gantry/ci/plan"
 	"dagger/gantry/internal/dagger"
 )
@@ -18,60 +19,100 @@ import (
 // Image of git-cliff.
 const Image = "docker.io/orhunp/git-cliff:2.14.2"
 
-// configPath of git-cliff, in its container.
-const configPath = "/gantry/cliff.toml"
+// SectionsCommand is the argument by which the module's own program divides
+// commits into sections, instead of serving functions.
+const SectionsCommand = "gantry-sections"
 
-//go:embed cliff.toml
-var defaultConfig string
+// Places in the containers.
+const (
+	dir        = "/gantry/changelog"
+	out        = "/gantry/sections"
+	repository = "/gantry/repository"
+)
 
-// Options say what part of the history is wanted.
+var (
+	//go:embed cliff.toml
+	defaultConfig string
+	//go:embed history.sh
+	historyScript string
+)
+
+// SectionsMain is what the program does for [SectionsCommand].
+func SectionsMain() error { return sections.Main(dir, out) }
+
+// Options select a part of the changelog.
 type Options struct {
-	// NotesOnly leaves all but the section of the tag itself out.
+	// NotesOnly selects the section of the tag itself, without header and footer.
 	NotesOnly bool
 }
 
-// Make the changelog of a plan from the source's history.
-func Make(client *dagger.Client, source *dagger.Directory, p *plan.Plan, opts Options) (*dagger.File, error) {
+// Tools that a changelog is made with, in addition to git-cliff.
+type Tools struct {
+	// Git is a container that has git and a shell.
+	Git *dagger.Container
+	// Program is a container that has the module's own program, and Command runs
+	// it there.
+	Program *dagger.Container
+	Command []string
+}
+
+// Make makes the changelog of a plan from the source's history.
+func Make(client *dagger.Client, source *dagger.Directory, p *plan.Plan, tools Tools, opts Options) (*dagger.File, error) {
 	if p.Commit == "" {
 		return nil, fmt.Errorf("make the changelog of %q: %w", p.Tag, p.Err())
 	}
-	ctr := client.Container().From(Image)
+	job := sections.Job{Tag: p.Tag}
+	for _, r := range p.Sections {
+		job.Releases = append(job.Releases, sections.Release(r))
+	}
+	text, err := json.Marshal(job)
+	if err != nil {
+		return nil, err
+	}
+	cliff := client.Container().From(Image)
 	if p.ChangelogConfig != "" {
-		ctr = ctr.WithFile(configPath, source.File(p.ChangelogConfig))
+		cliff = cliff.WithFile(dir+"/"+sections.ConfigFile, source.File(p.ChangelogConfig))
 	} else {
-		ctr = ctr.WithNewFile(configPath, defaultConfig)
+		cliff = cliff.WithNewFile(dir+"/"+sections.ConfigFile, defaultConfig)
 	}
-	// A tag that is named with --tag is dated with the time of now, so it is made
-	// where it does not exist yet, and not named. The other tags of a section are
-	// hidden by leaving them out of the pattern: of several tags on a commit,
-	// git-cliff sees one alone.
-	const tag = `ref=/gantry/repository/.git/refs/tags/$1; mkdir -p "${ref%/*}"; echo "$2" >"$ref"; shift 2; exec "$@"`
-	args := []string{
-		"env", "GANTRY_REPOSITORY=" + p.Repository, "GANTRY_TAG_PREFIX=" + p.TagPrefix(),
-		"sh", "-euc", tag, "tag", p.Tag, p.Commit,
-		"git-cliff", "--config", configPath, "--repository", "/gantry/repository", "--workdir", "/gantry/repository",
-		"--offline", "--tag-pattern", alternatives(p.Releases), "--output", "/gantry/CHANGELOG.md",
-	}
-	for _, glob := range p.ChangelogPaths {
-		args = append(args, "--include-path", glob)
-	}
-	if opts.NotesOnly {
-		args = append(args, "--strip", "all")
-		if p.PreviousTag != "" {
-			args = append(args, p.PreviousTag+".."+p.Commit)
-		}
-	}
-	return ctr.
-		WithMountedDirectory("/gantry/repository/.git", source.Directory(".git")).
-		WithExec(args).
-		File("/gantry/CHANGELOG.md"), nil
-}
+	config := cliff.File(dir + "/" + sections.ConfigFile)
+	git := source.Directory(".git")
+	args := []string{"env", "GANTRY_REPOSITORY=" + p.Repository, "git-cliff", "--offline", "--config", dir + "/" + sections.ConfigFile}
 
-// alternatives is a regular expression that matches just the names given.
-func alternatives(names []string) string {
-	quoted := make([]string, len(names))
-	for i, n := range names {
-		quoted[i] = regexp.QuoteMeta(n)
+	// No tag matches, so that all commits are in one section.
+	list := append(append([]string{}, args...), "--repository", repository, "--tag-pattern", "^$", "--context", "--output", out+"/"+sections.CommitsFile)
+	for _, glob := range p.ChangelogPaths {
+		list = append(list, "--include-path", glob)
 	}
-	return "^(" + strings.Join(quoted, "|") + ")$"
+	commits := cliff.
+		WithMountedDirectory(repository+"/.git", git).
+		WithNewFile(out+"/"+sections.CommitsFile, "[]").
+		WithExec(append(list, p.Commit)).
+		File(out + "/" + sections.CommitsFile)
+
+	history := tools.Git.
+		WithNewFile("/gantry/history.sh", historyScript).
+		WithMountedDirectory(repository+"/.git", git).
+		WithWorkdir(repository).
+		WithExec([]string{"sh", "/gantry/history.sh", p.Commit, out}).
+		Directory(out)
+
+	divided := tools.Program.
+		WithMountedFile(dir+"/"+sections.ConfigFile, config).
+		WithMountedFile(dir+"/"+sections.CommitsFile, commits).
+		WithMountedDirectory(dir+"/"+sections.HistoryDir, history).
+		// In a file, since an argument has no room for thousands of tags.
+		WithNewFile(dir+"/"+sections.JobFile, string(text)).
+		WithExec(append(append([]string{}, tools.Command...), SectionsCommand)).
+		Directory(out)
+
+	context := sections.ChangelogFile
+	if opts.NotesOnly {
+		context = sections.NotesFile
+		args = append(args, "--strip", "all")
+	}
+	return cliff.
+		WithMountedFile(dir+"/"+context, divided.File(context)).
+		WithExec(append(args, "--from-context", dir+"/"+context, "--output", dir+"/CHANGELOG.md")).
+		File(dir + "/CHANGELOG.md"), nil
 }

@@ -99,8 +99,8 @@ type Plan struct {
 	LeftOut  []LeftOut `json:"leftOut,omitempty"`
 	Problems []Problem `json:"problems"`
 
-	// Releases are the tags that the changelog has sections for.
-	Releases []string `json:"-"`
+	// Sections of the changelog, lowest version first.
+	Sections []Section `json:"-"`
 	// ChangelogPaths are the globs of the changelog; none means everything.
 	ChangelogPaths []string `json:"-"`
 	// ChangelogConfig is the path of the project's git-cliff configuration in
@@ -112,6 +112,9 @@ type Plan struct {
 	component *Component
 	tag       version.Tag
 }
+
+// Section of a changelog: a release and the commit it was made of.
+type Section struct{ Tag, Version, Commit string }
 
 // TargetPlan is one target of a release.
 type TargetPlan struct {
@@ -440,7 +443,7 @@ func (p *Plan) checkTags(tag version.Tag, git Git, scheme *version.Scheme) {
 		}
 	}
 	history := scheme.History(tag, git.Commit, git.Reachable)
-	p.PreviousTag, p.Releases = history.Previous, history.Releases
+	p.PreviousTag, p.Sections = history.Previous, sections(history, scheme, tag, git)
 	if err := notation.Tag.Check(p.PreviousTag); p.PreviousTag != "" && err != nil {
 		p.warn("the previous tag %v: the changelog starts from it, but release-manifest.json won't name it", err)
 	}
@@ -451,6 +454,22 @@ func (p *Plan) checkTags(tag version.Tag, git Git, scheme *version.Scheme) {
 		}
 		p.ImageTags = tags
 	}
+}
+
+// sections of the changelog of a tag, which need not exist yet.
+func sections(history version.History, scheme *version.Scheme, current version.Tag, git Git) []Section {
+	commits := map[string]string{}
+	for _, t := range git.Reachable {
+		commits[t.Name] = t.Commit
+	}
+	commits[current.Name] = git.Commit
+	var out []Section
+	for _, name := range history.Releases {
+		if t, err := scheme.Parse(name); err == nil {
+			out = append(out, Section{Tag: name, Version: t.Version.String(), Commit: commits[name]})
+		}
+	}
+	return out
 }
 
 func short(commit string) string { return commit[:min(len(commit), 12)] }

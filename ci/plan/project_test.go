@@ -345,7 +345,7 @@ func TestSeveralPrefixes(t *testing.T) {
 	require.NoError(t, plan.Err())
 	assert.Empty(t, plan.Problems)
 	assert.Equal(t, "old/1.0.0", plan.PreviousTag)
-	assert.Equal(t, []string{"older-v0.9.0", "old/1.0.0", "a-1.1.0"}, plan.Releases)
+	assert.Equal(t, []Section{{"older-v0.9.0", "0.9.0", "other"}, {"old/1.0.0", "1.0.0", "other"}, {"a-1.1.0", "1.1.0", head}}, plan.Sections)
 	assert.False(t, planOf(t, p, "a-1.1.0", clean("old/2.0.0")).Latest, "they count there too")
 
 	ready, err := p.Ready(clean("old/1.0.0"))

@@ -43,19 +43,30 @@ func (w *Workspace) packer(groups int) *packer {
 	return &packer{w: w, outputs: make([]*dagger.Directory, groups)}
 }
 
-// container that has the module's program. Without what is generated, it is
+// program returns a container that has the module's program, and how to run it
+// there: what is added to the command says what to do. Without what is generated, it is
 // the source that the engine made this very program from, so that much of it
 // is in its cache.
-func (p *packer) container() *dagger.Container {
-	return p.w.client.CurrentModule().Source().
+func (w *Workspace) program(ctx context.Context) (*dagger.Container, []string, error) {
+	ctr := w.client.CurrentModule().Source().
 		WithoutFile("dagger.gen.go").
 		WithoutDirectory("internal").
 		AsModule().Runtime()
+	entrypoint, err := ctr.Entrypoint(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the module's own program: %v", err)
+	}
+	// The generated client wants to know a session before anything else runs; it
+	// is never called.
+	return ctr, append([]string{"env", "DAGGER_SESSION_PORT=0", "DAGGER_SESSION_TOKEN=none"}, entrypoint...), nil
 }
 
 // load makes the program, while there is something else to wait for.
 func (p *packer) load(ctx context.Context) error {
-	_, err := p.container().Sync(ctx)
+	ctr, _, err := p.w.program(ctx)
+	if err == nil {
+		_, err = ctr.Sync(ctx)
+	}
 	return err
 }
 
@@ -84,10 +95,9 @@ func outputDir(i int) string { return fmt.Sprintf("%s/built/%d", packDir, i) }
 
 // pack does the job, and gives the folder of its result.
 func (p *packer) pack(ctx context.Context, job dist.Job) (*dagger.Directory, error) {
-	ctr := p.container()
-	entrypoint, err := ctr.Entrypoint(ctx)
+	ctr, command, err := p.w.program(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("find the program that packs: %v", err)
+		return nil, err
 	}
 	for i, out := range p.outputs {
 		ctr = ctr.WithMountedDirectory(outputDir(i), out)
@@ -104,12 +114,9 @@ func (p *packer) pack(ctx context.Context, job dist.Job) (*dagger.Directory, err
 	if err != nil {
 		return nil, err
 	}
-	// The generated client wants to know a session before anything else runs; it
-	// is never called.
-	args := append([]string{"env", "DAGGER_SESSION_PORT=0", "DAGGER_SESSION_TOKEN=none"}, entrypoint...)
 	out, err := ctr.
 		WithNewFile(jobFile, string(text)).
-		WithExec(append(args, PackCommand)).
+		WithExec(append(command, PackCommand)).
 		Directory(packOut).
 		Sync(ctx)
 	if err != nil {

@@ -356,7 +356,7 @@ func (w *Workspace) Dist(ctx context.Context, tag string, targets []string) (*da
 		})
 	}
 	g.Go(func() error {
-		log, err := changelog.Make(w.client, w.source, p, changelog.Options{})
+		log, err := w.changelog(gctx, p, changelog.Options{})
 		if err != nil {
 			return err
 		}
@@ -394,5 +394,19 @@ func (w *Workspace) Changelog(ctx context.Context, tag string, opts changelog.Op
 	case w.Git.Commit == "":
 		return nil, p.Err()
 	}
-	return changelog.Make(w.client, w.source, p, opts)
+	for _, t := range w.Git.Tags {
+		if t.Name == tag && t.Commit != w.Git.Commit {
+			return nil, fmt.Errorf("tag %q is at commit %s, but the source is at %s, so its changelog would have changes that are not in it: check the tag out", tag, t.Commit, w.Git.Commit)
+		}
+	}
+	return w.changelog(ctx, p, opts)
+}
+
+func (w *Workspace) changelog(ctx context.Context, p *plan.Plan, opts changelog.Options) (*dagger.File, error) {
+	program, command, err := w.program(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tools := changelog.Tools{Git: w.toolchain.Git(w.facts), Program: program, Command: command}
+	return changelog.Make(w.client, w.source, p, tools, opts)
 }

@@ -1,0 +1,353 @@
+package sections
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Job is what [Main] is to do.
+type Job struct {
+	// Tag of the release that the changelog is for.
+	Tag string `json:"tag"`
+	// Releases that have sections, among them that of Tag.
+	Releases []Release `json:"releases"`
+}
+
+// Files that [Main] reads, and those that it writes.
+const (
+	// JobFile has the [Job].
+	JobFile = "job.json"
+	// ConfigFile is git-cliff's configuration.
+	ConfigFile = "cliff.toml"
+	// CommitsFile has all commits in one section, as `git-cliff --context` prints
+	// them.
+	CommitsFile = "commits.json"
+	// HistoryDir has the output of history.sh.
+	HistoryDir = "history"
+	// ChangelogFile and NotesFile are what `git-cliff --from-context` makes the
+	// changelog of, and the section of the job's tag alone.
+	ChangelogFile = "changelog.json"
+	NotesFile     = "notes.json"
+)
+
+// Main reads the files in dir, and writes those of its result to out.
+func Main(dir, out string) error {
+	in, err := read(dir)
+	if err != nil {
+		return err
+	}
+	changelog, err := arrange(in)
+	if err != nil {
+		return fmt.Errorf("divide the changelog of %q: %w", in.job.Tag, err)
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	notes := slices.DeleteFunc(slices.Clone(changelog), func(r release) bool { return r["version"] != in.job.Tag })
+	for name, releases := range map[string][]release{ChangelogFile: changelog, NotesFile: notes} {
+		text, err := json.Marshal(releases)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(out, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// input of [arrange].
+type input struct {
+	job     Job
+	config  config
+	history *History
+	// messages of annotated tags, by their names.
+	messages map[string]string
+	// context has at most one release, that of all commits.
+	context []release
+}
+
+// release is one of git-cliff's. Its fields are kept as they are, known or not.
+type release map[string]any
+
+func read(dir string) (*input, error) {
+	in := &input{}
+	for name, value := range map[string]any{JobFile: &in.job, CommitsFile: &in.context} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(text, value); err != nil {
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, ConfigFile))
+	if err != nil {
+		return nil, err
+	}
+	if in.config, err = readConfig(string(text)); err != nil {
+		return nil, err
+	}
+	commits, err := os.Open(filepath.Join(dir, HistoryDir, "commits"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = commits.Close() }()
+	if in.history, err = ReadHistory(commits); err != nil {
+		return nil, err
+	}
+	tags, err := os.Open(filepath.Join(dir, HistoryDir, "tags"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tags.Close() }()
+	in.messages, err = readMessages(tags)
+	return in, err
+}
+
+// readMessages reads the type, name and contents of tags, each of which ends
+// with a zero byte; a newline follows the contents.
+func readMessages(r io.Reader) (map[string]string, error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	messages := map[string]string{}
+	fields := strings.Split(string(text), "\x00")
+	for ; len(fields) > 3; fields = fields[3:] {
+		if strings.TrimPrefix(fields[0], "\n") != "tag" {
+			continue // a lightweight tag has the message of its commit
+		}
+		// As git-cliff takes signatures off.
+		message, _, _ := strings.Cut(fields[2], "-----BEGIN ")
+		messages[fields[1]] = strings.TrimSpace(message)
+	}
+	return messages, nil
+}
+
+// config is what git-cliff's configuration says of sections, which git-cliff
+// does not see to here.
+type config struct {
+	// skip are tags whose section is left out, and ignore and count those that
+	// begin no section; each may be nil.
+	skip, ignore, count *regexp.Regexp
+	// conventional says that the project's commits are read as conventional ones.
+	conventional bool
+}
+
+func readConfig(text string) (config, error) {
+	var file struct {
+		Git struct {
+			SkipTags     string   `toml:"skip_tags"`
+			IgnoreTags   string   `toml:"ignore_tags"`
+			CountTags    string   `toml:"count_tags"`
+			Conventional *bool    `toml:"conventional_commits"`
+			Order        []string `toml:"processing_order"`
+		} `toml:"git"`
+	}
+	if _, err := toml.Decode(text, &file); err != nil {
+		return config{}, fmt.Errorf("read git-cliff's configuration: %w", err)
+	}
+	c := config{conventional: file.Git.Conventional == nil || *file.Git.Conventional}
+	if file.Git.Order != nil && !slices.Contains(file.Git.Order, "conventional_commits") {
+		c.conventional = false
+	}
+	for key, pattern := range map[string]struct {
+		text string
+		into **regexp.Regexp
+	}{
+		"skip_tags": {file.Git.SkipTags, &c.skip}, "ignore_tags": {file.Git.IgnoreTags, &c.ignore}, "count_tags": {file.Git.CountTags, &c.count},
+	} {
+		if strings.TrimSpace(pattern.text) == "" {
+			continue
+		}
+		re, err := regexp.Compile(pattern.text)
+		if err != nil {
+			return config{}, fmt.Errorf("%s = %q in git-cliff's configuration is not a regular expression of Go, which Gantry reads it as: %w", key, pattern.text, err)
+		}
+		*pattern.into = re
+	}
+	return c, nil
+}
+
+func (c config) skips(tag string) bool { return c.skip != nil && c.skip.MatchString(tag) }
+
+// begins says whether a tag begins a section; what is skipped does.
+func (c config) begins(tag string) bool {
+	return c.skips(tag) || (c.count == nil || c.count.MatchString(tag)) && (c.ignore == nil || !c.ignore.MatchString(tag))
+}
+
+// arrange the commits in sections, the last release first.
+func arrange(in *input) ([]release, error) {
+	// The tag that is released has a section in any case.
+	wanted := slices.DeleteFunc(slices.Clone(in.job.Releases), func(r Release) bool {
+		return r.Tag != in.job.Tag && !in.config.begins(r.Tag)
+	})
+	d, err := Divide(in.history, wanted)
+	if err != nil {
+		return nil, err
+	}
+	if len(in.context) > 1 {
+		return nil, fmt.Errorf("git-cliff printed %d sections, not one of all commits", len(in.context))
+	}
+	commits := map[*Section][]any{}
+	base := release{}
+	for _, all := range in.context {
+		list, _ := all["commits"].([]any)
+		for _, commit := range list {
+			fields, _ := commit.(map[string]any)
+			id, _ := fields["id"].(string)
+			s := d.Of(id)
+			if s == nil {
+				return nil, fmt.Errorf("git-cliff printed commit %q, which is in no release", id)
+			}
+			if !in.config.conventional {
+				keepUnconventional(fields)
+			}
+			commits[s] = append(commits[s], fields)
+		}
+		base = all
+	}
+	var out []release
+	for _, s := range slices.Backward(d.Sections) {
+		if s.Tag != in.job.Tag && in.config.skips(s.Tag) {
+			continue
+		}
+		previous := s.Previous
+		for previous != nil && in.config.skips(previous.Tag) {
+			previous = previous.Previous
+		}
+		r := newRelease(base, s, in.messages)
+		r["previous"] = newRelease(base, previous, in.messages)
+		r["commits"] = orEmpty(commits[s])
+		r["commit_range"] = commitRange(commits[s])
+		r["statistics"] = statistics(s, previous, commits[s])
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// newRelease is a release of git-cliff's without commits, with the fields of
+// base where nothing else is known; nil is that before the first.
+func newRelease(base release, s *Section, messages map[string]string) release {
+	r := release{
+		"version": nil, "message": nil, "commits": []any{}, "commit_id": nil, "timestamp": nil, "previous": nil,
+		"repository": base["repository"], "commit_range": nil, "submodule_commits": map[string]any{}, "statistics": nil,
+		"extra": nil, "bump_type": nil,
+	}
+	// Git-cliff demands them, by what it was built with.
+	for _, host := range []string{"github", "gitlab", "gitea", "bitbucket", "azure_devops"} {
+		r[host] = map[string]any{"contributors": []any{}}
+	}
+	for key, value := range base {
+		if _, known := r[key]; !known {
+			r[key] = value
+		}
+	}
+	if s == nil {
+		return r
+	}
+	r["version"], r["commit_id"], r["timestamp"] = s.Tag, s.Commit, s.Time
+	// A template can't tell prefix and version of a tag apart.
+	r["extra"] = map[string]any{"version": s.Version}
+	if message, annotated := messages[s.Tag]; annotated {
+		r["message"] = message
+	}
+	return r
+}
+
+func orEmpty(list []any) []any {
+	if list == nil {
+		return []any{}
+	}
+	return list
+}
+
+// keepUnconventional makes git-cliff leave the message of a commit as it is.
+// From a context, it reads every commit that it can as a conventional one,
+// whatever its configuration says, and no such one begins with a space.
+func keepUnconventional(commit map[string]any) {
+	if raw, found := commit["raw_message"].(string); found {
+		commit["raw_message"] = " " + raw
+	}
+}
+
+// commitRange is from the first of the commits to the last.
+func commitRange(commits []any) any {
+	if len(commits) == 0 {
+		return nil
+	}
+	first, last := commits[0].(map[string]any), commits[len(commits)-1].(map[string]any)
+	if committed(first).After(committed(last)) {
+		first, last = last, first
+	}
+	return map[string]any{"from": first["id"], "to": last["id"]}
+}
+
+func committed(commit map[string]any) time.Time {
+	committer, _ := commit["committer"].(map[string]any)
+	seconds, _ := committer["timestamp"].(float64)
+	return time.Unix(int64(seconds), 0).UTC()
+}
+
+// statistics of a release, as git-cliff computes them (its
+// git-cliff-core/src/statistics.rs).
+func statistics(s, previous *Section, commits []any) map[string]any {
+	type link struct{ text, href string }
+	counts := map[link]int{}
+	conventional := 0
+	var times []time.Time
+	for _, c := range commits {
+		commit := c.(map[string]any)
+		times = append(times, committed(commit))
+		if yes, _ := commit["conventional"].(bool); yes {
+			conventional++
+		}
+		list, _ := commit["links"].([]any)
+		for _, l := range list {
+			fields, _ := l.(map[string]any)
+			text, _ := fields["text"].(string)
+			href, _ := fields["href"].(string)
+			counts[link{text, href}]++
+		}
+	}
+	links := make([]link, 0, len(counts))
+	for l := range counts {
+		links = append(links, l)
+	}
+	slices.SortFunc(links, func(a, b link) int {
+		if counts[a] != counts[b] {
+			return counts[b] - counts[a]
+		}
+		if a.text != b.text {
+			return strings.Compare(a.text, b.text)
+		}
+		return strings.Compare(a.href, b.href)
+	})
+	list := []any{}
+	for _, l := range links {
+		list = append(list, map[string]any{"text": l.text, "href": l.href, "count": counts[l]})
+	}
+	out := map[string]any{"commit_count": len(commits), "conventional_commit_count": conventional, "links": list}
+	if len(times) > 1 {
+		out["commits_timespan"] = days(slices.MinFunc(times, time.Time.Compare), slices.MaxFunc(times, time.Time.Compare))
+	}
+	if previous != nil {
+		out["days_passed_since_last_release"] = days(time.Unix(previous.Time, 0).UTC(), time.Unix(s.Time, 0).UTC())
+	}
+	return out
+}
+
+// days of the calendar between two times.
+func days(from, to time.Time) int {
+	return int(to.Truncate(24*time.Hour).Sub(from.Truncate(24*time.Hour)) / (24 * time.Hour))
+}

@@ -1,0 +1,283 @@
+// Package sections decides which commits belong to which release of a
+// changelog, and arranges the commits that git-cliff has read accordingly.
+//
+// It is pure: git's and git-cliff's output come in, git-cliff's input goes out.
+// It keeps one invariant: every release has a section, and every commit is in
+// one section only, that of the first release which contains it.
+//
+// Git-cliff itself can't do this. It lays all commits out in one line by their
+// time and cuts the line at tags, so a commit of a branch that was merged later
+// ends up in a release that does not contain it; and with paths to filter by, it
+// no longer sees a tag whose own commit changes none of them.
+package sections
+
+import (
+	"bufio"
+	"container/heap"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+// Release is a tag that has a section.
+type Release struct {
+	Tag     string `json:"tag"`
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+}
+
+// Section is what a release consists of.
+type Section struct {
+	Release
+	// Time of the release's commit, in seconds since 1970.
+	Time int64
+	// Previous is the release that this one is compared with: the highest lower
+	// version that it contains. Nil for a first release.
+	Previous *Section
+}
+
+// History is that of a commit.
+type History struct {
+	ids []string
+	// index of each commit in ids and parents.
+	index map[string]int
+	// parents come after their children.
+	parents [][]int32
+	times   []int64
+}
+
+// ReadHistory reads the output of `git rev-list --topo-order --timestamp
+// --parents`.
+func ReadHistory(r io.Reader) (*History, error) {
+	h := &History{index: map[string]int{}}
+	var lines [][]string
+	scanner := bufio.NewScanner(r)
+	scanner.Buffer(nil, 1<<20) // a merge may have many parents
+	for scanner.Scan() {
+		fields := strings.Fields(scanner.Text())
+		if len(fields) < 2 {
+			return nil, fmt.Errorf("read the history: line %q has no time and commit", scanner.Text())
+		}
+		time, err := strconv.ParseInt(fields[0], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("read the history: line %q has no time: %w", scanner.Text(), err)
+		}
+		h.index[fields[1]] = len(h.ids)
+		h.ids = append(h.ids, fields[1])
+		h.times = append(h.times, time)
+		lines = append(lines, fields[2:])
+	}
+	if err := scanner.Err(); err != nil {
+		return nil, fmt.Errorf("read the history: %w", err)
+	}
+	for i, line := range lines {
+		var parents []int32
+		for _, id := range line {
+			p, known := h.index[id]
+			if !known {
+				return nil, fmt.Errorf("read the history: parent %s of %s is missing: the repository lacks part of its history", id, h.ids[i])
+			}
+			if p <= i {
+				return nil, fmt.Errorf("read the history: parent %s comes before its child %s", id, h.ids[i])
+			}
+			parents = append(parents, int32(p))
+		}
+		h.parents = append(h.parents, parents)
+	}
+	return h, nil
+}
+
+// Division of a history into sections.
+type Division struct {
+	// Sections, the first release first.
+	Sections []*Section
+	history  *History
+	// section that each commit is in, by its place in Sections; none if it is in
+	// no release.
+	section []int32
+}
+
+const none = int32(1<<31 - 1)
+
+// Of returns the section that the commit is in, or nil.
+func (d *Division) Of(commit string) *Section {
+	i, known := d.history.index[commit]
+	if !known || d.section[i] == none {
+		return nil
+	}
+	return d.Sections[d.section[i]]
+}
+
+// Divide a history into the releases given.
+//
+// Releases are in the order of their versions, except that a release always
+// comes after those that it contains. A commit is in the section of the first
+// release in this order that contains it.
+func Divide(h *History, releases []Release) (*Division, error) {
+	g := &graph{history: h}
+	if err := g.read(releases); err != nil {
+		return nil, err
+	}
+	d := &Division{history: h, section: make([]int32, len(h.ids))}
+	for i := range d.section {
+		d.section[i] = none
+	}
+	place := make([]*Section, len(g.releases))
+	for _, r := range g.order() {
+		release := g.releases[r]
+		commit := h.index[release.Commit]
+		s := &Section{Release: release.Release, Time: h.times[commit]}
+		// Of several releases at a commit, the first has its changes.
+		d.section[commit] = min(d.section[commit], int32(len(d.Sections)))
+		place[r] = s
+		d.Sections = append(d.Sections, s)
+	}
+	for i, parents := range h.parents {
+		for _, p := range parents {
+			d.section[p] = min(d.section[p], d.section[i])
+		}
+	}
+	for r, s := range place {
+		// Lower versions come first.
+		for other := r - 1; other >= 0; other-- {
+			if g.contains[r].has(other) && g.releases[other].version.LessThan(g.releases[r].version) {
+				s.Previous = place[other]
+				break
+			}
+		}
+	}
+	return d, nil
+}
+
+// graph of the releases, by their places in the order of versions.
+type graph struct {
+	history  *History
+	releases []versioned
+	// contains are the releases that each one contains, itself excluded.
+	contains []set
+	// follows are the releases that directly precede each one.
+	follows [][]int
+}
+
+type versioned struct {
+	Release
+	version *semver.Version
+}
+
+func (g *graph) read(releases []Release) error {
+	at := map[int][]int{}
+	for _, r := range releases {
+		v, err := semver.StrictNewVersion(r.Version)
+		if err != nil {
+			return fmt.Errorf("version %q of tag %q: %w", r.Version, r.Tag, err)
+		}
+		if _, known := g.history.index[r.Commit]; !known {
+			return fmt.Errorf("tag %q is at commit %s, which is not in the history of the release", r.Tag, r.Commit)
+		}
+		g.releases = append(g.releases, versioned{r, v})
+	}
+	slices.SortStableFunc(g.releases, func(a, b versioned) int { return a.version.Compare(b.version) })
+	for i, r := range g.releases {
+		commit := g.history.index[r.Commit]
+		at[commit] = append(at[commit], i)
+	}
+	g.contains = make([]set, len(g.releases))
+	g.follows = make([][]int, len(g.releases))
+	// nearest are the releases that a commit contains and that no other of these
+	// releases contains.
+	nearest := make([][]int, len(g.history.ids))
+	for i := len(g.history.ids) - 1; i >= 0; i-- {
+		below := g.nearestOf(g.history.parents[i], nearest)
+		for _, r := range at[i] {
+			g.follows[r] = below
+			g.contains[r] = newSet(len(g.releases))
+			for _, b := range below {
+				g.contains[r].add(b)
+				g.contains[r].union(g.contains[b])
+			}
+			below = []int{r}
+		}
+		nearest[i] = below
+	}
+	return nil
+}
+
+func (g *graph) nearestOf(parents []int32, nearest [][]int) []int {
+	if len(parents) == 0 {
+		return nil
+	}
+	all := nearest[parents[0]]
+	if len(parents) == 1 {
+		return all
+	}
+	all = slices.Clone(all)
+	for _, p := range parents[1:] {
+		all = append(all, nearest[p]...)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if len(all) < 2 {
+		return all
+	}
+	below := newSet(len(g.releases))
+	for _, r := range all {
+		below.union(g.contains[r])
+	}
+	return slices.DeleteFunc(all, func(r int) bool { return below.has(r) })
+}
+
+// order is that of the versions, with each release after those it contains.
+func (g *graph) order() []int {
+	waitsFor := make([]int, len(g.releases))
+	blocks := make([][]int, len(g.releases))
+	ready := &lowest{}
+	for r, follows := range g.follows {
+		waitsFor[r] = len(follows)
+		if len(follows) == 0 {
+			heap.Push(ready, r)
+		}
+		for _, f := range follows {
+			blocks[f] = append(blocks[f], r)
+		}
+	}
+	var order []int
+	for ready.Len() > 0 {
+		r := heap.Pop(ready).(int)
+		order = append(order, r)
+		for _, b := range blocks[r] {
+			if waitsFor[b]--; waitsFor[b] == 0 {
+				heap.Push(ready, b)
+			}
+		}
+	}
+	return order
+}
+
+// lowest is a heap of numbers.
+type lowest []int
+
+func (l lowest) Len() int           { return len(l) }
+func (l lowest) Less(i, j int) bool { return l[i] < l[j] }
+func (l lowest) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
+func (l *lowest) Push(x any)        { *l = append(*l, x.(int)) }
+func (l *lowest) Pop() any {
+	last := (*l)[len(*l)-1]
+	*l = (*l)[:len(*l)-1]
+	return last
+}
+
+// set of small numbers.
+type set []uint64
+
+func newSet(n int) set       { return make(set, (n+63)/64) }
+func (s set) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
+func (s set) add(i int)      { s[i/64] |= 1 << (i % 64) }
+func (s set) union(other set) {
+	for i, word := range other {
+		s[i] |= word
+	}
+}
