@@ -12,6 +12,7 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
 
@@ -333,7 +334,7 @@ func (w *work) adopt(ctx context.Context, tagged *found) error {
 		conflict.Why = "it is not this release (" + strings.Join(why, "; ") + "): delete the tag if it is a mistake, or release a new version"
 		return conflict
 	}
-	index, err := w.r.Index(ctx, tagged.digest.String())
+	index, err := w.r.index(ctx, true, tagged.digest.String())
 	if err != nil {
 		return err
 	}
@@ -458,23 +459,50 @@ func (w *work) decide(ctx context.Context) ([]Step, error) {
 
 // tagExact writes the tag of the exact version, if there is still none.
 func (w *work) tagExact(ctx context.Context) (bool, error) {
-	if f, err := w.find(ctx, w.exact); err != nil || f != nil {
-		if err == nil && f.digest != w.digest {
+	did, err := w.put(ctx, w.exact, w.Index, func() (bool, error) {
+		f, err := w.find(ctx, w.exact)
+		if err == nil && f != nil && f.digest != w.digest {
 			err = w.rival(f)
 		}
-		return false, err
+		return f == nil, err
+	})
+	if err != nil || !did {
+		return did, err
 	}
-	wrote := w.r.tag(ctx, w.exact, w.Index)
 	there, err := w.soon(ctx, func() (bool, error) { return w.own(ctx) })
-	switch {
-	case err != nil:
-		return false, errors.Join(wrote, err)
-	case there: // also after an answer that was lost
-		return true, nil
-	case wrote != nil:
-		return false, wrote
+	if err == nil && !there {
+		err = fmt.Errorf("read back tag %q: %w: the registry accepted it but does not serve it: run it again", w.exact, ErrNotFound)
 	}
-	return false, fmt.Errorf("read back tag %q: %w: the registry accepted it but does not serve it: run it again", w.exact, ErrNotFound)
+	return true, err
+}
+
+// put makes a tag name an image. Immediately before every try, absent looks
+// whether it still is to be written, so that no retry overwrites what another run
+// wrote in the meantime.
+func (w *work) put(ctx context.Context, tag string, image partial.WithRawManifest, absent func() (bool, error)) (bool, error) {
+	for try := 1; ; try++ {
+		still, err := absent()
+		if err != nil {
+			return false, err
+		}
+		if !still {
+			return try > 1, nil // the first try took effect, and its answer was lost
+		}
+		wrote := w.r.tag(ctx, tag, image)
+		if wrote == nil {
+			return true, nil
+		}
+		if try >= w.r.o.Tries || !transient(wrote) {
+			still, err := absent()
+			if err != nil || still {
+				return false, errors.Join(wrote, err)
+			}
+			return true, nil
+		}
+		if err := w.r.o.Sleep(ctx, w.r.o.backoff(try)); err != nil {
+			return false, errors.Join(wrote, err)
+		}
+	}
 }
 
 // own says whether the version's tag names this image. Another one is a
@@ -499,31 +527,22 @@ func (w *work) rival(f *found) error {
 
 // move writes a floating tag, unless another run did, or moved it on.
 func (w *work) move(ctx context.Context, tag string) (bool, error) {
-	f, err := w.find(ctx, tag)
-	if err != nil {
-		return false, err
-	}
-	was := w.before[tag]
-	w.before[tag] = f
-	if f != nil {
-		if f.digest == w.digest {
+	return w.put(ctx, tag, w.Index, func() (bool, error) {
+		f, err := w.find(ctx, tag)
+		if err != nil {
+			return false, err
+		}
+		if f != nil && f.digest == w.digest {
 			return false, nil
 		}
-		if was == nil || was.digest != f.digest {
-			higher, err := w.compare(ctx, f, tag)
-			if err != nil || higher {
-				return false, err
-			}
+		was := w.before[tag]
+		w.before[tag] = f
+		if f == nil || was != nil && was.digest == f.digest {
+			return true, nil
 		}
-	}
-	if wrote := w.r.tag(ctx, tag, w.Index); wrote != nil {
-		// An answer may be lost.
-		f, err := w.r.at(ctx, true, tag)
-		if err != nil || f == nil || f.digest != w.digest {
-			return false, errors.Join(wrote, err)
-		}
-	}
-	return true, nil
+		higher, err := w.compare(ctx, f, tag)
+		return !higher, err
+	})
 }
 
 // compare says whether a floating tag, which changed while this run was on its
@@ -603,7 +622,7 @@ func (w *work) keep(ctx context.Context, tag string) (repaired bool, err error) 
 			return false, err
 		}
 		was := w.before[tag]
-		return was == nil || f.digest != was.digest, nil
+		return f.digest == w.digest || was == nil || f.digest != was.digest, nil
 	})
 	switch {
 	case err != nil:
@@ -618,41 +637,38 @@ func (w *work) keep(ctx context.Context, tag string) (repaired bool, err error) 
 	if higher, err := w.compare(ctx, f, tag); err != nil || higher {
 		return false, err
 	}
-	return true, w.r.tag(ctx, tag, w.Index)
+	w.before[tag] = f
+	return w.move(ctx, tag)
 }
 
 // yield gives a floating tag to a higher version that was published meanwhile,
 // unless it has it, or a higher one still.
 func (w *work) yield(ctx context.Context, tag string, to *semver.Version) (repaired bool, err error) {
-	image, err := w.r.look(ctx, true, w.options.Exact(to))
+	image, err := w.r.descriptor(ctx, true, w.options.Exact(to))
 	if errors.Is(err, ErrNotFound) {
 		return false, nil // a release whose image is still to come; it will move the tag
 	}
 	if err != nil {
 		return false, err
 	}
-	f, err := w.r.at(ctx, true, tag)
-	if err != nil || f == nil || f.digest == image.digest {
-		return false, err
-	}
-	if f.digest != w.digest {
+	repaired, err = w.put(ctx, tag, image, func() (bool, error) {
+		f, err := w.r.at(ctx, true, tag)
+		if err != nil || f == nil || f.digest == image.Digest {
+			return false, err
+		}
+		if f.digest == w.digest {
+			return true, nil
+		}
 		if err := w.r.describe(ctx, true, f); err != nil {
 			return false, err
 		}
 		v, err := version.Parse(f.annotations[keyVersion])
-		if err != nil || !v.LessThan(to) {
-			return false, nil
-		}
+		return err == nil && v.LessThan(to), nil
+	})
+	if repaired {
+		w.report.Done = append(w.report.Done, Step{ActionMove, tag, w.Version.String(), "version " + to.String() + " was published meanwhile"})
 	}
-	index, err := w.r.Index(ctx, image.digest.String())
-	if err != nil {
-		return false, err
-	}
-	if err := w.r.tag(ctx, tag, index); err != nil {
-		return false, err
-	}
-	w.report.Done = append(w.report.Done, Step{ActionMove, tag, w.Version.String(), "version " + to.String() + " was published meanwhile"})
-	return true, nil
+	return repaired, err
 }
 
 // highestOf is the highest version that a floating tag may name, or nil.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -185,34 +184,6 @@ func (r *Repository) session(ctx context.Context, write bool) (http.RoundTripper
 	return session, nil
 }
 
-// hint adds to an error what to do about it.
-func hint(err error) error {
-	var refused *transport.Error
-	if !errors.As(err, &refused) {
-		return err
-	}
-	switch refused.StatusCode {
-	case http.StatusUnauthorized:
-		return fmt.Errorf("%w: check the credentials", err)
-	case http.StatusForbidden:
-		return fmt.Errorf("%w: check that the credentials may write to the repository", err)
-	}
-	return err
-}
-
-// confirmedAbsent says whether a registry's own answer was that something isn't
-// there. A proxy's page with the same status is not; nor is a HEAD, which has
-// no code. NOT_FOUND is Harbor's, for both.
-func confirmedAbsent(err error) bool {
-	var refused *transport.Error
-	if !errors.As(err, &refused) || refused.StatusCode != http.StatusNotFound {
-		return false
-	}
-	return slices.ContainsFunc(refused.Errors, func(d transport.Diagnostic) bool {
-		return d.Code == transport.ManifestUnknownErrorCode || d.Code == transport.NameUnknownErrorCode || d.Code == "NOT_FOUND"
-	})
-}
-
 // isManifest refuses what a proxy may answer instead of the registry.
 func isManifest(d *remote.Descriptor) error {
 	if !d.MediaType.IsIndex() && !d.MediaType.IsImage() && !d.MediaType.IsSchema1() {
@@ -243,7 +214,11 @@ var errNoIndex = errors.New("it is no index of platforms")
 // Index reads the index of a tag or a digest. Images and layers are read when
 // they are asked for, within the same context.
 func (r *Repository) Index(ctx context.Context, reference string) (v1.ImageIndex, error) {
-	d, err := r.descriptor(ctx, false, reference)
+	return r.index(ctx, false, reference)
+}
+
+func (r *Repository) index(ctx context.Context, write bool, reference string) (v1.ImageIndex, error) {
+	d, err := r.descriptor(ctx, write, reference)
 	if err != nil {
 		return nil, err
 	}
@@ -308,13 +283,14 @@ func (r *Repository) push(ctx context.Context, index v1.ImageIndex) error {
 	return hint(pusher.Push(ctx, r.repo.Digest(digest.String()), index))
 }
 
-// tag makes a tag name the index, which is in the repository.
+// tag makes a tag name the index, which is in the repository. It tries once:
+// before it tries again, the caller has to look.
 func (r *Repository) tag(ctx context.Context, tag string, index partial.WithRawManifest) error {
 	options, err := r.options(ctx, true)
 	if err != nil {
 		return err
 	}
-	return hint(remote.Put(r.repo.Tag(tag), index, options...))
+	return hint(remote.Put(r.repo.Tag(tag), index, append(options, remote.WithRetryBackoff(remote.Backoff{Steps: 1}))...))
 }
 
 type child struct {
@@ -345,18 +321,6 @@ func images(index v1.ImageIndex) ([]child, error) {
 		all = append(all, c)
 	}
 	return all, nil
-}
-
-// SplitReference takes the tag or the digest off a reference; there may be none.
-// "host:5000/a:1" is "host:5000/a" and "1".
-func SplitReference(ref string) (address, reference string) {
-	if address, digest, ok := strings.Cut(ref, "@"); ok {
-		return address, digest
-	}
-	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
-		return ref[:i], ref[i+1:]
-	}
-	return ref, ""
 }
 
 var _ io.Closer = (*Image)(nil)

@@ -99,8 +99,8 @@ func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 			if asked > mostWait {
 				return res, nil
 			}
-			if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
-				// Whoever has the body makes the request again.
+			if isTag(req) || req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
+				// Whoever has the body, or has to look first, makes the request again.
 				if err := t.o.Sleep(ctx, asked); err != nil {
 					_ = res.Body.Close()
 					return nil, err
@@ -143,6 +143,12 @@ func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 // /v2/.
 func isToken(req *http.Request) bool {
 	return req.Method == http.MethodPost && !strings.HasPrefix(req.URL.Path, "/v2/")
+}
+
+// isTag says whether a request writes a tag.
+func isTag(req *http.Request) bool {
+	_, reference, ok := strings.Cut(req.URL.Path, "/manifests/")
+	return ok && req.Method == http.MethodPut && !strings.Contains(reference, ":")
 }
 
 // smallAnswer is how much of an answer is read before it is handed on. It is the
