@@ -275,7 +275,7 @@ func (w *work) plan(ctx context.Context) ([]Step, error) {
 		}
 	}
 	push := Step{ActionPush, w.digest.String(), "", ""}
-	switch missing, err := w.missing(ctx); {
+	switch missing, err := w.missing(ctx, w.there); {
 	case err != nil:
 		return nil, err
 	case missing == "":
@@ -345,24 +345,25 @@ func (w *work) adopt(ctx context.Context, tagged *found) error {
 }
 
 // missing names the first manifest of the index that the repository has not, or
-// nothing. What isn't there will be sent, so that nothing has to confirm it.
-func (w *work) missing(ctx context.Context) (string, error) {
+// nothing.
+func (w *work) missing(ctx context.Context, there func(context.Context, v1.Hash) (bool, error)) (string, error) {
 	im, err := w.Index.IndexManifest()
 	if err != nil {
 		return "", err
 	}
-	if there, err := w.there(ctx, w.digest); err != nil || !there {
+	if ok, err := there(ctx, w.digest); err != nil || !ok {
 		return "the index", err
 	}
 	for _, d := range im.Manifests {
-		if there, err := w.there(ctx, d.Digest); err != nil || !there {
+		if ok, err := there(ctx, d.Digest); err != nil || !ok {
 			return fmt.Sprintf("the image of %q", d.Platform), err
 		}
 	}
 	return "", nil
 }
 
-// there asks for a manifest by its digest.
+// there asks for a manifest that is sent if it isn't there, so that nothing has to
+// confirm that.
 func (w *work) there(ctx context.Context, digest v1.Hash) (bool, error) {
 	_, err := w.r.head(ctx, true, digest.String())
 	var refused *transport.Error
@@ -379,7 +380,7 @@ func (w *work) there(ctx context.Context, digest v1.Hash) (bool, error) {
 func (w *work) readBack(ctx context.Context) error {
 	var what string
 	there, err := w.soon(ctx, func() (bool, error) {
-		missing, err := w.missing(ctx)
+		missing, err := w.missing(ctx, func(ctx context.Context, digest v1.Hash) (bool, error) { return w.r.has(ctx, true, digest) })
 		what = missing
 		return missing == "", err
 	})
