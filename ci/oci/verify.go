@@ -218,13 +218,19 @@ func (v *verifier) again(ctx context.Context, read func() error) error {
 	}
 }
 
+// unknownError is what could not be found out elsewhere than in the image.
+type unknownError struct{ error }
+
+// Unwrap is the reason.
+func (e *unknownError) Unwrap() error { return e.error }
+
 // unlessKnown turns an error that says that the registry's content is damaged
 // into a finding; what is left means that it couldn't be read.
 func (v *verifier) unlessKnown(err error) error {
 	var refused *transport.Error
 	var network net.Error
 	switch {
-	case err == nil, errors.As(err, new(*brokenError)), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, errStalled), errors.Is(err, io.ErrUnexpectedEOF):
+	case err == nil, errors.As(err, new(*unknownError)), errors.As(err, new(*brokenError)), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, errStalled), errors.Is(err, io.ErrUnexpectedEOF):
 		return err
 	case errors.As(err, &refused):
 		// The index names it, so that it should be there.
@@ -264,7 +270,7 @@ func (v *verifier) image(ctx context.Context, index v1.ImageIndex, d v1.Descript
 	}
 	v.annotations("the manifest", m.Annotations)
 	if err := v.base(ctx, m.Annotations, c); err != nil {
-		return err
+		return &unknownError{err}
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
