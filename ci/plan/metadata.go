@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -101,23 +102,14 @@ func (m *metadata) dir(root string) (string, error) {
 	return dir, nil
 }
 
-// relative to the workspace root; "." for the root itself. A member outside of
-// it keeps its "../".
+// relative to the workspace root; "." for the root itself, and "../" for what is
+// outside of it.
 func (m *metadata) relative(abs string) string {
-	if abs == m.WorkspaceRoot {
-		return "."
+	rel, err := filepath.Rel(m.WorkspaceRoot, abs)
+	if err != nil { // Cargo's paths are absolute
+		return abs
 	}
-	if rest, inside := strings.CutPrefix(abs, m.WorkspaceRoot+"/"); inside {
-		return rest
-	}
-	up := ""
-	for root := m.WorkspaceRoot; root != "/" && root != "."; root = path.Dir(root) {
-		if rest, inside := strings.CutPrefix(abs, root+"/"); inside {
-			return up + rest
-		}
-		up += "../"
-	}
-	return up + strings.TrimPrefix(abs, "/")
+	return filepath.ToSlash(rel)
 }
 
 // publishable is false for publish = false.

@@ -399,7 +399,7 @@ func checkShared(m *metadata, workspace Config) error {
 
 // outside are those of the folders that are not in the workspace's.
 func outside(dirs []string) []string {
-	return slices.DeleteFunc(slices.Clone(dirs), func(d string) bool { return !strings.HasPrefix(d, "../") })
+	return slices.DeleteFunc(slices.Clone(dirs), func(d string) bool { return d != ".." && !strings.HasPrefix(d, "../") })
 }
 
 func globs(dir string, patterns []string) []include {
