@@ -2,10 +2,13 @@ package plan
 
 import (
 	"encoding/json"
+	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/BurntSushi/toml"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -561,4 +564,98 @@ func TestBillsOfMaterials(t *testing.T) {
 	builds, err := plan.Builds()
 	require.NoError(t, err)
 	assert.True(t, builds[0].SBOM)
+}
+
+// The README documents every key, and no other in the image's table.
+func TestReadmeHasEveryKey(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	_, config, found := strings.Cut(string(text), "\n## Configuration\n")
+	require.True(t, found)
+	config, _, _ = strings.Cut(config, "\n## ")
+	_, table, found := strings.Cut(config, "[package.metadata.gantry.image]")
+	require.True(t, found)
+	table, _, _ = strings.Cut(table, "```")
+	_, table, _ = strings.Cut(table, "\n")
+	var documented map[string]any
+	_, err = toml.Decode(table, &documented)
+	require.NoError(t, err)
+	raw, err := json.Marshal(map[string]any{"gantry": map[string]any{"image": documented}})
+	require.NoError(t, err)
+	_, err = readConfig(raw, "README.md")
+	require.NoError(t, err)
+	var keys func(typ reflect.Type, in string, documented map[string]any)
+	keys = func(typ reflect.Type, in string, documented map[string]any) {
+		for i := range typ.NumField() {
+			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+			assert.Contains(t, documented, name, "key %q of %s", name, in)
+			if field := typ.Field(i).Type; field.Kind() == reflect.Pointer && field.Elem().Kind() == reflect.Struct {
+				below, _ := documented[name].(map[string]any)
+				keys(field.Elem(), in+"."+name, below)
+			}
+		}
+	}
+	keys(reflect.TypeFor[manifest.Image](), "image", documented)
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		if name := f.Tag.Get("json"); name != "" && !f.Anonymous {
+			assert.Regexp(t, `\b`+name+`\b`, config)
+		}
+	}
+}
+
+// The plan shows the image that phase 2 will make, and how its parts were chosen.
+func TestTextShowsTheImage(t *testing.T) {
+	image := func(workspace, image table, bins ...string) string {
+		own := table{}
+		if image != nil {
+			own["image"] = image
+		}
+		return planOf(t, mustLoad(t, workspace, nil, pkg("app", "1.2.3", ".", own, bins...)), "v1.2.3", clean()).Text()
+	}
+	text := image(nil, nil, "app")
+	for _, want := range []string{
+		"/usr/local/bin/app  (the only binary)", "65532:65532", "linux/amd64   on gcr.io/distroless/static-debian12:nonroot\n",
+		"linux/arm64 ", "none configured; pass --addresses to publish", "--version, which must print 1.2.3",
+	} {
+		assert.Contains(t, text, want)
+	}
+	text = image(table{"targets": []string{"x86_64-unknown-linux-gnu"}}, table{
+		"repositories": []string{"ghcr.io/acme/app", "docker.io/acme/app"}, "user": "1000", "workdir": "/srv", "cmd": []string{"serve"},
+		"expose": []string{"8080"}, "smoke": table{"args": []string{"check", "all"}, "expect": "fine"}, "tags": table{"prefix": "v"},
+	}, "app", "appctl")
+	for _, want := range []string{
+		"(the binary with the component's name; set entrypoint to choose another)", "ghcr.io/acme/app, docker.io/acme/app", "1000", "/srv", "serve", "8080",
+		"on gcr.io/distroless/cc-debian12:nonroot, or gcr.io/distroless/static-debian12:nonroot for static binaries", "check all, which must print fine", "v1.2.3  ",
+	} {
+		assert.Contains(t, text, want)
+	}
+	text = image(nil, table{"base": "debian:bookworm-slim", "entrypoint": []string{"tini", "--", "app"}, "platforms": []string{"linux/arm64"}, "smoke": table{"skip": true}}, "app")
+	assert.Contains(t, text, "tini -- app  (configured)")
+	assert.Contains(t, text, "on debian:bookworm-slim")
+	assert.NotContains(t, text, "linux/amd64")
+	assert.Regexp(t, `smoke test +none\n`, text)
+	assert.Contains(t, image(nil, nil, "one", "two"), "unknown, see below")
+	assert.NotContains(t, image(table{"targets": []string{"x86_64-pc-windows-gnu"}}, nil, "app"), "\nimage\n")
+}
+
+// Where some targets are planned, as on one runner of several, an image of all of
+// them is still possible.
+func TestPartOfTheTargets(t *testing.T) {
+	p := mustLoad(t, table{"image": table{"platforms": []string{"linux/amd64", "linux/arm64"}}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	plan, err := p.Plan("v1.0.0", clean(), []string{"x86_64-unknown-linux-gnu"})
+	require.NoError(t, err)
+	assert.NoError(t, plan.Err())
+	assert.Len(t, plan.Targets, 1)
+}
+
+// A tag that an older configuration allowed starts the changelog, and stays out of
+// the manifest, which has no such tags.
+func TestPreviousTagOfAnotherNotation(t *testing.T) {
+	p := mustLoad(t, nil, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	c, err := p.Component("app")
+	require.NoError(t, err)
+	plan := &Plan{PreviousTag: "größe-0.9.0", component: c}
+	assert.Empty(t, plan.Manifest(manifest.Toolchain{}).PreviousTag)
+	plan.PreviousTag = "v0.9.0"
+	assert.Equal(t, "v0.9.0", plan.Manifest(manifest.Toolchain{}).PreviousTag)
 }
