@@ -104,6 +104,26 @@ func (g *Gantry) Plan(
 	return p.Text(), nil
 }
 
+// Check fails if the tag can't be released as the source is, with every reason.
+//
+// It prints the plan otherwise. It compiles and writes nothing.
+func (g *Gantry) Check(
+	ctx context.Context,
+	// Git tag of the release, such as "v1.2.3" or "server-1.2.3". It need not
+	// exist yet.
+	tag string,
+) (string, error) {
+	w, err := g.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	p, err := w.Plan(tag, nil)
+	if err != nil {
+		return "", err
+	}
+	return p.Text(), p.Err()
+}
+
 // ReleaseReady checks that each component could be released now.
 //
 // Each is planned as the version that its Cargo.toml has; one that is tagged

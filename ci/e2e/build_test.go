@@ -316,9 +316,15 @@ func TestBillOfMaterials(t *testing.T) {
 
 func TestPlanAndMatrix(t *testing.T) {
 	dir := sample(t)
+	// A newer client leaves its lock file beside the project; it is no change of it.
+	write(t, dir, map[string]string{"dagger.lock": "[[\"version\", \"1\"]]\n"})
 	got := call(t, "--source="+dir, "plan", "--tag=tally-1.4.0")
 	require.NoError(t, got.err)
 	assert.Contains(t, got.stdout, "previous tag  tally-1.3.1")
+	require.NoError(t, call(t, "--source="+dir, "check", "--tag=tally-1.4.0").err)
+	unready := call(t, "--source="+dir, "check", "--tag=tally-1.5.0")
+	require.Error(t, unready.err, "what plan only prints, check fails on")
+	assert.Contains(t, unready.said(), `tag "tally-1.5.0"`)
 	assert.Contains(t, got.stdout, "ready to release")
 
 	got = call(t, "--source="+dir, "matrix", "--tag=tally-cli-0.3.0")
