@@ -11,10 +11,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
+	"strings"
 	"time"
 
 	"dagger/gantry/ci/archive"
@@ -208,28 +209,32 @@ func pack(dir string, in Input, t Target, mtime time.Time) (manifest.Asset, erro
 	if err != nil {
 		return manifest.Asset{}, err
 	}
-	name := t.Archive
-	format, err := archive.FormatOf(name)
+	format, err := archive.FormatOf(t.Archive)
 	if err != nil {
 		return manifest.Asset{}, err
 	}
-	root := name[:len(name)-len(format.Ext())]
+	root := strings.TrimSuffix(t.Archive, format.Ext())
 	var entries []archive.Entry
-	asset := manifest.Asset{}
+	var digests []*string
+	add := func(path, file string) (archive.Entry, error) {
+		e, err := archive.FileEntry(path, file)
+		if err != nil {
+			return e, err
+		}
+		hashed, digest := hashing(e)
+		entries, digests = append(entries, hashed), append(digests, digest)
+		return e, nil
+	}
+	asset := manifest.Asset{Name: t.Archive, Kind: manifest.KindArchive, Target: t.Want.Target}
 	for i, bin := range t.Binaries {
-		entry, err := archive.FileEntry(bin.Name, bin.File)
+		e, err := add(bin.Name, bin.File)
 		if err != nil {
 			return manifest.Asset{}, err
 		}
-		entry.Mode = 0o755
-		entries = append(entries, entry)
-		measured, err := Measure(bin.File)
-		if err != nil {
-			return manifest.Asset{}, err
-		}
+		entries[i].Mode = 0o755
 		f := facts[i]
 		asset.Binaries = append(asset.Binaries, manifest.Binary{
-			Name: bin.Bin, Package: bin.Package, Path: root + "/" + entry.Path, SHA256: measured.SHA256, Size: measured.Size,
+			Name: bin.Bin, Package: bin.Package, Path: root + "/" + e.Path, Size: e.Size,
 			Format: string(f.Format), Arch: f.Arch, Linkage: string(f.Linkage), Interpreter: f.Interpreter,
 			GlibcFloor: f.GlibcFloor, Needed: f.Needed,
 		})
@@ -240,37 +245,76 @@ func pack(dir string, in Input, t Target, mtime time.Time) (manifest.Asset, erro
 		if err != nil {
 			return manifest.Asset{}, fmt.Errorf("find %q for the archives: %w", extra.Source, err)
 		}
-		entry, err := archive.FileEntry(extra.Path, file)
+		e, err := add(extra.Path, file)
 		if err != nil {
 			return manifest.Asset{}, err
 		}
-		entries = append(entries, entry)
-		measured, err := Measure(file)
-		if err != nil {
-			return manifest.Asset{}, err
+		mode := "0644"
+		if e.Mode&0o111 != 0 {
+			mode = "0755"
 		}
-		mode := int64(0o644)
-		if entry.Mode&0o111 != 0 {
-			mode = 0o755
-		}
-		asset.Files = append(asset.Files, manifest.File{
-			Path: root + "/" + extra.Path, SHA256: measured.SHA256, Size: measured.Size, Mode: "0" + strconv.FormatInt(mode, 8),
-		})
+		asset.Files = append(asset.Files, manifest.File{Path: root + "/" + extra.Path, Size: e.Size, Mode: mode})
 	}
-	out, err := os.Create(filepath.Join(dir, name))
-	if err != nil {
-		return manifest.Asset{}, err
+	if asset.SHA256, asset.Size, err = writeArchive(filepath.Join(dir, t.Archive), format, root, mtime, entries); err != nil {
+		return manifest.Asset{}, fmt.Errorf("write archive %q: %w", t.Archive, err)
 	}
-	if err := errors.Join(archive.Write(out, format, root, mtime, entries), out.Close()); err != nil {
-		return manifest.Asset{}, fmt.Errorf("write archive %q: %w", name, err)
+	for i := range asset.Binaries {
+		asset.Binaries[i].SHA256 = *digests[i]
 	}
-	measured, err := Measure(filepath.Join(dir, name))
-	if err != nil {
-		return manifest.Asset{}, err
+	for i := range asset.Files {
+		asset.Files[i].SHA256 = *digests[len(asset.Binaries)+i]
 	}
-	asset.Name, asset.Kind, asset.Target = name, manifest.KindArchive, t.Want.Target
-	asset.SHA256, asset.Size = measured.SHA256, measured.Size
 	return asset, nil
+}
+
+// writeArchive writes an archive, and returns its digest and its size.
+func writeArchive(file string, format archive.Format, root string, mtime time.Time, entries []archive.Entry) (digest string, size int64, err error) {
+	out, err := os.Create(file)
+	if err != nil {
+		return "", 0, err
+	}
+	h := sha256.New()
+	if err := errors.Join(archive.Write(io.MultiWriter(out, h), format, root, mtime, entries), out.Close()); err != nil {
+		return "", 0, err
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", 0, err
+	}
+	return hex.EncodeToString(h.Sum(nil)), info.Size(), nil
+}
+
+// hashing returns an entry whose digest is known once its content has been read,
+// so that no file is read for its digest alone.
+func hashing(e archive.Entry) (archive.Entry, *string) {
+	digest, open := new(string), e.Open
+	e.Open = func() (io.ReadCloser, error) {
+		content, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return &hasher{content, sha256.New(), digest}, nil
+	}
+	return e, digest
+}
+
+type hasher struct {
+	io.ReadCloser
+	hash   hash.Hash
+	digest *string
+}
+
+// Read hashes what it reads.
+func (h *hasher) Read(p []byte) (int, error) {
+	n, err := h.ReadCloser.Read(p)
+	_, _ = h.hash.Write(p[:n]) // a hash never fails
+	return n, err
+}
+
+// Close tells the digest of what was read.
+func (h *hasher) Close() error {
+	*h.digest = hex.EncodeToString(h.hash.Sum(nil))
+	return h.ReadCloser.Close()
 }
 
 // Measure is name, digest and size of a file.
