@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,17 +22,27 @@ const (
 	arm = "aarch64-unknown-linux-musl"
 )
 
-// program compiles a small static program for a Go architecture, which stands
-// for what Cargo would have built.
+// programs that were compiled, by their architecture: each once for all tests.
+var programs sync.Map
+
+// program returns a small static program for a Go architecture, which stands for
+// what Cargo would have built.
 func program(t *testing.T, arch string) string {
 	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() { println(\"app 1.0.0\") }\n"), 0o644))
 	out := filepath.Join(dir, "app")
+	if compiled, found := programs.Load(arch); found {
+		require.NoError(t, os.WriteFile(out, compiled.([]byte), 0o755))
+		return out
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() { println(\"app 1.0.0\") }\n"), 0o644))
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "main.go")
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
 	text, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(text))
+	compiled, err := os.ReadFile(out)
+	require.NoError(t, err)
+	programs.Store(arch, compiled)
 	return out
 }
 
