@@ -42,6 +42,8 @@ type Images struct {
 	// +private
 	Logins []*RegistryLogin
 	// +private
+	Settings string
+	// +private
 	PlainHTTP []string
 	// +private
 	Mirrors []string
@@ -123,6 +125,61 @@ func (m *Images) WithRegistryAuth(
 	with := *m
 	with.Logins = append(slices.Clone(m.Logins), &RegistryLogin{Address: address, Username: username, Secret: secret})
 	return &with
+}
+
+// WithImageSettings replaces image settings of a published release.
+//
+// For a release whose image can't be made as its manifest asks for, or should be
+// made otherwise. Only what is passed is replaced; labels, variables and files
+// are added. The image's annotations name the settings that were replaced.
+func (m *Images) WithImageSettings(
+	// Base image, for all platforms.
+	// +optional
+	base string,
+	// Entrypoint, one element each.
+	// +optional
+	entrypoint []string,
+	// Default arguments, one element each.
+	// +optional
+	cmd []string,
+	// User, as UID[:GID] or a name of the base image.
+	// +optional
+	user string,
+	// Working directory.
+	// +optional
+	workdir string,
+	// Ports, such as "8080/tcp".
+	// +optional
+	expose []string,
+	// Labels, each as KEY=VALUE.
+	// +optional
+	labels []string,
+	// Environment variables, each as KEY=VALUE.
+	// +optional
+	env []string,
+	// Files or directories of the archives, each as PATH=/PATH/IN/IMAGE.
+	// +optional
+	include []string,
+	// Platforms, such as "linux/amd64".
+	// +optional
+	platforms []string,
+	// Arguments to start the image with in the smoke test. By default, --version.
+	// +optional
+	smokeArgs []string,
+	// Text that the output of the smoke test must contain. By default, the version.
+	// +optional
+	smokeExpect string,
+) (*Images, error) {
+	settings, err := published.Settings{
+		Base: base, Entrypoint: entrypoint, Cmd: cmd, User: user, Workdir: workdir, Expose: expose,
+		Labels: labels, Env: env, Include: include, Platforms: platforms, SmokeArgs: smokeArgs, SmokeExpect: smokeExpect,
+	}.Text(m.Settings)
+	if err != nil {
+		return nil, err
+	}
+	with := *m
+	with.Settings = settings
+	return &with, nil
 }
 
 // Image is the multi-arch container image of one release. Its digest is fixed
@@ -246,6 +303,9 @@ func (m *Images) Reconcile(
 		return "", err
 	}
 	settings.Addresses = addresses
+	if m.Settings != "" {
+		return "", errors.New("image settings are for one release, and reconcile looks at several: publish that release with them (publish --tag)")
+	}
 	report, err := reconcile.Run(ctx, reconcile.Options{
 		Client: client, Repository: m.Repository, Last: last, Component: component, Settings: settings, DryRun: dryRun,
 		Publish: func(ctx context.Context, r *published.Release, from *registries.Registries, to []*oci.Repository) error {
@@ -398,7 +458,7 @@ func (m *Images) release(ctx context.Context, tag string, file *dagger.File) (*p
 		q.Event = []byte(text)
 	}
 	return published.Find(ctx, client, q, published.Options{
-		Wait:     time.Duration(m.Wait) * time.Second,
+		Wait: time.Duration(m.Wait) * time.Second, Settings: m.Settings,
 		Progress: func(why string) { fmt.Fprintf(os.Stderr, "waiting for the release: %s\n", why) },
 	})
 }

@@ -45,6 +45,9 @@ func Assemble(ctx context.Context, r *published.Release, from *registries.Regist
 	if err != nil {
 		return nil, err
 	}
+	if err := before.Agrees(r.Release); err != nil {
+		return nil, err
+	}
 	if before.Unread != nil {
 		fmt.Fprintf(os.Stderr, "%s has the image; others can't be read: %v\n", before.Repository, before.Unread)
 	}
@@ -84,6 +87,8 @@ func Preview(ctx context.Context, r *published.Release, s registries.Settings, g
 	if err == nil {
 		if before, err = oci.ReadPublished(ctx, r.ExactTag(), repositories...); err != nil {
 			before = &oci.Published{}
+		} else if err := before.Agrees(r.Release); err != nil {
+			return nil, err
 		}
 	}
 	if err != nil {

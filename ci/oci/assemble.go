@@ -98,6 +98,9 @@ func Assemble(ctx context.Context, r *Release, o AssembleOptions) (_ *Image, err
 	if err != nil {
 		return nil, err
 	}
+	if r.Override != "" {
+		meta[keyOverride] = r.Override
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for i, c := range choices {

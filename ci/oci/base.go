@@ -74,6 +74,9 @@ func PinsOf(index v1.ImageIndex) (Pins, error) {
 type Published struct {
 	// Pins are its base images; none when it isn't published, or has none.
 	Pins Pins
+	// Override are the settings that replaced those of the release; see
+	// [Release].
+	Override string
 	// Repository that has it; empty when none has.
 	Repository string
 	// Unread joins the errors of repositories that could not be read. Another
@@ -82,8 +85,9 @@ type Published struct {
 }
 
 // ReadPublished reads which base images the published image of a version was
-// made from, by the version's exact tag, out of the first repository that has it. With them, the image comes
-// out the same although a base image's tag has moved since.
+// made from, by the version's exact tag, out of the first repository that has it.
+// With them, the image comes out the same although a base image's tag has moved
+// since.
 //
 // Where no repository has the image, each must have said so: if one can't be
 // read, it may be the one that has it, and an image made on other base images
@@ -96,20 +100,43 @@ func ReadPublished(ctx context.Context, tag string, repositories ...*Repository)
 			continue
 		}
 		var pins Pins
+		var im *v1.IndexManifest
 		if err == nil {
 			pins, err = PinsOf(index)
+		}
+		if err == nil {
+			im, err = index.IndexManifest()
 		}
 		switch {
 		case err != nil:
 			errs = append(errs, err)
 		default:
-			return &Published{Pins: pins, Repository: r.String(), Unread: errors.Join(errs...)}, nil
+			return &Published{Pins: pins, Override: im.Annotations[keyOverride], Repository: r.String(), Unread: errors.Join(errs...)}, nil
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("find out whether image tag %q exists already, and which base images it was made on: %w: retry when every repository can be read", tag, err)
 	}
 	return &Published{}, nil
+}
+
+// keyOverride is the annotation of [Release.Override].
+const keyOverride = "dev.gantry.image.override"
+
+// Agrees makes sure that the published image, if there is one, was made with the
+// same override as the release has now: the tag of a version is never rewritten.
+func (p *Published) Agrees(r *Release) error {
+	if p.Repository == "" || p.Override == r.Override {
+		return nil
+	}
+	if p.Override == "" {
+		return fmt.Errorf("tag %q of %q was published with the release's own image settings, and is never rewritten: drop the settings %s, or release a new version", r.ExactTag(), p.Repository, r.Override)
+	}
+	given := "none"
+	if r.Override != "" {
+		given = r.Override
+	}
+	return fmt.Errorf("tag %q of %q was published with image settings that replace the release's, %s, and is never rewritten: pass the same with with-image-settings (given: %s), if they are yours", r.ExactTag(), p.Repository, p.Override, given)
 }
 
 // ComparePins makes sure that an image to be published has the base images of

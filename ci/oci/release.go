@@ -23,6 +23,10 @@ type Release struct {
 	Manifest *manifest.Manifest
 	// ManifestSHA256 is the digest of the manifest's file, in hexadecimal.
 	ManifestSHA256 string
+	// Override are image settings that replace the manifest's own, as JSON; empty
+	// when there are none. Manifest has them applied, and the image's annotations
+	// name them.
+	Override string
 
 	assets Assets
 }

@@ -56,6 +56,8 @@ type Request struct {
 type Options struct {
 	// Wait is how long to wait for a release to be complete. Zero does not wait.
 	Wait time.Duration
+	// Settings replace image settings of the release; see [Settings.Text].
+	Settings string
 	// Sleep waits; by default, by the clock. Progress is told why.
 	Sleep    func(context.Context, time.Duration) error
 	Progress func(why string)
@@ -130,14 +132,14 @@ func Open(ctx context.Context, client *github.Client, e event.Event, o Options) 
 		if err != nil {
 			return nil, err
 		}
-		if missing == "" {
+		if missing == "" || missing == stillFlagged && waited >= o.Wait { // or it is flagged again
+			if err := r.override(o.Settings); err != nil {
+				return nil, err
+			}
 			return r, r.history(ctx, client, owner, name)
 		}
 		if missing == unpublished && e.Source == event.SourceRun {
 			return nil, fmt.Errorf("%w: %q of %s, on which the workflow ran", event.ErrNotPublished, e.Tag, e.Repository)
-		}
-		if missing == stillFlagged && waited >= o.Wait {
-			return r, r.history(ctx, client, owner, name) // it is flagged again
 		}
 		if waited >= o.Wait {
 			return nil, fmt.Errorf("release %q of %s is not complete: %s: check the tag, or retry when the release is complete", e.Tag, e.Repository, missing)
