@@ -266,9 +266,6 @@ func (p *Plan) Target(triple string) (TargetPlan, error) {
 	return TargetPlan{}, fmt.Errorf("target %q is not in the plan of %q", triple, p.Tag)
 }
 
-// TagPrefix is what comes before the version in the tag, less a leading v.
-func (p *Plan) TagPrefix() string { return p.tag.Prefix }
-
 // ImageSpec returns the component's configuration of the image, or nil.
 func (p *Plan) ImageSpec() *manifest.Image { return p.component.Config.Image }
 
