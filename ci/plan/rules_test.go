@@ -341,3 +341,63 @@ func TestReadyTellsTheManifestThatIsWrong(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "app: released as v1.2.3; the next release needs another version\n", got, "wherever else it is tagged too")
 }
+
+func TestMoreMistakes(t *testing.T) {
+	app := func(more table) table { return with(pkg("app", "1.0.0", "app", nil, "app"), more) }
+	files := []string{"Cargo.lock", "a.txt", "app/a.txt"}
+	long := "1.0.0-" + strings.Repeat("a", 125)
+	for _, c := range []struct {
+		name, tag string
+		load      func() (*Project, error)
+		says      string
+	}{
+		{"a version of a package that is none", "v1.2.0", func() (*Project, error) { return load(t, nil, files, app(table{"version": "1.2"})) }, `app/Cargo.toml: version "1.2" is not SemVer`},
+		{"files of one path", "v1.0.0", func() (*Project, error) {
+			return load(t, table{"include": []string{"a.txt", "*.txt"}}, files, app(table{"metadata": table{"gantry": table{"include": []string{"a.txt"}}}}))
+		}, `"a.txt" and "app/a.txt" would both be "a.txt" in the archives; rename one`},
+		{"a target without binaries", "", func() (*Project, error) {
+			needs := table{"name": "app", "kind": []string{"bin"}, "required-features": []string{"default"}}
+			return load(t, table{"target": table{"aarch64-unknown-linux-musl": table{"no-default-features": true}}}, files, app(table{"targets": []table{needs}}))
+		}, `component "app" has no binary for aarch64-unknown-linux-musl`},
+		{"a repository without a page", "v1.0.0", func() (*Project, error) { return load(t, nil, files, app(table{"repository": "/srv/app"})) }, `repository "/srv/app" of app/Cargo.toml is not the address of a web page: write it like https://github.com/owner/name`},
+		{"a version that is too long for an image tag", "v" + long, func() (*Project, error) { return load(t, nil, files, app(table{"version": long})) }, "use at most 128 letters"},
+		{"a key like no other", "", func() (*Project, error) { return load(t, table{"zzzzzzzzzzzzzzzzzzzzzzzzz": 1}, files, app(nil)) }, `unknown key "zzzzzzzzzzzzzzzzzzzzzzzzz"; known are all-features, archive, bins,`},
+	} {
+		p, err := c.load()
+		if c.tag != "" {
+			require.NoError(t, err, c.name)
+			err = planOf(t, p, c.tag, clean()).Err()
+		}
+		assert.ErrorContains(t, err, c.says, c.name)
+	}
+
+	for _, metadata := range []any{nil, 1, "gantry", []any{}, table{"other": 1}} {
+		_, err := load(t, nil, files, app(table{"metadata": metadata}))
+		assert.NoError(t, err, "the metadata of other tools: %v", metadata)
+	}
+	git := clean()
+	git.Failed = "git status failed: no git-crypt\n"
+	assert.ErrorContains(t, planOf(t, single(t), "v1.2.3", git).Err(), "the state of the repository is unknown, since git status failed: no git-crypt: run git status")
+
+	p := mustLoad(t, nil, files, app(table{"metadata": table{"gantry": table{"tag-prefix": []string{"app-", "größe-"}}}}))
+	assert.Contains(t, warnings(planOf(t, p, "app-1.0.0", clean("größe-0.9.0")))[0], `the previous tag "größe-0.9.0" is not`)
+}
+
+// In a folder of its repository, a workspace's changelog has what each package
+// adds.
+func TestPathsOfPackagesInOneRelease(t *testing.T) {
+	member := func(name string, paths ...string) table {
+		return table{"id": name, "name": name, "version": "1.0.0", "manifest_path": "/src/rust/" + name + "/Cargo.toml", "targets": []table{{"name": name, "kind": []string{"bin"}}},
+			"metadata": table{"gantry": table{"changelog": table{"paths": paths}}}}
+	}
+	raw, err := json.Marshal(table{
+		"workspace_root": "/src/rust", "workspace_members": []string{"a", "b"}, "packages": []table{member("a", "../proto/**", "../docs/**"), member("b", "../docs/**", "../web/**")},
+		"metadata": table{"gantry": table{"changelog": table{"paths": []string{"../proto/**"}}}},
+	})
+	require.NoError(t, err)
+	p, err := Load(raw, "/src", []string{"rust/Cargo.toml", "rust/Cargo.lock"})
+	require.NoError(t, err)
+	plan := planOf(t, p, "v1.0.0", clean())
+	assert.Equal(t, []string{"rust/**", "proto/**", "docs/**", "web/**"}, plan.ChangelogPaths)
+	assert.Equal(t, "rust", plan.Component, "called like its folder")
+}

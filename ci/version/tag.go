@@ -114,9 +114,6 @@ func checkPrefix(p string) error {
 	return nil
 }
 
-// Components that the scheme knows, in the order they were given.
-func (s *Scheme) Components() []Component { return slices.Clone(s.components) }
-
 // Parse reads a tag: the longest prefix that fits decides the component, and
 // what follows must be a SemVer version.
 func (s *Scheme) Parse(tag string) (Tag, error) {
@@ -263,28 +260,16 @@ func (s *Scheme) History(current Tag, commit string, reachable []GitTag) History
 // nearer says whether a is spelled more like current than b is: with its prefix,
 // else with a newer one of the component, and with or without "v" as it is.
 func (s *Scheme) nearer(current, a, b Tag) bool {
+	i := slices.IndexFunc(s.components, func(c Component) bool { return c.Name == current.Component })
 	rank := func(t Tag) int {
 		rank := 0
 		if t.Prefix != current.Prefix {
-			rank = 2 * (1 + s.age(t))
+			rank = 2 * (1 + slices.Index(s.components[i].Prefixes, t.Prefix))
 		}
 		if t.v() != current.v() {
 			rank++
 		}
 		return rank
 	}
-	if rank(a) != rank(b) {
-		return rank(a) < rank(b)
-	}
-	return a.Name < b.Name
-}
-
-// age of a tag's prefix: its place in the component's list.
-func (s *Scheme) age(t Tag) int {
-	for _, c := range s.components {
-		if c.Name == t.Component {
-			return slices.Index(c.Prefixes, t.Prefix)
-		}
-	}
-	return 0
+	return rank(a) < rank(b)
 }
