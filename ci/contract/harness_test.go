@@ -176,8 +176,11 @@ func release(ctx context.Context, dir string, p *plan.Plan, dynamic bool) (out *
 		return nil, err
 	}
 	out.manifest = r.Manifest
-	if p.ContainerImage == nil || m.Image == nil && warned(p, "only images need this") {
+	if m.Image == nil && (p.ContainerImage == nil || warned(p, "only images need this")) {
 		return out, nil
+	}
+	if p.ContainerImage == nil {
+		return nil, errors.New("an image is configured, and the plan shows none")
 	}
 	for _, address := range p.ContainerImage.Repositories {
 		if _, err := oci.NewRepository(address, oci.RegistryOptions{}); err != nil {

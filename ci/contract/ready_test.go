@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	for name, value := range map[string]string{"rapid.checks": "500", "rapid.seed": strconv.FormatUint(rand.Uint64()>>1|1, 10)} {
+	for name, value := range map[string]string{"rapid.checks": "500", "rapid.seed": strconv.FormatUint(rand.Uint64()>>1|1, 10), "rapid.nofailfile": "true"} {
 		if !given[name] {
 			if err := flag.Set(name, value); err != nil {
 				panic(err)
