@@ -37,6 +37,9 @@ func TestCheckSaysWhatToWrite(t *testing.T) {
 	assert.NoError(t, Asset.Check(strings.Repeat("a", 255)))
 	assert.NoError(t, Port.Check("65535/sctp"))
 	assert.NoError(t, Tag.Check("foreign/go/v0.9.0-edge.4"))
+	// Hosts in punycode.
+	assert.NoError(t, ImageRepository.Check("xn--bcher-kva.example/acme/server"))
+	assert.Error(t, ImageRepository.Check("a-.example/acme/server"))
 }
 
 func TestWebURL(t *testing.T) {

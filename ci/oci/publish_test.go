@@ -77,11 +77,57 @@ func TestPublish(t *testing.T) {
 	assert.Zero(t, again.Repositories[0].BytesPushed)
 	assert.Empty(t, again.Repositories[0].Done)
 	assert.Equal(t, 1, tested)
-	t.Logf("published with %d requests; again with %d", report.Repositories[0].Requests, again.Repositories[0].Requests)
+	assert.Contains(t, again.Text(), fmt.Sprintf("%d requests", again.Repositories[0].Requests))
 
 	verified, err := oci.VerifyImage(t.Context(), newRelease(t, "1.2.3", both...).load().Manifest, p.repository(t, fast), oci.VerifyOptions{Digest: image.Digest})
 	require.NoError(t, err)
 	assert.Empty(t, verified.Findings)
+}
+
+// What one publication asks a registry for is little, and counted: blobs are sent
+// with four requests each, tags are listed twice, and a manifest is read only to
+// know what a floating tag names, or that something is certainly not there.
+func TestPublishAsksForLittle(t *testing.T) {
+	p := newPeer(t)
+	known := []string{"1.0.0", "1.1.0", "1.1.1"}
+	for i, c := range []struct {
+		number                  string
+		requests, gets, listing int
+	}{
+		{"1.0.0", 53, 5, 2}, {"1.1.0", 50, 4, 2}, {"1.1.1", 51, 3, 2},
+	} {
+		image := newRelease(t, c.number, both...).assemble()
+		count := func() (gets, lists int) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for _, r := range p.requests {
+				if strings.HasPrefix(r, "GET ") && strings.Contains(r, "/manifests/") {
+					gets++
+				}
+				if strings.HasSuffix(r, "/tags/list") {
+					lists++
+				}
+			}
+			return gets, lists
+		}
+		p.set(nil)
+		report, err := oci.Publish(t.Context(), publication(image, c.number, known[:i]...), p.repository(t, fast))
+		require.NoError(t, err)
+		gets, lists := count()
+		t.Logf("%s: %d requests, %d of which read a manifest, and %d the tags", c.number, report.Repositories[0].Requests, gets, lists)
+		assert.LessOrEqual(t, report.Repositories[0].Requests, int64(c.requests))
+		assert.LessOrEqual(t, gets, c.gets)
+		assert.LessOrEqual(t, lists, c.listing)
+
+		p.set(nil)
+		report, err = oci.Publish(t.Context(), publication(image, c.number, known[:i]...), p.repository(t, fast))
+		require.NoError(t, err)
+		gets, lists = count()
+		t.Logf("%s again: %d requests, %d of which read a manifest, and %d the tags", c.number, report.Repositories[0].Requests, gets, lists)
+		assert.LessOrEqual(t, report.Repositories[0].Requests, int64(10))
+		assert.Zero(t, gets)
+		assert.Equal(t, 1, lists)
+	}
 }
 
 func TestExactTagIsWrittenOnce(t *testing.T) {

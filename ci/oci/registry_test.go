@@ -311,6 +311,11 @@ func TestNewRepositoryRefuses(t *testing.T) {
 		_, err := oci.NewRepository(address, oci.RegistryOptions{})
 		assert.Error(t, err, address)
 	}
+	for _, address := range []string{"ghcr.io/acme/server", "xn--bcher-kva.example/acme/server", "localhost:5000/server"} {
+		r, err := oci.NewRepository(address, oci.RegistryOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, address, r.String())
+	}
 	_, err := oci.NewRepository("ghcr.io/acme/server", oci.RegistryOptions{RootCAs: []byte("none")})
 	assert.ErrorContains(t, err, "no certificate")
 }
