@@ -559,7 +559,7 @@ func OneFolder(builds []Build) error {
 // Build of one target.
 func (c *Component) Build(triple string) (Build, error) {
 	if len(c.conflicts) > 0 {
-		return Build{}, fmt.Errorf("component %q can't be built in one go: %s; set it in [workspace.metadata.gantry], or build a component of one package", c.Name, strings.Join(c.conflicts, "; "))
+		return Build{}, fmt.Errorf("component %q can't be built in one go: %s; set it in [workspace.metadata.gantry] instead, or build a component of one package", c.Name, strings.Join(c.conflicts, "; "))
 	}
 	return c.build(triple)
 }

@@ -235,7 +235,7 @@ func TestSettingsOfPackagesInOneRelease(t *testing.T) {
 				own[key] = c.b
 			}
 			plan := suite(core(table{key: c.a}), own)
-			assert.EqualError(t, plan.Err(), `cannot release "v1.2.0-rc.1": tag "v1.2.0-rc.1" releases packages "a", "b" together, which can't differ in this: `+c.says+`; set it in [workspace.metadata.gantry], or give a package a tag-prefix`)
+			assert.EqualError(t, plan.Err(), `cannot release "v1.2.0-rc.1": tag "v1.2.0-rc.1" releases packages "a", "b" together, which can't differ in this: `+c.says+`; set it in [workspace.metadata.gantry] instead, or give a package a tag-prefix`)
 			_, err := plan.Builds()
 			assert.ErrorContains(t, err, c.says)
 			require.NoError(t, planOf(t, mustLoad(t, nil, nil, pkg("a", "1.2.0", "a", table{key: c.a}, "a"), pkg("b", "1.2.0", "b", own, "b")), "a-1.2.0", clean()).Err(), "a tag of one package is not concerned")
