@@ -184,6 +184,33 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// The components of one commit share what they compile, though nothing else is shared.
+func TestComponentsShareTheirCompile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "two")
+	lock := "version = 3\n\n"
+	for _, name := range []string{"one", "two"} {
+		write(t, dir, map[string]string{
+			name + "/Cargo.toml":  "[package]\nname = \"" + name + "\"\nversion = \"1.0.0\"\nedition = \"2021\"\n\n[dependencies]\nshared = { path = \"../shared\" }\n\n[package.metadata.gantry]\ntag-prefix = \"" + name + "-\"\n",
+			name + "/src/main.rs": "fn main() { println!(\"" + name + " 1.0.0 {}\", shared::WORD); }\n",
+		})
+		lock += "[[package]]\nname = \"" + name + "\"\nversion = \"1.0.0\"\ndependencies = [\n \"shared\",\n]\n\n"
+	}
+	write(t, dir, map[string]string{
+		"Cargo.toml":        "[workspace]\nmembers = [\"one\", \"two\", \"shared\"]\nresolver = \"2\"\n",
+		"Cargo.lock":        "version = 3\n\n[[package]]\nname = \"shared\"\nversion = \"1.0.0\"\n\n" + strings.TrimPrefix(lock, "version = 3\n\n"),
+		"shared/Cargo.toml": "[package]\nname = \"shared\"\nversion = \"1.0.0\"\nedition = \"2021\"\n",
+		"shared/src/lib.rs": "pub const WORD: &str = \"" + fmt.Sprint(time.Now().UnixNano()) + "\";\n",
+		".gitignore":        "/target\n",
+	})
+	commit(t, dir, "one-1.0.0")
+	run(t, dir, "git", "tag", "two-1.0.0")
+	_, first := mustDist(t, dir, "one-1.0.0")
+	assert.Len(t, first.compiled(), 2, "one, and what it shares")
+	_, second := mustDist(t, dir, "two-1.0.0")
+	require.Len(t, second.compiled(), 1, "what they share was compiled for the other component")
+	assert.Contains(t, second.compiled()[0], "two#")
+}
+
 // A build of another source, a pull request's, writes wherever a build can write;
 // the release of a tag has none of it.
 func TestPoisonedCache(t *testing.T) {
