@@ -89,6 +89,31 @@ func TestGzipWriterReportsFailures(t *testing.T) {
 	assert.ErrorIs(t, z.Close(), full)
 }
 
+// unflushable writes, but can't flush.
+type unflushable struct {
+	io.Writer
+	err error
+}
+
+func (u unflushable) Flush() error { return u.err }
+func (u unflushable) Close() error { return nil }
+
+func TestEndsOfWindowsAreFlushed(t *testing.T) {
+	full := errors.New("disk full")
+	w := newWindowed(unflushable{io.Discard, full})
+	n, err := w.Write(make([]byte, window+1))
+	assert.ErrorIs(t, err, full)
+	assert.Equal(t, window, n)
+	w = newWindowed(unflushable{io.Discard, full})
+	_, err = w.Write(make([]byte, 1))
+	require.NoError(t, err)
+	assert.ErrorIs(t, w.Close(), full)
+
+	// The end of this tar archive is what fills the first window.
+	e := BytesEntry("a", 0o644, make([]byte, 126*512))
+	assert.ErrorIs(t, Write(&failing{10, full}, TarGz, "", date, []Entry{e}), full)
+}
+
 func TestWriteRefusesSizes(t *testing.T) {
 	e := BytesEntry("a", 0o644, []byte("a"))
 	e.Size = -1

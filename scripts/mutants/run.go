@@ -57,7 +57,7 @@ type test struct {
 	Name    string
 	Seconds float64
 	Runs    []span
-	Total   []span // of the package; the same for each test
+	Total   []span // of the package; kept with the first test only
 }
 
 // span is a stretch of code that the coverage tool counts.
@@ -176,6 +176,9 @@ func (r *Runner) measure(ctx context.Context) error {
 		t := test{Name: name, Seconds: time.Since(start).Seconds()}
 		if t.Runs, t.Total, err = r.coverage(profile); err != nil {
 			return err
+		}
+		if len(r.tests) > 0 {
+			t.Total = nil
 		}
 		r.tests = append(r.tests, t)
 	}
