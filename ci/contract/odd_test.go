@@ -164,6 +164,9 @@ var oddities = []odd{
 	refused("image repository as a URL", set("repositories", []string{"https://ghcr.io/acme/app"}), `"https://ghcr.io/acme/app"`, `leave out "https://"`),
 	refused("image repository twice", set("repositories", []string{"ghcr.io/acme/app", "ghcr.io/acme/app"}), `"ghcr.io/acme/app" is there twice`),
 	works("image repository with a port", set("repositories", []string{"registry.example.com:5000/acme/app"}), nil),
+	works("image repository of this machine", set("repositories", []string{"localhost:5000/app"}), func(t *testing.T, p *plan.Plan, _ *released) {
+		assert.True(t, warned(p, `repository "localhost:5000/app" is on the machine that publishes`))
+	}),
 	refused("user of three parts", set("user", "0:0:0"), `user of the image configuration: "0:0:0" is not a user like 65532:65532`),
 	refused("user that the base doesn't know", set("user", "app"), `user "app" is not known in the base image`, "write numbers"),
 	works("user of the base", set("user", "nobody"), nil),
@@ -176,6 +179,9 @@ var oddities = []odd{
 	refused("working directory that climbs", set("workdir", "/srv/../etc"), `"/srv/../etc" is not in its shortest form, "/etc"`),
 	refused("base with a space", set("base", "debian 12"), `base of the image configuration: "debian 12" is not an image reference`),
 	refused("base without its tag", set("base", "debian:"), `base "debian:" is no image reference`, "write it like debian:bookworm-slim"),
+	works("base of this machine", set("base", "127.0.0.1:5000/base:1"), func(t *testing.T, p *plan.Plan, _ *released) {
+		assert.True(t, warned(p, `base "127.0.0.1:5000/base:1" is on the machine that publishes`))
+	}),
 	refused("base in upper case", set("base", "Debian"), `base "Debian" is no image reference`, "write it like"),
 	refused("label with a space", set("labels", table{"my label": "x"}), `"my label" is not a name without "=" and spaces`),
 	refused("label that Gantry sets", set("labels", table{"org.opencontainers.image.version": "2"}), `label "org.opencontainers.image.version" follows from the release and can't be set: remove it`),

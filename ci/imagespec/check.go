@@ -94,6 +94,15 @@ func CheckReference(ref string) error {
 	return nil
 }
 
+// RegistryOf returns the host that a base image comes from; empty for none.
+func RegistryOf(ref string) string {
+	parsed, err := name.ParseReference(ref)
+	if ref == Scratch || err != nil {
+		return ""
+	}
+	return parsed.Context().RegistryStr()
+}
+
 func specOf(m *manifest.Manifest) manifest.Image {
 	if m.Image == nil {
 		return manifest.Image{}

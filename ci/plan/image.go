@@ -7,6 +7,7 @@ import (
 
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/notation"
 	"dagger/gantry/ci/target"
 )
 
@@ -54,6 +55,18 @@ func (p *Plan) checkImage(m *manifest.Manifest, targets []TargetPlan) {
 		}
 	}
 	report(imagespec.Check(m))
+	local := func(what, address, host string) {
+		if host != "" && notation.IsLocalHost(host) {
+			p.warn("image: %s %q is on the machine that publishes or next to it, and is used only where --addresses or --plain-http names its host", what, address)
+		}
+	}
+	for _, address := range p.ContainerImage.Repositories {
+		host, _, _ := strings.Cut(address, "/")
+		local("repository", address, host)
+	}
+	if m.Image != nil {
+		local("base", m.Image.Base, imagespec.RegistryOf(m.Image.Base))
+	}
 	// Which of a platform's archives is used depends on how they turn out to be
 	// linked, so that all of them have to do.
 	for _, a := range m.Archives() {

@@ -629,6 +629,7 @@ func TestTextShowsTheImage(t *testing.T) {
 	} {
 		assert.Contains(t, text, want)
 	}
+	assert.NotContains(t, text, "on the machine that publishes", "an image without a base comes from elsewhere")
 	text = image(nil, table{"base": "debian:bookworm-slim", "entrypoint": []string{"tini", "--", "app"}, "platforms": []string{"linux/arm64"}, "smoke": table{"skip": true}}, "app")
 	assert.Contains(t, text, "tini -- app  (configured)")
 	assert.Contains(t, text, "on debian:bookworm-slim")

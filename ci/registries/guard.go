@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"dagger/gantry/ci/notation"
 	"dagger/gantry/ci/oci"
 )
 
@@ -49,31 +48,9 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, fmt.Errorf("registry %q asks for a request in clear to %q, which was not named for it: if both are yours, pass --plain-http=%s", g.host, host, host)
 }
 
-// metadata are the hosts at which clouds answer with a machine's own secrets,
-// other than by addresses of the link.
-var metadata = []string{
-	"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal",
-	"100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254",
-}
-
-// Local says whether a host, with or without a port, is this machine, on its
+// Local reports whether a host, with or without a port, is this machine, on its
 // link, or one that hands out a cloud machine's secrets.
-func Local(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
-	if ip, err := netip.ParseAddr(host); err == nil {
-		ip = ip.Unmap().WithZone("")
-		return ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || slices.Contains(metadata, ip.String())
-	}
-	last := host[strings.LastIndexByte(host, '.')+1:]
-	// Resolvers take 127.1 and 0x7f000001 for addresses.
-	if strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
-		return true
-	}
-	return last == "localhost" || strings.HasPrefix(host, "localhost.") || host == "ip6-localhost" || host == "ip6-loopback" || slices.Contains(metadata, host)
-}
+func Local(host string) bool { return notation.IsLocalHost(host) }
 
 // dialer connects to hosts that only a release names as long as their names
 // don't lead to this machine or its link. Proxies may be anywhere.
