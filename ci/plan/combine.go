@@ -82,7 +82,7 @@ func (c *Component) combine(workspace Config) {
 	}
 }
 
-// disagree says how the packages' values of a key differ; empty if they don't.
+// disagree returns how the packages' values of a key differ; empty if they don't.
 func (c *Component) disagree(key string, values []any) string {
 	var texts, said []string
 	for i, v := range values {
@@ -99,14 +99,16 @@ func (c *Component) disagree(key string, values []any) string {
 	return fmt.Sprintf("%s is %s", key, strings.Join(said, " and "))
 }
 
-// buildConfig is the build configuration for a target. Of what its packages take
-// over from the workspace, each has its own part: a feature counts for those
+// buildConfig returns the build configuration for a target. Each package takes
+// its part of what it inherits from the workspace: a feature counts for those
 // that have it.
 func (c *Component) buildConfig(triple string) BuildConfig {
 	cfg, _ := c.combineBuild(triple)
 	return cfg
 }
 
+// combineBuild returns the build configuration for a target, and where the
+// packages differ in what one build can only have once.
 func (c *Component) combineBuild(triple string) (BuildConfig, []string) {
 	cfgs := make([]BuildConfig, len(c.settings))
 	for i, s := range c.settings {
@@ -161,8 +163,8 @@ func (c *Component) combineBuild(triple string) (BuildConfig, []string) {
 	return out, conflicts
 }
 
-// features to build with. Where the packages differ in them, each feature names
-// its package, so that one call of Cargo gives each its own.
+// features returns the features to build with. If the packages differ in them,
+// each feature names its package, so that one call of Cargo gives each its own.
 func (c *Component) features(cfgs []BuildConfig) []string {
 	each := make([][]string, len(cfgs))
 	same := true

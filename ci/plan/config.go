@@ -235,7 +235,7 @@ func (c Config) forTarget(triple string) BuildConfig {
 	return merge(c.BuildConfig, c.Target[triple])
 }
 
-// targets to build.
+// targets returns the targets to build.
 func (c Config) targets() []string {
 	if len(c.Targets) > 0 {
 		return c.Targets

@@ -212,8 +212,8 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 	return plan, nil
 }
 
-// explainUnknown adds to the error of a tag that names no component what became
-// of the package that it names.
+// explainUnknown returns the error of a tag that names no component. If the tag
+// names a package without its own component, it says which tag releases it.
 func (p *Project) explainUnknown(tag string, err error) error {
 	for prefix, whole := range p.absorbed {
 		rest, fits := strings.CutPrefix(tag, prefix)
@@ -223,15 +223,6 @@ func (p *Project) explainUnknown(tag string, err error) error {
 		}
 	}
 	return err
-}
-
-// Check returns the plan for people, or an error with everything that is wrong
-// with it.
-func (p *Plan) Check() (string, error) {
-	if err := p.Err(); err != nil {
-		return "", err
-	}
-	return p.Text(), nil
 }
 
 // Title of the release: the component's name and version, or the version
@@ -360,7 +351,7 @@ func (p *Plan) checkGit(tag version.Tag, git Git, project *Project) {
 	p.checkTags(tag, git, project.Scheme)
 }
 
-// checkClean finds what is in the source and not in the commit.
+// checkClean reports what is in the source and not in the commit.
 func (p *Plan) checkClean(git Git, project *Project) {
 	const remedy = "run git config core.autocrlf false, then git rm -r -q --cached . and git reset --hard; or commit a .gitattributes with \"* text=auto eol=lf\", and check out again; or pass the URL of a repository as --git"
 	if n := len(git.LineEndings); n > 0 {

@@ -82,9 +82,8 @@ type Component struct {
 	// helper says why only tags with its name release it, if that is so.
 	helper string
 	// outside are those of its folders that are not in the workspace's.
-	outside   []string
-	configDir string
-	include   []include
+	outside []string
+	include []include
 }
 
 // settings of one package: what it sets, and what holds for it.
@@ -204,7 +203,7 @@ func (p *Project) components(m *metadata, workspace Config) ([]*Component, error
 			}
 			continue
 		}
-		c := &Component{Name: pkg.Name, Packages: []*Package{pkg}, Config: set.merged, settings: []settings{set}, configDir: pkg.Dir}
+		c := &Component{Name: pkg.Name, Packages: []*Package{pkg}, Config: set.merged, settings: []settings{set}}
 		if own.Name != "" {
 			c.Name = own.Name
 		}
@@ -270,9 +269,9 @@ func (p *Project) components(m *metadata, workspace Config) ([]*Component, error
 	return all, nil
 }
 
-// together tells apart, of the components without a tag-prefix, those that a tag
-// without a prefix releases, and the helpers that only a tag with their name
-// does: where one package may be published, those that may not be are tools,
+// together divides the components without a tag-prefix into those that a tag
+// without a prefix releases, and helpers, which only a tag with their name
+// releases: where one package may be published, those that may not be are tools,
 // examples and test servers, unless they say otherwise.
 func together(all []*Component) (parts, helpers []*Component) {
 	var unprefixed []*Component
@@ -294,7 +293,7 @@ func together(all []*Component) (parts, helpers []*Component) {
 	return parts, helpers
 }
 
-// whyHelpers says why they are left out, and how to release each.
+// whyHelpers returns why each helper is left out, and how to release it.
 func whyHelpers(helpers []*Component) []LeftOut {
 	var out []LeftOut
 	for _, h := range helpers {
@@ -307,6 +306,7 @@ func whyHelpers(helpers []*Component) []LeftOut {
 	return out
 }
 
+// named returns the component of a name, or nil.
 func named(all []*Component, name string) *Component {
 	if i := slices.IndexFunc(all, func(c *Component) bool { return c.Name == name }); i >= 0 {
 		return all[i]
@@ -330,10 +330,10 @@ func (c *Component) packageNames() []string {
 	return names
 }
 
-// example of the component's tags.
+// example returns a tag of the component.
 func (c *Component) example() string { return c.newTag("1.2.3") }
 
-// newTag is the tag of a version; without a prefix, it has a "v".
+// newTag returns the tag of a version; without a prefix, it has a "v".
 func (c *Component) newTag(version string) string {
 	if c.Prefixes[0] == "" {
 		return "v" + version
@@ -360,7 +360,7 @@ func notReleased(pkg *Package, set settings) string {
 	return ""
 }
 
-// narrow names to those that are wanted; none wanted means all.
+// narrow returns those of the names that are wanted; none wanted means all.
 func narrow(names, wanted []string) []string {
 	if len(wanted) == 0 {
 		return names
@@ -413,7 +413,7 @@ func globs(dir string, patterns []string) []include {
 // wholeWorkspace is the component that a tag without a package's prefix
 // releases: every package without a tag-prefix, together.
 func wholeWorkspace(m *metadata, workspace Config, parts []*Component, prefixes []string) *Component {
-	c := &Component{Name: workspace.Name, Prefixes: prefixes, former: prefixes[1:], Whole: true, configDir: ".", include: globs(".", workspace.Include)}
+	c := &Component{Name: workspace.Name, Prefixes: prefixes, former: prefixes[1:], Whole: true, include: globs(".", workspace.Include)}
 	for _, part := range parts {
 		c.Packages = append(c.Packages, part.Packages...)
 		c.settings = append(c.settings, part.settings...)
@@ -445,7 +445,7 @@ func wholeWorkspace(m *metadata, workspace Config, parts []*Component, prefixes 
 	return c
 }
 
-// Targets of a component, by its configuration.
+// Targets returns the targets of the component, by its configuration.
 func (c *Component) Targets() []string { return c.Config.targets() }
 
 // Bins of the component for a target, sorted by name.
@@ -564,7 +564,7 @@ func (c *Component) Build(triple string) (Build, error) {
 	return c.build(triple)
 }
 
-// build is Build for a plan, which tells conflicts itself.
+// build is Build for a plan, which reports conflicts itself.
 func (c *Component) build(triple string) (Build, error) {
 	t, err := target.Lookup(triple)
 	if err != nil {
@@ -591,8 +591,8 @@ func (c *Component) build(triple string) (Build, error) {
 	return b, nil
 }
 
-// Separate are the components that have each package once: not the one of
-// several packages that all have components of their own.
+// Separate returns components that have each package once: it skips the one of
+// several packages if all of them have their own.
 func (p *Project) Separate() []*Component {
 	if len(p.absorbed) > 0 {
 		return p.Components

@@ -501,17 +501,3 @@ func TestTwoTagsOfOneVersion(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "app: tagged as v1.2.3 at this commit, which can be released\n", ready, "the tag as Gantry would have made it")
 }
-
-// Check is a plan's text, or everything that is wrong with it.
-func TestCheck(t *testing.T) {
-	p := mustLoad(t, nil, nil, pkg("app", "1.2.3", ".", nil, "app"))
-	text, err := planOf(t, p, "v1.2.3", clean()).Check()
-	require.NoError(t, err)
-	assert.Contains(t, text, "ready to release")
-	git := clean()
-	git.Shallow, git.Dirty = true, []string{"?? x"}
-	text, err = planOf(t, p, "v1.2.3", git).Check()
-	assert.Empty(t, text)
-	assert.ErrorContains(t, err, "shallow clone")
-	assert.ErrorContains(t, err, "?? x")
-}

@@ -37,7 +37,7 @@ type Tag struct {
 // there is one, stay.
 func (t Tag) With(version string) string { return t.Prefix + t.v() + version }
 
-// v is what is between the prefix and the version: "v" or nothing.
+// v returns what is between the prefix and the version: "v" or nothing.
 func (t Tag) v() string {
 	if strings.HasPrefix(t.Name[len(t.Prefix):], "v") {
 		return "v"
