@@ -136,7 +136,10 @@ func Open(ctx context.Context, client *github.Client, e event.Event, o Options) 
 			if err := r.override(o.Settings); err != nil {
 				return nil, err
 			}
-			return r, r.history(ctx, client, owner, name)
+			if err := r.history(ctx, client, owner, name); err != nil {
+				return nil, err
+			}
+			return r, nil
 		}
 		if missing == unpublished && e.Source == event.SourceRun {
 			return nil, fmt.Errorf("%w: %q of %s, on which the workflow ran", event.ErrNotPublished, e.Tag, e.Repository)

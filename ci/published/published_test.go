@@ -34,11 +34,16 @@ func digest(text []byte) string {
 // files of a release, as phase 1 writes them.
 func files(t *testing.T, tag, version, repository string) []fakehub.File {
 	t.Helper()
+	return filesOf(t, tag, version, repository, nil)
+}
+
+func filesOf(t *testing.T, tag, version, repository string, image *manifest.Image) []fakehub.File {
+	t.Helper()
 	content := []byte("an archive")
 	m := manifest.Manifest{
 		SchemaVersion: manifest.SchemaVersion, Component: "app", Tag: tag, Version: version, Channel: "stable",
 		Commit: sha, CommitDate: "2026-01-01T00:00:00Z", Repository: repository,
-		Toolchain: manifest.Toolchain{Rustc: "rustc 1.96.0", Cargo: "cargo 1.96.0"},
+		Toolchain: manifest.Toolchain{Rustc: "rustc 1.96.0", Cargo: "cargo 1.96.0"}, Image: image,
 		Assets: []manifest.Asset{{
 			Name: "app.tar.gz", Kind: manifest.KindArchive, Target: "x86_64-unknown-linux-gnu", SHA256: digest(content), Size: int64(len(content)),
 			Binaries: []manifest.Binary{{Name: "app", Package: "app", Path: "app/app", SHA256: digest(content), Size: 1, Format: "elf", Arch: "x86_64", Linkage: "static"}},
