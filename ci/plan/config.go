@@ -20,7 +20,9 @@ type Config struct {
 	// Name of the component; by default the package's. In the workspace's
 	// table it names what a tag without a prefix releases.
 	Name string `json:"name"`
-	// Release false keeps a package with binaries out of releases.
+	// Release false keeps a package with binaries out of releases. True takes one
+	// in that is left out by default: xtask, and, where others may be published,
+	// one with publish = false.
 	Release *bool `json:"release"`
 	// Latest says that this component's releases are the ones for GitHub's
 	// "Latest", of which a repository has one. By default, those of the only
@@ -60,11 +62,13 @@ type Config struct {
 
 // BuildConfig are the settings that a single target may override.
 type BuildConfig struct {
-	// Bins to release; by default all that the features build.
+	// Bins to release; by default all that the features build. In the workspace's
+	// table, each package has its part of them.
 	Bins []string `json:"bins"`
 	// Profile of the build; by default "release".
 	Profile string `json:"profile"`
-	// Features to enable.
+	// Features to enable. In the workspace's table, each counts for the packages
+	// that have it.
 	Features []string `json:"features"`
 	// AllFeatures enables all.
 	AllFeatures *bool `json:"all-features"`

@@ -145,6 +145,10 @@ func TestFilesThatPackagesName(t *testing.T) {
 	assert.Contains(t, extra, Extra{"doc/OURS.txt", "doc/OURS.txt"})
 	assert.NotContains(t, extra, Extra{"legal/doc/x", "legal/doc/x"})
 
+	p = mustLoad(t, nil, files, app(table{"metadata": table{"gantry": table{"include": []string{"nowhere"}}}}))
+	err = planOf(t, p, "v1.0.0", clean()).Err()
+	assert.ErrorContains(t, err, `include "nowhere" of crates/app/Cargo.toml matches no file below "crates/app"`)
+	assert.NotContains(t, err.Error(), "move the key", "it would not help")
 	p = mustLoad(t, table{"changelog": table{"config": "gone.toml"}}, files, app(nil))
 	assert.ErrorContains(t, planOf(t, p, "v1.0.0", clean()).Err(), `changelog config "gone.toml" is missing`)
 	p = mustLoad(t, nil, append(files, "cliff.toml"), app(nil))
