@@ -102,6 +102,9 @@ func TestRefuses(t *testing.T) {
 		{"a path that escapes", edit("\n[package.metadata.gantry]\ninclude = [\"../secret\"]\n"), []string{"--tag=v1.0.0"}, `include "../secret" of Cargo.toml would escape the archive`},
 		{"a missing binary", edit("\n[package.metadata.gantry]\nbins = [\"tinny\"]\n"), []string{"--tag=v1.0.0"}, `has no binary "tinny" for x86_64-unknown-linux-gnu; did you mean "tiny"?`},
 		{"no workspace", func(t *testing.T, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "Cargo.toml"))) }, []string{"--tag=v1.0.0"}, "not a Cargo workspace: it has no Cargo.toml at its top"},
+		{"a member of a workspace", func(t *testing.T, dir string) {
+			write(t, dir, map[string]string{"Cargo.toml": "[package]\nname = \"tiny\"\nversion.workspace = true\n"})
+		}, []string{"--tag=v1.0.0"}, `--source is only a part of the project: its Cargo.toml inherits "version" from its workspace`},
 		{"a broken manifest", func(t *testing.T, dir string) { write(t, dir, map[string]string{"Cargo.toml": "[package\n"}) }, []string{"--tag=v1.0.0"}, "read Cargo.toml"},
 		{"a toolchain that has no image", func(t *testing.T, dir string) {
 			write(t, dir, map[string]string{"rust-toolchain.toml": "[toolchain]\nchannel = \"nightly\"\n"})
