@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -32,9 +33,13 @@ func TestGlibcFloorOfRealPrograms(t *testing.T) {
 	require.NoError(t, err)
 	names, err := f.SectionByType(elf.SHT_GNU_VERNEED).Data()
 	require.NoError(t, err)
-	at := bytes.Index(data, names) + int(f.ByteOrder.Uint32(names[8:])) // the first entry
+	table := bytes.Index(data, names)
+	at := table + int(f.ByteOrder.Uint32(names[8:])) // the first entry
 	f.ByteOrder.PutUint16(data[at+4:], uint16(elf.VER_FLG_WEAK))
 	assert.Empty(t, inspectBytes(t, data).GlibcFloor)
+	f.ByteOrder.PutUint16(data[table:], 9)
+	_, err = Inspect(bytes.NewReader(data), int64(len(data)))
+	assert.ErrorIs(t, err, ErrFormat, "a table of another version")
 
 	packed := gcc(t, "#include <unistd.h>\nint x; int *p = &x;\nint _start(void) { return *p + getppid(); }",
 		"-nostartfiles", "-fPIE", "-pie", "-Wl,-z,pack-relative-relocs")
@@ -241,24 +246,28 @@ func TestPEPrograms(t *testing.T) {
 // The build attributes of ARM, whole and damaged.
 func TestARMAttributes(t *testing.T) {
 	for text, want := range map[string]string{
-		"\x06\x09":             "arm",
-		"\x06\x0a":             "armv7",
-		"\x06\x0b":             "arm",
-		"\x06\x0c":             "arm",
-		"\x06\x0d":             "armv7",
-		"\x04raw\x00\x06\x0a":  "armv7",
-		"\x21text\x00\x06\x0a": "armv7",
-		"\x22\x06\x06\x0a":     "armv7", // 34 has a number, even one that looks like a tag
-		"\x07\x41\x06\x0a":     "armv7",
-		"\x1f\x06\x06\x0a":     "armv7", // 31 has one, too
-		"\x20\x06\x06\x0a":     "armv7",
-		"\x06":                 "arm",
-		"\x80":                 "arm",
-		"\x06\x80":             "arm",
-		"\x07\x80":             "arm",
-		"\x21cut off":          "arm",
-		"":                     "arm",
-		"\x06\x06\x06\x0a":     "arm", // the first counts
+		"\x04\x01\x06\x09\x00\x06\x0a":      "armv7", // text that looks like numbers
+		"\x05\x01\x06\x09\x00\x06\x0a":      "armv7",
+		"\x07" + strings.Repeat("\xff", 11): "arm", // a number without an end
+		strings.Repeat("\xff", 11):          "arm",
+		"\x06\x09":                          "arm",
+		"\x06\x0a":                          "armv7",
+		"\x06\x0b":                          "arm",
+		"\x06\x0c":                          "arm",
+		"\x06\x0d":                          "armv7",
+		"\x04raw\x00\x06\x0a":               "armv7",
+		"\x21text\x00\x06\x0a":              "armv7",
+		"\x22\x06\x06\x0a":                  "armv7", // 34 has a number, even one that looks like a tag
+		"\x07\x41\x06\x0a":                  "armv7",
+		"\x1f\x06\x06\x0a":                  "armv7", // 31 has one, too
+		"\x20\x06\x06\x0a":                  "armv7",
+		"\x06":                              "arm",
+		"\x80":                              "arm",
+		"\x06\x80":                          "arm",
+		"\x07\x80":                          "arm",
+		"\x21cut off":                       "arm",
+		"":                                  "arm",
+		"\x06\x06\x06\x0a":                  "arm", // the first counts
 	} {
 		assert.Equal(t, want, inspectBytes(t, armFile([]byte(text))).Arch, "%q", text)
 	}
@@ -374,4 +383,7 @@ func TestVersionsHaveTwoToFourNumbers(t *testing.T) {
 	assert.Equal(t, -1, CompareVersions("2.2", "2.2.0.1"))
 	assert.Equal(t, 1, CompareVersions("2.2", "none"))
 	assert.Zero(t, CompareVersions("none", ""))
+	assert.Zero(t, CompareVersions("2.2.0", "2.2"))
+	assert.Equal(t, 1, CompareVersions("0.0", "none"))
+	assert.Equal(t, -1, CompareVersions("none", "0.0"))
 }

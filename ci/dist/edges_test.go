@@ -233,6 +233,13 @@ func TestBillReportsFailures(t *testing.T) {
 	}
 }
 
+// A release without Linux archives has no image to check.
+func TestNothingToCheck(t *testing.T) {
+	warnings, err := checkImage(&manifest.Manifest{Tag: "v1.0.0", Version: "1.0.0", Component: "app"}, nil)
+	require.NoError(t, err)
+	assert.Empty(t, warnings)
+}
+
 func TestCheckRunAtTheEdges(t *testing.T) {
 	for status, starts := range map[string]bool{"125": true, "126": false, "127": false, "128": true, "129": false} {
 		err := CheckRun("app", amd, "output\nexit status "+status+"\n")

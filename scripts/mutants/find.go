@@ -107,6 +107,7 @@ type finder struct {
 	function  string
 	hash      string
 	around    ast.Node
+	failure   string // what err was last set to
 
 	packageName string
 	results     []*ast.FieldList // of the functions around the node, innermost last
@@ -154,6 +155,9 @@ func receiver(t ast.Expr) string {
 
 // walk finds the mutants below a node of a function with these results.
 func (f *finder) walk(n ast.Node, results *ast.FieldList) {
+	if len(f.results) == 0 {
+		f.failure = ""
+	}
 	f.results = append(f.results, results)
 	defer func() { f.results = f.results[:len(f.results)-1] }()
 	ast.Inspect(n, func(n ast.Node) bool {
@@ -308,11 +312,17 @@ func (f *finder) returned(n *ast.ReturnStmt) {
 	m := f.replace(last, "no error", "func(error) error { return nil }("+f.raw(last)+")")
 	m.form = failure
 	m.Old, m.New = shorten(f.raw(n)), ""
+	if isName(last, "err") { // many returns look like this one
+		m.Old += " of " + shorten(f.failure)
+	}
 }
 
 // assignment removes appends and assignments to something that outlives the
 // function, and turns += and -= around.
 func (f *finder) assignment(n *ast.AssignStmt) {
+	if isName(n.Lhs[len(n.Lhs)-1], "err") {
+		f.failure = f.raw(n.Rhs[len(n.Rhs)-1])
+	}
 	turned := map[token.Token]string{token.ADD_ASSIGN: "-=", token.SUB_ASSIGN: "+=", token.MUL_ASSIGN: "/=", token.OR_ASSIGN: "&=", token.AND_ASSIGN: "|="}
 	if to, ok := turned[n.Tok]; ok {
 		if f.isText(n.Rhs[0]) {

@@ -173,7 +173,7 @@ func (n *node) switched(source []byte, ids map[*Mutant]int) string {
 }
 
 var (
-	compileError = regexp.MustCompile(`(?m)^\S*?(\w+\.go):(\d+):\d+: `)
+	compileError = regexp.MustCompile(`(?m)^\S*?(\w+\.go):(\d+)(?::\d+)?: `)
 	marker       = regexp.MustCompile(`zz(?:On|Error|String|Integer)\((\d+)`)
 )
 
