@@ -60,17 +60,6 @@ type PlatformImage struct {
 // Close removes the layers. The image can't be used any more.
 func (i *Image) Close() error { return os.RemoveAll(i.dir) }
 
-// Pins are the base images that were used.
-func (i *Image) Pins() Pins {
-	pins := Pins{}
-	for _, p := range i.Platforms {
-		if p.Pinned.Digest != "" {
-			pins[p.Platform] = p.Pinned
-		}
-	}
-	return pins
-}
-
 // Assemble makes the image of a release: for every platform of ci/imagespec, the
 // base image and one layer of binaries and included files, with the
 // configuration of the manifest. Nothing is pushed, and the base's layers are

@@ -230,7 +230,7 @@ func TestVerifyNamesTheBase(t *testing.T) {
 	image := rel.assemble()
 	_, err := oci.Publish(t.Context(), publication(image, "1.2.3"), p.repository(t, fast))
 	require.NoError(t, err)
-	pin := image.Pins()["linux/arm64"]
+	pin := pinsOf(image)["linux/arm64"]
 	moved := bases(t)
 	moved[oci.StaticBase] = moved[oci.GlibcBase]
 	now := must(moved.Base(t.Context(), oci.StaticBase, "linux/arm64")).Digest.String()

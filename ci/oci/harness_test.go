@@ -255,6 +255,9 @@ func (g gzipped) DiffID() (v1.Hash, error) {
 	return h, err
 }
 
+// pinsOf are the base images that an image says it was made on.
+func pinsOf(image *oci.Image) oci.Pins { return must(oci.PinsOf(image.Index)) }
+
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)

@@ -333,7 +333,7 @@ func TestRegistryBases(t *testing.T) {
 	rel := newRelease(t, "1.2.3", both...)
 	rel.manifest.Image.Base = base + ":latest"
 	image := assembled(t, rel.load(), oci.AssembleOptions{Bases: oci.RegistryBases(fast)})
-	assert.Equal(t, base+":latest", image.Pins()["linux/arm64"].Name)
+	assert.Equal(t, base+":latest", pinsOf(image)["linux/arm64"].Name)
 
 	require.NoError(t, oci.WriteLayout(t.TempDir(), image.Index, "1.2.3"), "the base's layers can still be read")
 
@@ -341,7 +341,7 @@ func TestRegistryBases(t *testing.T) {
 	_, err = oci.Publish(t.Context(), publication(image, "1.2.3"), repository)
 	require.NoError(t, err)
 
-	pinned := assembled(t, rel.load(), oci.AssembleOptions{Bases: image.Pins().With(oci.RegistryBases(fast))})
+	pinned := assembled(t, rel.load(), oci.AssembleOptions{Bases: pinsOf(image).With(oci.RegistryBases(fast))})
 	assert.Equal(t, image.Digest, pinned.Digest)
 
 	down := newPeer(t)
@@ -350,7 +350,7 @@ func TestRegistryBases(t *testing.T) {
 	found, err := oci.ReadPublished(t.Context(), "1.2.3", fresh, down.repository(t, fast), repository)
 	require.NoError(t, err, "one has it")
 	require.Error(t, found.Unread, "one could not be read")
-	assert.Equal(t, image.Pins(), found.Pins)
+	assert.Equal(t, pinsOf(image), found.Pins)
 	assert.Equal(t, repository.String(), found.Repository)
 	require.NoError(t, oci.ComparePins(t.Context(), "1.2.3", image.Index, repository, fresh))
 	other := newRelease(t, "1.2.3", both...).assemble()

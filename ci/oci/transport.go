@@ -65,8 +65,8 @@ func broken(ctx context.Context, err error) error {
 const mostWait = 2 * time.Minute
 
 // retrying is a transport that bounds the time without progress, and makes
-// requests again that only read, or that the registry says it did not take on.
-// What writes is made again by the pusher, as a whole.
+// requests again that only read. What writes is made again by the pusher, as a
+// whole, or by what writes tags, which has to look first.
 type retrying struct {
 	inner http.RoundTripper
 	o     RegistryOptions
@@ -94,16 +94,19 @@ func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 			if !reads || !transient(err) || req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 				return nil, err
 			}
-		case res.StatusCode == http.StatusTooManyRequests || reads && transientStatus(res.StatusCode):
+		case transientStatus(res.StatusCode):
 			asked := retryAfter(res)
 			if asked > mostWait {
 				return res, nil
 			}
-			if isTag(req) || req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
-				// Whoever has the body, or has to look first, makes the request again.
-				if err := t.o.Sleep(ctx, asked); err != nil {
-					_ = res.Body.Close()
-					return nil, err
+			if !reads {
+				// Whoever writes makes the whole upload again, or looks first; only the
+				// pause is what it doesn't know of.
+				if asked > 0 {
+					if err := t.o.Sleep(ctx, asked); err != nil {
+						_ = res.Body.Close()
+						return nil, err
+					}
 				}
 				return res, nil
 			}
@@ -111,16 +114,6 @@ func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 			// The connection can be used again once the body is read.
 			_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10))
 			_ = res.Body.Close()
-		case transientStatus(res.StatusCode):
-			// The pusher makes the whole upload again, and doesn't know what the
-			// registry asked for.
-			if asked := retryAfter(res); asked > 0 && asked <= mostWait {
-				if err := t.o.Sleep(ctx, asked); err != nil {
-					_ = res.Body.Close()
-					return nil, err
-				}
-			}
-			return res, nil
 		default:
 			return res, nil
 		}
@@ -143,12 +136,6 @@ func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 // /v2/.
 func isToken(req *http.Request) bool {
 	return req.Method == http.MethodPost && !strings.HasPrefix(req.URL.Path, "/v2/")
-}
-
-// isTag says whether a request writes a tag.
-func isTag(req *http.Request) bool {
-	_, reference, ok := strings.Cut(req.URL.Path, "/manifests/")
-	return ok && req.Method == http.MethodPut && !strings.Contains(reference, ":")
 }
 
 // smallAnswer is how much of an answer is read before it is handed on. It is the
