@@ -271,7 +271,7 @@ func TestIsolation(t *testing.T) {
 	released = h.Dump()
 	failing := images("publish", "--tag=v1.1.0", address)
 	require.Error(t, failing.err)
-	assert.Contains(t, failing.said(), `which does not name version "1.1.0"`)
+	assert.Contains(t, failing.said(), `which does not name version 1.1.0`)
 	require.NoError(t, images("publish", "--tag=v0.9.0", address).err)
 	var wg sync.WaitGroup
 	for range 2 {
