@@ -36,7 +36,6 @@ type table = map[string]any
 
 // project is a source: what cargo and git say of it, and the tag to release.
 type project struct {
-	name      string
 	workspace table
 	packages  []table
 	files     []string

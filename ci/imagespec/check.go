@@ -142,8 +142,13 @@ func checkProgram(spec manifest.Image, program string, places map[string]bool) e
 		return nil
 	}
 	known := sortedKeys(places)
+	var names []string
+	for _, place := range known {
+		names = append(names, path.Base(place))
+	}
 	hint := nearest.Hint(at, known)
-	if hint == "" {
+	// Paths are alike by their directories.
+	if hint == "" || nearest.Hint(path.Base(at), names) == "" {
 		hint = fmt.Sprintf("; binaries are in %s", BinDir)
 	}
 	return fmt.Errorf("%w: entrypoint %q is not in the image%s: name a file of the archives, or set base to an image that has it", ErrSpec, program, hint)
