@@ -364,9 +364,15 @@ var states = []state{
 		setup: func(w *world, s *Spec) {
 			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Commit, x.Prerelease = w.repo.Commit("old"), true }))
 		}},
-	{name: "a draft of another commit and kind, only a draft wanted", plan: "adopt draft, correct draft",
+	{name: "a draft of another commit, only a draft wanted", plan: "adopt draft, correct draft",
 		setup: func(w *world, s *Spec) {
-			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Commit, x.Prerelease = w.repo.Commit("old"), true }))
+			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Commit = w.repo.Commit("old") }))
+			s.DraftOnly = true
+		}},
+	{name: "a draft of another kind, only a draft wanted", plan: "adopt draft, correct draft",
+		setup: func(w *world, s *Spec) {
+			w.repo.Tag(s.Tag, s.Commit)
+			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Prerelease = true }))
 			s.DraftOnly = true
 		}},
 	{name: "a draft of another commit, the tag in place", plan: "adopt draft, publish",
@@ -509,6 +515,9 @@ func TestDryRunIsWhatHappens(t *testing.T) {
 						require.Contains(t, []string{"starter", "upload", "delete-asset"}, e.Kind, "nothing but missing assets is touched")
 						require.True(t, e.Kind != "delete-asset" || e.Asset == "SHA256SUMS", "what is there and whole stays")
 					}
+				}
+				if strings.HasPrefix(st.plan, "adopt draft, correct draft") {
+					require.Contains(t, w.hub.Dump(), fmt.Sprintf("release %s draft=%t prerelease=false immutable=false at %s", spec.Tag, spec.DraftOnly, spec.Commit))
 				}
 				// And it is settled.
 				w.hub.Forget()
