@@ -305,6 +305,11 @@ var states = []state{
 			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files, x.Body = nil, "By hand." }))
 			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files = x.Files[:2] }))
 		}},
+	{name: "two drafts, an empty one of another kind", bad: "has 2 drafts",
+		setup: func(w *world, s *Spec) {
+			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files, x.Prerelease = nil, true }))
+			w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files = x.Files[:2] }))
+		}},
 	{name: "published, equal", plan: "nothing to do",
 		setup: func(w *world, s *Spec) { w.repo.Seed(seeded(s, false, nil)) }},
 	{name: "published, equal, with an event", plan: "dispatch",

@@ -46,6 +46,7 @@ func TestStoredWrongIsNotPublished(t *testing.T) {
 					require.Equal(t, a.SHA256, file(a.Name, data).SHA256, a.Name)
 				}
 				if !digests {
+					require.Equal(t, 5200+spec.Assets[n-1].Size, rep.BytesRead, "each once, and what was sent again")
 					t.Logf("no digests: read back %d of %d bytes before publishing", rep.BytesRead, 5200)
 				}
 			})
@@ -400,4 +401,37 @@ func TestAskingWhetherATokenMayWrite(t *testing.T) {
 			require.Contains(t, rep.Text(), "whether it may write shows at the first write")
 		})
 	}
+}
+
+// A draft that another run made meanwhile, at another commit and of another kind,
+// is corrected before it is used.
+func TestAnotherRunsDraftIsCorrected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{})
+		spec := w.spec("v1.0.0")
+		spec.DraftOnly = true
+		w.hub.Arm(fakehub.Fault{Kind: fakehub.BadGateway, N: 1, Match: opIs("create release"), Do: func(fakehub.Call) {
+			w.repo.Seed(fakehub.Seed{Tag: spec.Tag, Commit: w.repo.Commit("old"), Title: spec.Title, Body: "What changed.", Draft: true, Prerelease: true})
+		}})
+		_, err := w.client().Release(t.Context(), spec)
+		require.NoError(t, err)
+		require.Len(t, w.repo.Releases(spec.Tag), 1)
+		require.Contains(t, onlyRelease(w, spec.Tag)[0], "draft=true prerelease=false immutable=false at "+spec.Commit)
+	})
+}
+
+// Where a commit has no workflows, those of the default branch are not read.
+func TestNoWorkflowsNoQuestions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{})
+		_, err := w.client().Preflight(t.Context(), w.spec("v1.0.0"))
+		require.NoError(t, err)
+		asked := 0
+		for _, c := range w.hub.Calls() {
+			if c.Op == "get contents" {
+				asked++
+			}
+		}
+		require.Equal(t, 2, asked, "a 404, confirmed")
+	})
 }
