@@ -405,3 +405,17 @@ func TestPathsOfPackagesInOneRelease(t *testing.T) {
 	assert.Equal(t, []string{"rust/**", "proto/**", "docs/**", "web/**"}, plan.ChangelogPaths)
 	assert.Equal(t, "rust", plan.Component, "called like its folder")
 }
+
+// The policy for candidates is only proposed where it would help.
+func TestProposedPolicy(t *testing.T) {
+	for _, c := range []struct {
+		manifest, tag string
+		proposed      bool
+	}{
+		{"1.2.0", "v1.2.0-rc.1", true}, {"1.2.0", "v1.2.1-rc.1", false}, {"1.2.0", "v1.2.1", false}, {"1.2.0-rc.1", "v1.2.0", false}, {"1.2.0-rc.1", "v1.2.0-rc.2", false},
+	} {
+		err := planOf(t, mustLoad(t, nil, nil, pkg("app", c.manifest, ".", nil, "app")), c.tag, clean()).Err()
+		require.Error(t, err)
+		assert.Equal(t, c.proposed, strings.Contains(err.Error(), `set prerelease = "core"`), "%s of %s", c.tag, c.manifest)
+	}
+}
