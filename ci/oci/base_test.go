@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -60,6 +62,53 @@ func TestBaseOfSeveralLayers(t *testing.T) {
 			assert.Equal(t, "base", labels["maintainer"])
 			assert.NotContains(t, labels, "org.opencontainers.image.vendor")
 			assert.NotContains(t, labels, "org.opencontainers.image.base.name")
+		}
+	}
+}
+
+// A connection that breaks in the middle of a large layer of the base image, which
+// is not read again by itself, ends nothing.
+func TestBaseLayerThatIsCutOff(t *testing.T) {
+	p := newPeer(t)
+	base := layered(t, types.DockerLayer, []string{"one", "two"}, "linux/amd64", "linux/arm64")
+	img := must(base.Image(must(base.IndexManifest()).Manifests[1].Digest))
+	// Larger than what is kept of an answer before it is handed on.
+	large := make([]byte, 6<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(large)
+	img, err := mutate.AppendLayers(img, tarLayer(t, types.DockerLayer, &tar.Header{Typeflag: tar.TypeReg, Name: "large", Mode: 0o644, Linkname: string(large)}))
+	require.NoError(t, err)
+	blob := must(must(img.Layers())[2].Digest()).String()
+	base = mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}}})
+	r, err := oci.NewRepository(p.address("base"), fast)
+	require.NoError(t, err)
+	_, err = oci.Publish(t.Context(), oci.Publication{Version: must(versionOf("0.1.0")), Index: base}, r)
+	require.NoError(t, err)
+	rel := newRelease(t, "1.2.3", both[0])
+	rel.manifest.Image.Base = p.address("base") + ":latest"
+	for broken, fails := range map[int]bool{1: false, 4: false, 5: true} {
+		image := assembled(t, rel.load(), oci.AssembleOptions{Bases: oci.RegistryBases(fast)})
+		met := 0
+		p.set(func(_ int, w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasSuffix(r.URL.Path, blob) || met == broken {
+				return false
+			}
+			met++
+			rec := httptest.NewRecorder()
+			p.inner.ServeHTTP(rec, r)
+			w.Header().Set("Content-Length", fmt.Sprint(rec.Body.Len()))
+			_, _ = w.Write(rec.Body.Bytes()[:5<<20])
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		})
+		dir := t.TempDir()
+		err := oci.WriteLayout(dir, image.Index, "1.2.3")
+		p.set(nil)
+		assert.Equal(t, broken, met)
+		assert.Equal(t, fails, err != nil, "%d times: %v", broken, err)
+		if !fails {
+			index, err := oci.ReadLayout(dir)
+			require.NoError(t, err)
+			assert.Equal(t, image.Digest, must(index.Digest()))
 		}
 	}
 }

@@ -20,18 +20,29 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
+// layoutTries is how often a layout is written before a connection that breaks is
+// given up on.
+const layoutTries = 5
+
 // WriteLayout writes an index, with all its images and the layers of their
 // base images, as an OCI layout into the folder dir. The name, usually the
 // version, is what other programs find the index by.
 func WriteLayout(dir string, index v1.ImageIndex, name string) error {
 	l, err := layout.Write(dir, empty.Index)
-	if err == nil {
-		err = l.AppendIndex(index, layout.WithAnnotations(map[string]string{keyRefName: name}))
-	}
 	if err != nil {
 		return fmt.Errorf("write the OCI layout: %w", err)
 	}
-	return nil
+	// Layers of base images come from a registry, whose connection may break in the
+	// middle of a large one. What was written whole is not read again.
+	for try := 1; ; try++ {
+		err := l.AppendIndex(index, layout.WithAnnotations(map[string]string{keyRefName: name}))
+		switch {
+		case err == nil:
+			return nil
+		case !transient(err) || try == layoutTries:
+			return fmt.Errorf("write the OCI layout: %w", err)
+		}
+	}
 }
 
 // ReadLayout reads the index of an OCI layout that [WriteLayout] wrote. It
