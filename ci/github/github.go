@@ -14,6 +14,8 @@
 //     error.
 //   - Nothing that differs is overwritten without being asked; a published
 //     release that differs is an error that lists the differences.
+//   - A target commit is named only where the tag is absent: GitHub refuses one
+//     that changes workflow files, tag or not, to a token that may not.
 //   - GitHub's "Latest" never moves to a prerelease or to a lower version.
 //   - The token is sent to the API and to nothing else, and is in no error,
 //     report or address.
