@@ -64,6 +64,8 @@ while IFS= read -r line; do
 			[ "$(git cat-file blob ":$file" | lfs_oid)" = "$(sha256sum <"$file" | cut -d ' ' -f 1)" ]; then
 			continue
 		fi
+		# A checkout that rewrites line endings changes every file.
+		if git -c core.autocrlf=false diff --quiet --ignore-cr-at-eol -- "$file" 2>/dev/null; then printf 'eol %s\n' "$file"; fi
 		;;
 	esac
 	printf 'dirty %s\n' "$line"
