@@ -108,6 +108,7 @@ type finder struct {
 	hash      string
 	around    ast.Node
 	failure   string // what err was last set to
+	statement ast.Node
 
 	packageName string
 	results     []*ast.FieldList // of the functions around the node, innermost last
@@ -161,6 +162,10 @@ func (f *finder) walk(n ast.Node, results *ast.FieldList) {
 	f.results = append(f.results, results)
 	defer func() { f.results = f.results[:len(f.results)-1] }()
 	ast.Inspect(n, func(n ast.Node) bool {
+		switch n.(type) {
+		case *ast.ReturnStmt, *ast.AssignStmt:
+			f.statement = n
+		}
 		switch n := n.(type) {
 		case *ast.FuncLit:
 			f.walk(n.Body, n.Type.Results)
@@ -174,9 +179,9 @@ func (f *finder) walk(n ast.Node, results *ast.FieldList) {
 		case *ast.Ident:
 			switch n.Name {
 			case "true":
-				f.replace(n, "constant", "false").form = constant
+				f.constant(n, "false")
 			case "false":
-				f.replace(n, "constant", "true").form = constant
+				f.constant(n, "true")
 			}
 		case *ast.IncDecStmt:
 			token := map[token.Token]string{token.INC: "--", token.DEC: "++"}[n.Tok]
@@ -197,6 +202,18 @@ func (f *finder) walk(n ast.Node, results *ast.FieldList) {
 		}
 		return true
 	})
+}
+
+// constant turns true and false around. The key has the statement that it is in.
+func (f *finder) constant(n *ast.Ident, other string) {
+	m := f.replace(n, "constant", other)
+	m.form = constant
+	if s := f.statement; s != nil && s.Pos() <= n.Pos() && n.End() <= s.End() {
+		m.New += " in " + shorten(f.raw(s))
+		if r, ok := s.(*ast.ReturnStmt); ok && isName(r.Results[len(r.Results)-1], "err") {
+			m.New += " of " + shorten(f.failure)
+		}
+	}
 }
 
 // condition turns a condition around, and makes it never true. One that only

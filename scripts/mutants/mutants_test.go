@@ -129,7 +129,7 @@ func TestFates(t *testing.T) {
 		"Larger boundary: a > b → a >= b":                                                         Judged,
 		"Loop arithmetic: m++ → m--":                                                              Killed,
 		`Untested string: "x" → "x~"`:                                                             Survived,
-		"Untested constant: true → false":                                                         Survived,
+		`Untested constant: true → false in return strings.HasPrefix(s, "x") && true`:             Survived,
 		`Untested logical: strings.HasPrefix(s, "x") && true → strings.HasPrefix(s, "x") || true`: Survived,
 	} {
 		assert.Equal(t, want, fates[key], key)
