@@ -406,6 +406,23 @@ func (i *Image) Smoke(ctx context.Context) (string, error) {
 	return image.SmokeOf(ctx, dag, i.Archive, i.Platforms, i.Manifest)
 }
 
+// WithRegistryAuth adds the login of a registry to publish to.
+//
+// The login is sent to that registry only, and to the token server that it
+// names. May be used several times.
+func (i *Image) WithRegistryAuth(
+	// Registry, such as "ghcr.io", or a path in it, such as "ghcr.io/owner".
+	address string,
+	// User name.
+	username string,
+	// Password or token.
+	secret *dagger.Secret,
+) *Image {
+	with := *i
+	with.Of = i.Of.WithRegistryAuth(address, username, secret)
+	return &with
+}
+
 // Publish publishes this very image, as the function publish of images does.
 //
 // +cache="session"
