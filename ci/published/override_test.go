@@ -32,6 +32,8 @@ func TestSettings(t *testing.T) {
 				Base: "b:2", Entrypoint: []string{"/app"}, Cmd: []string{"serve"}, User: "1:1", Workdir: "/w", Expose: []string{"80"}, Labels: []string{"a=1"},
 				Env: []string{"E="}, Include: []string{"d=/d"}, Platforms: []string{"linux/amd64"}, SmokeArgs: []string{"version"}, SmokeExpect: "v1",
 			}))
+	assert.Equal(t, `{"smoke":{"expect":"ok"}}`, settings(t, Settings{SmokeExpect: "ok"}))
+	assert.Equal(t, `{"smoke":{"args":["x"]}}`, settings(t, Settings{SmokeArgs: []string{"x"}}))
 	for says, s := range map[string]Settings{
 		"--labels=x is not KEY=VALUE": {Labels: []string{"x"}}, "--env==x is not KEY=VALUE": {Env: []string{"=x"}},
 		`--include: "a" is there twice`: {Include: []string{"a=/b", "a=/c"}},
@@ -66,6 +68,10 @@ func TestOverride(t *testing.T) {
 	plain, err := with("")
 	require.NoError(t, err)
 	assert.Same(t, before.Manifest, plain.Manifest)
+	none, err := with(settings(t, Settings{}))
+	require.NoError(t, err)
+	assert.Same(t, before.Manifest, none.Manifest)
+	assert.Empty(t, none.Release.Override)
 
 	text := settings(t, Settings{Entrypoint: []string{"/usr/local/bin/server", "serve"}, User: "1:1"})
 	changed, err := with(text)
