@@ -191,3 +191,22 @@ func TestExactTagIsLookedAtBeforeEachWrite(t *testing.T) {
 		})
 	}
 }
+
+// Whoever loses the version's tag while the floating tags are written says so.
+func TestExactTagIsLookedAtInTheEnd(t *testing.T) {
+	for name, meanwhile := range map[string]func(*peer) error{
+		"overwritten": func(p *peer) error { return put(p, "1.2.3", "foreign") },
+		"deleted":     func(p *peer) error { return drop(p, "1.2.3") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPeer(t)
+			p.during(puts("latest"), func() { assert.NoError(t, meanwhile(p)) })
+			err := publishTiny(t, p.repository(t, fast), "1.2.3")
+			if name == "overwritten" {
+				require.ErrorAs(t, err, new(*oci.ConflictError))
+				return
+			}
+			require.ErrorContains(t, err, "it was deleted meanwhile: run it again")
+		})
+	}
+}
