@@ -470,14 +470,7 @@ var (
 // readChangelog reads what was made.
 func readChangelog(text string) []section {
 	var sections []section
-	group := ""
 	for _, line := range strings.Split(text, "\n") {
-		if g, found := strings.CutPrefix(line, "### "); found {
-			group = g
-		}
-		if group == "Breaking changes" && strings.HasPrefix(line, "- ") {
-			continue // listed by its kind too
-		}
 		if m := title.FindStringSubmatch(line); m != nil {
 			sections = append(sections, section{release: release{version: m[1] + m[4], tag: m[3]}, previous: m[2]})
 		} else if strings.HasPrefix(line, "## ") {
