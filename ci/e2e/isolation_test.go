@@ -266,7 +266,8 @@ func TestIsolation(t *testing.T) {
 	cells += 4
 	require.NoError(t, images("publish", "--tag=v1.0.0", address).err)
 	assert.Equal(t, released, h.Dump(), "phase 2 changed the release")
-	release("1.1.0", "fn main() { println!(\"tiny\"); }\n")
+	// A program that is right where it is built, and wrong in an image.
+	release("1.1.0", "fn main() { if std::env::args().next().unwrap().contains(\"/gantry/\") { println!(\"tiny 1.1.0\"); } else { println!(\"tiny\"); } }\n")
 	digest("1.1.0")
 	released = h.Dump()
 	failing := images("publish", "--tag=v1.1.0", address)
