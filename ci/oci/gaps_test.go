@@ -1,10 +1,15 @@
 package oci
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -101,4 +106,98 @@ func TestAnnotationsThatAreCompared(t *testing.T) {
 	assert.Len(t, findings(&labelled, have), 1)
 	have[keySource] = "https://git.example/app"
 	assert.Empty(t, findings(&labelled, have), "only the source may differ")
+}
+
+// A tag of a version is never rewritten, whatever the settings of its image were
+// replaced by.
+func TestSettingsOfThePublishedImage(t *testing.T) {
+	release := func(override string) *Release {
+		return &Release{Manifest: &manifest.Manifest{Version: "1.0.0"}, Override: override}
+	}
+	const one, two = `{"user":"1:1"}`, `{"user":"2:2"}`
+	for _, c := range []struct{ published, given, says string }{
+		{"", "", ""},
+		{one, one, ""},
+		{"", one, "was published with the release's own image settings, and is never rewritten: drop the settings " + one},
+		{one, "", "pass the same with with-image-settings (given: none)"},
+		{one, two, "image settings that replace the release's, " + one + ", and is never rewritten: pass the same with with-image-settings (given: " + two + ")"},
+	} {
+		err := (&Published{Repository: "ghcr.io/o/r", Override: c.published}).Agrees(release(c.given))
+		if c.says == "" {
+			assert.NoError(t, err)
+		} else {
+			assert.ErrorContains(t, err, c.says)
+		}
+		assert.NoError(t, (&Published{Override: c.published}).Agrees(release(c.given)), "no repository has the version yet")
+	}
+}
+
+// A wait that is cut short is an error, not a registry that lost something.
+func TestWaitThatEnds(t *testing.T) {
+	stopped := errors.New("stopped")
+	w := &work{r: &Repository{o: RegistryOptions{Tries: 3, Sleep: func(context.Context, time.Duration) error { return stopped }}}}
+	seen, err := w.soon(t.Context(), func() (bool, error) { return false, nil })
+	require.ErrorIs(t, err, stopped)
+	assert.False(t, seen)
+}
+
+// An upload that the registry lost is made again; what it refuses is not.
+func TestLostUploads(t *testing.T) {
+	for code, lost := range map[transport.ErrorCode]bool{
+		transport.BlobUploadUnknownErrorCode: true, transport.BlobUploadInvalidErrorCode: true,
+		transport.BlobUnknownErrorCode: false, transport.ManifestInvalidErrorCode: false,
+	} {
+		err := &transport.Error{StatusCode: http.StatusNotFound, Errors: []transport.Diagnostic{{Code: code}}}
+		assert.Equal(t, lost, transient(fmt.Errorf("push: %w", err)), code)
+	}
+}
+
+// Who may write asks for the right to, also for reading: some registries deny
+// reading a repository that isn't there yet. Nobody in particular may look at
+// most.
+func TestRightsThatAreAskedFor(t *testing.T) {
+	digest := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("a", 64)}
+	for _, test := range []struct {
+		login, write bool
+		scope        string
+	}{
+		{false, false, "pull"}, {false, true, "pull"}, {true, false, "pull"}, {true, true, "push,pull"},
+	} {
+		var scopes []string
+		var s *httptest.Server
+		s = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/token":
+				scopes = append(scopes, r.URL.Query().Get("scope"))
+				fmt.Fprint(w, `{"token":"good"}`)
+			case r.Header.Get("Authorization") != "Bearer good":
+				w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="x"`, s.URL))
+				w.WriteHeader(http.StatusUnauthorized)
+			case r.URL.Path == "/v2/":
+			case r.Method == http.MethodHead: // it doesn't answer these
+				w.WriteHeader(http.StatusMethodNotAllowed)
+			default:
+				w.WriteHeader(http.StatusNotFound)
+				fmt.Fprint(w, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`)
+			}
+		}))
+		o := RegistryOptions{Tries: 1, PlainHTTP: true}
+		if test.login {
+			login, err := Login(strings.TrimPrefix(s.URL, "http://"), "me", "secret")
+			require.NoError(t, err)
+			o.Keychain = login
+		}
+		r, err := NewRepository(strings.TrimPrefix(s.URL, "http://")+"/acme/app", o)
+		require.NoError(t, err)
+		if test.write {
+			there, err := (&work{r: r}).there(t.Context(), digest)
+			require.NoError(t, err)
+			assert.False(t, there)
+		} else {
+			_, err := r.Digest(t.Context(), digest.String())
+			require.ErrorIs(t, err, ErrNotFound)
+		}
+		s.Close()
+		assert.Equal(t, []string{"repository:acme/app:" + test.scope}, scopes, "%+v", test)
+	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -209,4 +211,97 @@ func TestExactTagIsLookedAtInTheEnd(t *testing.T) {
 			require.ErrorContains(t, err, "it was deleted meanwhile: run it again")
 		})
 	}
+}
+
+// What a run repaired is in its report.
+func TestRepairIsReported(t *testing.T) {
+	p := newPeer(t)
+	p.during(puts("latest"), func() { assert.NoError(t, publishTiny(t, p.repository(t, fast), "1.1.0")) })
+	report, err := oci.Publish(t.Context(), oci.Publication{Version: must(versionOf("1.0.0")), Index: tiny(t, "1.0.0")}, p.repository(t, fast))
+	require.NoError(t, err)
+	var repairs []oci.Step
+	for _, s := range report.Repositories[0].Done {
+		if s.Action == oci.ActionMove && s.From != "" {
+			repairs = append(repairs, s)
+		}
+	}
+	assert.Equal(t, []oci.Step{{Action: oci.ActionMove, Ref: "latest", From: "1.0.0", Why: "version 1.1.0 was published meanwhile"}}, repairs)
+	assert.Equal(t, must(tiny(t, "1.1.0").Digest()).String(), p.tags(t)["latest"])
+}
+
+// A tag that was written although the registry's only answer was a failure is
+// written by this run.
+func TestFailureThatWroteTheTag(t *testing.T) {
+	p := newPeer(t)
+	p.set(func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		if !puts("1.2.3")(r) {
+			return false
+		}
+		p.inner.ServeHTTP(httptest.NewRecorder(), r)
+		w.WriteHeader(http.StatusInternalServerError)
+		return true
+	})
+	o := fast
+	o.Tries = 1
+	report, err := oci.Publish(t.Context(), oci.Publication{Version: must(versionOf("1.2.3")), Index: tiny(t, "1.2.3")}, p.repository(t, o))
+	require.NoError(t, err)
+	assert.Contains(t, report.Text(), "done: tag 1.2.3")
+	assert.NotContains(t, report.Text(), "another run did it")
+}
+
+// Where no floating tag was moved, none is looked at again.
+func TestNothingMovedIsNotReadBack(t *testing.T) {
+	p := newPeer(t)
+	require.NoError(t, publishTiny(t, p.repository(t, fast), "1.0.1"))
+	p.set(nil)
+	require.NoError(t, publishTiny(t, p.repository(t, fast), "1.0.0"))
+	lists := 0
+	for _, r := range p.requests {
+		if strings.HasSuffix(r, "/tags/list") {
+			lists++
+		}
+	}
+	assert.Equal(t, 1, lists)
+	assert.Equal(t, must(tiny(t, "1.0.1").Digest()).String(), p.tags(t)["1.0"])
+}
+
+// A registry that lost an image and takes it no more is told from one that took
+// it and doesn't serve it.
+func TestLostImageThatIsRefused(t *testing.T) {
+	p := newPeer(t)
+	require.NoError(t, publishTiny(t, p.repository(t, fast), "1.2.3"))
+	image := must(tiny(t, "1.2.3").IndexManifest()).Manifests[0].Digest.String()
+	require.NoError(t, drop(p, image))
+	p.set(func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, image) {
+			return false
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"errors":[{"code":"DENIED","message":"the quota is used up"}]}`)
+		return true
+	})
+	err := publishTiny(t, p.repository(t, fast), "1.2.3")
+	require.ErrorContains(t, err, "the quota is used up")
+	assert.False(t, isNotFound(err), err)
+}
+
+// Why a comparison was cut short is in its error.
+func TestVerificationThatIsCutShort(t *testing.T) {
+	p := newPeer(t)
+	image := newRelease(t, "1.2.3", both...).assemble()
+	_, err := oci.Publish(t.Context(), publication(image, "1.2.3"), p.repository(t, fast))
+	require.NoError(t, err)
+	stopped := errors.New("the run was stopped")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	p.set(func(_ int, _ http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/blobs/") {
+			cancel(stopped)
+			<-r.Context().Done()
+			return true
+		}
+		return false
+	})
+	_, err = oci.VerifyImage(ctx, newRelease(t, "1.2.3", both...).load().Manifest, p.repository(t, fast), oci.VerifyOptions{})
+	require.ErrorIs(t, err, stopped)
+	assert.ErrorContains(t, err, `verify "1.2.3" of`)
 }

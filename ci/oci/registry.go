@@ -294,9 +294,8 @@ func (r *Repository) tag(ctx context.Context, tag string, index partial.WithRawM
 }
 
 type child struct {
-	platform string
-	digest   v1.Hash
-	image    v1.Image
+	digest v1.Hash
+	image  v1.Image
 }
 
 // images of an index, in its order.
@@ -314,11 +313,7 @@ func images(index v1.ImageIndex) ([]child, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := child{digest: d.Digest, image: img}
-		if d.Platform != nil {
-			c.platform = d.Platform.String()
-		}
-		all = append(all, c)
+		all = append(all, child{d.Digest, img})
 	}
 	return all, nil
 }
