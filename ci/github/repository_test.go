@@ -25,6 +25,11 @@ func TestRepositoryAt(t *testing.T) {
 		{page: "https://github.com/o", host: "github.com", err: `"o" is not owner/name`},
 		{named: "a/b/c", host: "github.com", err: `"a/b/c" is not owner/name`},
 		{named: "a", host: "github.com", err: "is not owner/name"},
+		{named: "/a", host: "github.com", err: `"/a" is not owner/name`},
+		{named: "a/", host: "github.com", err: `"a/" is not owner/name`},
+		{page: "https://github.com", host: "github.com", err: `"" is not owner/name`},
+		{page: "https://[github.com/o/app", host: "github.com", err: "is unknown: pass --repository"},
+		{page: "o/app", host: "github.com", want: "o/app"},
 	} {
 		owner, name, err := RepositoryAt(x.named, x.page, x.host)
 		if x.err != "" {

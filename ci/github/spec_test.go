@@ -34,6 +34,7 @@ func TestProblems(t *testing.T) {
 		"is not a version":      func(s *Spec) { s.Tag, s.OwnsLatest = "edge", true },
 		"needs a way to read":   func(s *Spec) { s.VersionOf, s.OwnsLatest = nil, true },
 		"less than 2 GiB":       func(s *Spec) { s.Assets = []Asset{{Name: "a", Size: 2 << 30}} },
+		"is no way to treat":    func(s *Spec) { s.Existing = "keep" },
 		"takes 1000 at most":    func(s *Spec) { s.Assets = many(1001) },
 		"not among the assets":  func(s *Spec) { s.Changelog = "CHANGELOG.md" },
 		"want 1 to 100":         func(s *Spec) { s.Dispatch = &Dispatch{EventType: strings.Repeat("x", 101)} },
@@ -50,6 +51,11 @@ func TestProblems(t *testing.T) {
 		}
 		require.NotEmpty(t, ps, want)
 		require.Contains(t, fmt.Sprint(ps), want)
+	}
+	for _, existing := range []Existing{"", ExistingStrict, ExistingFill, ExistingReplace} {
+		s := base()
+		s.Existing = existing
+		require.Empty(t, s.Problems(), existing)
 	}
 	slash := base()
 	slash.Tag = "foreign/go/v0.9.0-edge.4"
@@ -123,4 +129,30 @@ func TestPacer(t *testing.T) {
 	require.Equal(t, start+time.Minute, at(read))
 	first := at(content)
 	require.Equal(t, first+time.Second, at(content))
+}
+
+// A call that starts at the very end of a pause counts like any other.
+func TestPacerCountsAfterAPause(t *testing.T) {
+	for _, between := range []bool{false, true} {
+		clock := fakehub.NewClock(time.Unix(0, 0))
+		pace := Pace{PointsPerMinute: 5, ContentPerMinute: -1, ContentPerHour: -1}
+		if between {
+			pace = Pace{PointsPerMinute: -1, ContentPerMinute: -1, ContentPerHour: -1, Between: time.Minute}
+		}
+		p := newPacer(pace, clock)
+		start := func() time.Duration { // it does not end
+			_, err := p.acquire(t.Context(), content, func(string, time.Duration) error { return nil })
+			require.NoError(t, err)
+			return clock.Now().Sub(time.Unix(0, 0))
+		}
+		if between {
+			require.Zero(t, start())
+		} else {
+			p.hold(time.Minute, "a limit")
+		}
+		require.Equal(t, time.Minute, start())
+		d, why := p.try(content)
+		require.Positive(t, d)
+		require.NotEmpty(t, why)
+	}
 }

@@ -1,8 +1,11 @@
 package github
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -211,6 +214,7 @@ func TestLastLookBeforePublishing(t *testing.T) {
 		rep, err := w.client().Release(t.Context(), spec)
 		require.NoError(t, err)
 		require.Contains(t, rep.Text(), "goes first")
+		require.Equal(t, 1, strings.Count(rep.Text(), "delete draft 1"), "what is deleted is done with")
 		require.Equal(t, []int64{first}, w.repo.Releases("v1.0.0"))
 		w.neverIncomplete(spec)
 	})
@@ -401,6 +405,14 @@ func TestAskingWhetherATokenMayWrite(t *testing.T) {
 			require.Contains(t, rep.Text(), "whether it may write shows at the first write")
 		})
 	}
+	// Not every GitHub names the permissions that would do.
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{Tokens: map[string]fakehub.Access{canary: {User: "a", Push: true}}})
+		w.hub.Arm(fakehub.Fault{Kind: fakehub.Denied, Match: opIs("generate notes")})
+		_, err := w.client().Release(t.Context(), w.spec("v1.0.0"))
+		require.ErrorContains(t, err, "the token may not write: ")
+		require.NotContains(t, err.Error(), "GitHub accepts")
+	})
 }
 
 // A draft that another run made meanwhile, at another commit and of another kind,
@@ -433,5 +445,101 @@ func TestNoWorkflowsNoQuestions(t *testing.T) {
 			}
 		}
 		require.Equal(t, 2, asked, "a 404, confirmed")
+	})
+}
+
+// Publishing that GitHub refuses, since it has a release of the tag: whose, only
+// reading tells.
+func TestPublishedByWhom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{})
+		w.hub.Arm(fakehub.Fault{Kind: fakehub.Exists, N: 1, Match: opIs("update release")})
+		w.hub.Arm(fakehub.Fault{Kind: fakehub.Denied, Match: opIs("get release")})
+		_, err := w.client().Release(t.Context(), w.spec("v1.0.0"))
+		require.ErrorContains(t, err, "read the release")
+	})
+}
+
+// A release that was just published and is gone is not promoted.
+func TestPublishedReleaseThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{})
+		spec := w.spec("v1.0.0")
+		published := false
+		w.hub.Arm(fakehub.Fault{Kind: fakehub.Nothing, N: 1, Match: func(c fakehub.Call) bool {
+			published = published || c.Op == "update release"
+			return published && c.Op == "list releases"
+		}, Do: func(fakehub.Call) { w.repo.Delete(w.repo.Releases(spec.Tag)[0]) }})
+		_, err := w.client().Release(t.Context(), spec)
+		require.ErrorContains(t, err, "promote v1.0.0: it has no release")
+	})
+}
+
+// A draft that GitHub doesn't know for a moment is no reason to plan again.
+func TestDraftThatIsNotSeenYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{})
+		w.hub.Arm(fakehub.Fault{Kind: fakehub.NotFound, N: 1, Match: opIs("upload asset")})
+		rep, err := w.client().Release(t.Context(), w.spec("v1.0.0"))
+		require.NoError(t, err)
+		require.NotContains(t, rep.Text(), "planned again")
+		require.EqualValues(t, 1, rep.Retries)
+	})
+}
+
+// What somebody edited in a published release is kept, and noted.
+func TestEditedNotesAreKept(t *testing.T) {
+	const note = "the published title or notes differ: kept"
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{})
+		spec := w.spec("v1.0.0")
+		_, err := w.client().Release(t.Context(), spec)
+		require.NoError(t, err)
+		for _, test := range []struct {
+			title, notes string
+			noted        bool
+		}{{spec.Title, spec.Notes, false}, {"Another", spec.Notes, true}, {spec.Title, "Another.", true}} {
+			spec.Title, spec.Notes = test.title, test.notes
+			rep, err := w.client().Release(t.Context(), spec)
+			require.NoError(t, err)
+			require.Equal(t, test.noted, strings.Contains(rep.Text(), note), "%+v", test)
+		}
+	})
+}
+
+// ends records how steps ended.
+type ends struct {
+	NopObserver
+	mu   sync.Mutex
+	good []Step
+	bad  []string
+}
+
+func (e *ends) StepEnd(_ context.Context, s Step, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err == nil {
+		e.good = append(e.good, s)
+	} else {
+		e.bad = append(e.bad, fmt.Sprintf("%s %s: %v", s.Action, s.Asset, err))
+	}
+}
+
+// An observer is told of the end of each step, and of why one failed.
+func TestObserverIsToldOfEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{})
+		seen := &ends{}
+		c := w.client(func(o *Options) { o.Observer, o.Concurrency = seen, 1 })
+		rep, err := c.Release(t.Context(), w.spec("v1.0.0"))
+		require.NoError(t, err)
+		require.ElementsMatch(t, rep.Done, seen.good)
+		require.Empty(t, seen.bad)
+
+		w.hub.Arm(fakehub.Fault{Kind: fakehub.Denied, Match: opIs("upload asset")})
+		_, err = c.Release(t.Context(), w.spec("v1.1.0"))
+		require.Error(t, err)
+		require.Len(t, seen.bad, 1)
+		require.Contains(t, seen.bad[0], "not accessible")
 	})
 }

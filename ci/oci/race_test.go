@@ -293,15 +293,31 @@ func TestVerificationThatIsCutShort(t *testing.T) {
 	require.NoError(t, err)
 	stopped := errors.New("the run was stopped")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	p.set(func(_ int, _ http.ResponseWriter, r *http.Request) bool {
-		if strings.Contains(r.URL.Path, "/blobs/") {
-			cancel(stopped)
-			<-r.Context().Done()
-			return true
+	p.set(func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, "/blobs/") {
+			return false
 		}
-		return false
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
 	})
-	_, err = oci.VerifyImage(ctx, newRelease(t, "1.2.3", both...).load().Manifest, p.repository(t, fast), oci.VerifyOptions{})
+	o := fast
+	o.Sleep = func(ctx context.Context, _ time.Duration) error {
+		cancel(stopped)
+		return ctx.Err() // which doesn't say why
+	}
+	_, err = oci.VerifyImage(ctx, newRelease(t, "1.2.3", both...).load().Manifest, p.repository(t, o), oci.VerifyOptions{})
 	require.ErrorIs(t, err, stopped)
+	require.ErrorIs(t, err, context.Canceled)
 	assert.ErrorContains(t, err, `verify "1.2.3" of`)
+}
+
+// An image whose settings were replaced says so.
+func TestOverrideIsAnnotated(t *testing.T) {
+	loaded := newRelease(t, "1.2.3", both...).load()
+	annotations := func(override string) map[string]string {
+		loaded.Override = override
+		return must(assembled(t, loaded, oci.AssembleOptions{}).Index.IndexManifest()).Annotations
+	}
+	assert.Equal(t, `{"user":"1:1"}`, annotations(`{"user":"1:1"}`)["dev.gantry.image.override"])
+	assert.NotContains(t, annotations(""), "dev.gantry.image.override")
 }
