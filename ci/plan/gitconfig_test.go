@@ -16,6 +16,7 @@ func TestStripCredentials(t *testing.T) {
 		{"on one line", "[http] extraheader = secret\n[core] autocrlf = true\n[branch \"a]b\"]\n\tmerge = x", "[core]\n autocrlf = true\n[branch \"a]b\"]\n\tmerge = x"},
 		{"over several lines", "[http]\n\textraheader = AUTH\\\nORIZATION: \\\n[core]secret\n[core]\n\tbare = false", "[core]\n\tbare = false"},
 		{"an old header", "[http.https://github.com/]\n\textraheader = secret\n[remote.origin]\n\turl = https://a:secret@h/x", "[remote.origin]\n\turl = https://h/x"},
+		{"before any section", "\textraheader = secret\n[core]\n\tbare = false", "[core]\n\tbare = false"},
 		{"a proxy", "[remote \"origin\"]\n\tproxy = http://a:secret@proxy\n\turl = u", "[remote \"origin\"]\n\turl = u"},
 	} {
 		got := StripCredentials(c.config)

@@ -406,6 +406,29 @@ func TestPathsOfPackagesInOneRelease(t *testing.T) {
 	assert.Equal(t, "rust", plan.Component, "called like its folder")
 }
 
+// Packages outside of the workspace that several of its members depend on are in
+// its changelog once.
+func TestPathsOfSharedPackages(t *testing.T) {
+	member := func(name string, paths ...string) table {
+		var deps []table
+		for _, path := range paths {
+			deps = append(deps, table{"name": path, "path": "/src/" + path})
+		}
+		return table{"id": name, "name": name, "version": "1.0.0", "manifest_path": "/src/rust/" + name + "/Cargo.toml",
+			"targets": []table{{"name": name, "kind": []string{"bin"}}}, "dependencies": deps}
+	}
+	raw, err := json.Marshal(table{
+		"workspace_root": "/src/rust", "workspace_members": []string{"a", "b"},
+		"packages": []table{member("a", "shared"), member("b", "alpha", "shared")},
+	})
+	require.NoError(t, err)
+	p, err := Load(raw, "/src", []string{"rust/Cargo.toml", "rust/Cargo.lock", "shared/Cargo.toml", "alpha/Cargo.toml"})
+	require.NoError(t, err)
+	plan := planOf(t, p, "v1.0.0", clean())
+	require.NoError(t, plan.Err())
+	assert.Equal(t, []string{"rust/**", "alpha/**", "shared/**"}, plan.ChangelogPaths)
+}
+
 // The policy for candidates is only proposed where it would help.
 func TestProposedPolicy(t *testing.T) {
 	for _, c := range []struct {

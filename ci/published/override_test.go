@@ -24,6 +24,7 @@ func settings(t *testing.T, all ...Settings) (text string) {
 
 func TestSettings(t *testing.T) {
 	assert.Equal(t, "{}", settings(t, Settings{}))
+	assert.Equal(t, manifest.Image{}, merge(manifest.Image{}, manifest.Image{}), "nothing is set")
 	assert.Equal(t,
 		`{"base":"b:2","entrypoint":["/app"],"cmd":["serve"],"user":"1:1","workdir":"/w","expose":["80"],"labels":{"a":"1","b":"x=y"},"env":{"E":""},"include":{"d":"/d"},"platforms":["linux/amd64"],"smoke":{"args":["version"],"expect":"v1"}}`,
 		settings(t,

@@ -161,10 +161,11 @@ func TestRecent(t *testing.T) {
 	assert.Equal(t, image.Repositories, second.Manifest.Image.Repositories)
 	assert.Equal(t, []string{"1.0.0", "1.2.0"}, versions(second.Known))
 	hub.Arm(fakehub.Fault{Kind: fakehub.ServerError, N: 1, Match: call("get object")})
-	_, err = second.Read(t.Context())
-	require.ErrorContains(t, err, "500")
-	require.True(t, second.Assumed)
 	changed, err := second.Read(t.Context())
+	require.ErrorContains(t, err, "500")
+	require.False(t, changed)
+	require.True(t, second.Assumed)
+	changed, err = second.Read(t.Context())
 	require.NoError(t, err)
 	assert.False(t, changed)
 	assert.False(t, second.Assumed)
@@ -185,6 +186,59 @@ func TestRecent(t *testing.T) {
 	entries, err = Recent(t.Context(), onceClient(t, hub), Choice{Repository: "o/r", Last: 1})
 	require.NoError(t, err)
 	assert.Contains(t, texts(entries), "v1.2.0 failed: ")
+}
+
+// A manifest that is cut off is not read.
+func TestManifestThatIsCutOff(t *testing.T) {
+	hub, repo, _ := setupHub(t)
+	repo.Seed(fakehub.Seed{Tag: "v1.0.0", Commit: sha, Files: filesOf(t, "v1.0.0", "1.0.0", "", &manifest.Image{})})
+	hub.Arm(fakehub.Fault{Kind: fakehub.Reset, Match: call("get object")})
+	entries, err := Recent(t.Context(), onceClient(t, hub), Choice{Repository: "o/r", Last: 1})
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	require.ErrorContains(t, entries[0].Err, "release-manifest.json")
+	assert.Nil(t, entries[0].Candidate)
+}
+
+// The assets of a release are listed only where the list of releases may not have
+// them all.
+func TestAssetsAreSeldomListed(t *testing.T) {
+	hub, repo, _ := setupHub(t)
+	listed := func() (n int) {
+		for _, c := range hub.Calls() {
+			if c.Op == "list assets" {
+				n++
+			}
+		}
+		return n
+	}
+	with := func(version string, more int) []fakehub.File {
+		all := filesOf(t, "v"+version, version, "", &manifest.Image{})
+		for i := range more {
+			all = append(all, fakehub.File{Name: fmt.Sprintf("more-%d", i), Data: []byte("x")})
+		}
+		return all
+	}
+	repo.Seed(fakehub.Seed{Tag: "v1.0.0", Commit: sha, Files: with("1.0.0", 40)[:30]})
+	repo.Seed(fakehub.Seed{Tag: "v1.1.0", Commit: sha, Files: with("1.1.0", 26)[3:]}) // no manifest among 26
+	entries, err := Recent(t.Context(), onceClient(t, hub), Choice{Repository: "o/r", Last: 2})
+	require.NoError(t, err)
+	require.Equal(t, "v1.1.0 skipped: it has no release-manifest.json\nv1.0.0 candidate\n", texts(entries))
+	require.Zero(t, listed())
+	repo.Seed(fakehub.Seed{Tag: "v1.2.0", Commit: sha, Files: with("1.2.0", 30)[3:]}) // nor among 30
+	_, err = Recent(t.Context(), onceClient(t, hub), Choice{Repository: "o/r", Last: 2})
+	require.NoError(t, err)
+	require.Equal(t, 1, listed())
+}
+
+// What a candidate lacks besides its manifest shows when it is opened.
+func TestCandidateWithoutChecksums(t *testing.T) {
+	hub, repo, _ := setupHub(t)
+	repo.Seed(fakehub.Seed{Tag: "v1.0.0", Commit: sha, Files: filesOf(t, "v1.0.0", "1.0.0", "", &manifest.Image{})[:2]})
+	entries, err := Recent(t.Context(), onceClient(t, hub), Choice{Repository: "o/r", Last: 1})
+	require.NoError(t, err)
+	_, err = entries[0].Candidate.Open(t.Context())
+	require.ErrorContains(t, err, `asset "SHA256SUMS" is missing`)
 }
 
 func texts(entries []Entry) string {

@@ -275,6 +275,13 @@ func TestUnreadableIsNoFinding(t *testing.T) {
 			})
 		}
 	}
+	// The manifest and SHA256SUMS were read; it is the first asset that can't be.
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{}, nil, nil)
+		w.hub.Arm(fakehub.Fault{Kind: fakehub.Denied, N: 3, Times: -1, Match: func(c fakehub.Call) bool { return c.Op == "get object" }})
+		_, err := w.verify(t)
+		require.ErrorContains(t, err, `download "CHANGELOG.md"`)
+	})
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, fakehub.Config{}, nil, nil)
 		w.repo.Delete(w.id)

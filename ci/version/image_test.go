@@ -79,3 +79,24 @@ func TestFloatingTagsOfAVariant(t *testing.T) {
 	}
 	assert.Equal(t, map[string]bool{"1.2.3-alpine": true, "1.2-alpine": true, "1-alpine": false, "latest-alpine": false}, moves)
 }
+
+// A stable version whose release is flagged as a prerelease gets its own tag and
+// no other, until it is promoted.
+func TestTagsOfAFlaggedRelease(t *testing.T) {
+	flagged := TagOptions{Flagged: []*semver.Version{semver.MustParse("1.2.3")}}
+	for _, c := range []struct{ version, moves, why string }{
+		{"1.2.3", "1.2.3", "stays until the release is promoted: it is flagged as a prerelease"},
+		{"1.2.4", "1.2.4 1.2 1 latest", "the highest stable release"},
+	} {
+		tags, err := ImageTags(semver.MustParse(c.version), nil, flagged)
+		require.NoError(t, err)
+		var moves []string
+		for _, tag := range tags {
+			if tag.Move {
+				moves = append(moves, tag.Tag)
+			}
+		}
+		assert.Equal(t, c.moves, strings.Join(moves, " "))
+		assert.Equal(t, c.why, tags[len(tags)-1].Why)
+	}
+}
