@@ -41,11 +41,11 @@ func New(
 	// +defaultPath="/"
 	// +ignore=["target"]
 	source *dagger.Directory,
-	// Commit of a remote repository, instead of a folder: its URL, # and a tag,
-	// branch or commit, such as "https://github.com/owner/name#v1.2.3". It is
-	// fetched with its whole history, which a URL as --source would not be, and
-	// with the tags of that history alone: of a backport, the image tags in the
-	// plan are those as if nothing newer were released.
+	// Commit of a remote repository: its URL, # and a tag, branch or commit, such as
+	// "https://github.com/owner/name#v1.2.3". --source is ignored then. The whole
+	// history is fetched, which it would not be for a URL as --source, and the tags
+	// of that history only: for a backport, the planned image tags may ignore newer
+	// releases.
 	// +optional
 	git *dagger.GitRef,
 	// Path of the workspace's Cargo.toml in the source, such as
@@ -77,6 +77,15 @@ func (g *Gantry) open(ctx context.Context) (*workspace.Workspace, error) {
 	})
 }
 
+// plan of a tag, for all of its targets.
+func (g *Gantry) plan(ctx context.Context, tag string) (*plan.Plan, error) {
+	w, err := g.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.Plan(tag, nil)
+}
+
 // Plan says what a release of the tag would be, and all that is wrong with it.
 //
 // It names component, version, previous tag, targets, assets and image tags. It
@@ -90,11 +99,7 @@ func (g *Gantry) Plan(
 	// +optional
 	asJSON bool,
 ) (string, error) {
-	w, err := g.open(ctx)
-	if err != nil {
-		return "", err
-	}
-	p, err := w.Plan(tag, nil)
+	p, err := g.plan(ctx, tag)
 	if err != nil {
 		return "", err
 	}
@@ -113,11 +118,7 @@ func (g *Gantry) Check(
 	// exist yet.
 	tag string,
 ) (string, error) {
-	w, err := g.open(ctx)
-	if err != nil {
-		return "", err
-	}
-	p, err := w.Plan(tag, nil)
+	p, err := g.plan(ctx, tag)
 	if err != nil {
 		return "", err
 	}
@@ -147,11 +148,7 @@ func (g *Gantry) Matrix(
 	// Git tag of the release; its component decides the targets.
 	tag string,
 ) (string, error) {
-	w, err := g.open(ctx)
-	if err != nil {
-		return "", err
-	}
-	p, err := w.Plan(tag, nil)
+	p, err := g.plan(ctx, tag)
 	if err != nil {
 		return "", err
 	}
