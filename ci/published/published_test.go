@@ -39,9 +39,14 @@ func files(t *testing.T, tag, version, repository string) []fakehub.File {
 
 func filesOf(t *testing.T, tag, version, repository string, image *manifest.Image) []fakehub.File {
 	t.Helper()
+	return filesFor(t, "app", tag, version, repository, image)
+}
+
+func filesFor(t *testing.T, component, tag, version, repository string, image *manifest.Image) []fakehub.File {
+	t.Helper()
 	content := []byte("an archive")
 	m := manifest.Manifest{
-		SchemaVersion: manifest.SchemaVersion, Component: "app", Tag: tag, Version: version, Channel: "stable",
+		SchemaVersion: manifest.SchemaVersion, Component: component, Tag: tag, Version: version, Channel: "stable",
 		Commit: sha, CommitDate: "2026-01-01T00:00:00Z", Repository: repository,
 		Toolchain: manifest.Toolchain{Rustc: "rustc 1.96.0", Cargo: "cargo 1.96.0"}, Image: image,
 		Assets: []manifest.Asset{{
