@@ -211,3 +211,42 @@ func TestReleaseRefuses(t *testing.T) {
 	assert.False(t, got.started(), "something was compiled")
 	assert.Empty(t, h.Events(), "nothing was written")
 }
+
+// A backport, and a main that moved during the build, are released by a token that
+// may not change workflows, as long as the tag is there; else nothing is compiled.
+func TestBackportWithoutWorkflowPermission(t *testing.T) {
+	source := tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\"]\n# "+time.Now().String()+"\n")
+	h := newHub(t, source) // a classic token with the scope "repo" alone
+	head := func() string { return strings.TrimSpace(run(t, source, "git", "rev-parse", "HEAD")) }
+	main := h.repo.Commit("main moved")
+	h.repo.Main(main)
+	h.repo.Workflows(main, map[string]string{"ci.yml": "on: [push, pull_request]"})
+	h.repo.Workflows(head(), map[string]string{"ci.yml": "on: push"})
+	h.repo.Seed(fakehub.Seed{Tag: "v2.0.0", Commit: main, Latest: true})
+	released := h.release(t, source)
+	require.NoError(t, released.err)
+	assert.Contains(t, released.stdout, "publish v1.0.0")
+	assert.Equal(t, "v2.0.0", h.repo.Latest())
+	for _, c := range h.Calls() {
+		assert.False(t, c.Write && c.Status >= 400, "%s %s: %d", c.Method, c.Path, c.Status)
+	}
+
+	for _, name := range []string{"Cargo.toml", "Cargo.lock"} {
+		text, err := os.ReadFile(filepath.Join(source, name))
+		require.NoError(t, err)
+		write(t, source, map[string]string{name: strings.Replace(string(text), `version = "1.0.0"`, `version = "1.0.1"`, 1)})
+	}
+	commit(t, source, "v1.0.1")
+	h.repo.Workflows(head(), map[string]string{"ci.yml": "on: push"})
+	t.Setenv("CANARY", canary)
+	args := []string{"--source=" + source, "release", "--tag=v1.0.1", "--token=env:CANARY", "--repository=example/tiny", "--api-url=" + h.api}
+	refused := call(t, args...)
+	require.Error(t, refused.err)
+	assert.Contains(t, refused.said(), "push the tag first (git push origin v1.0.1)")
+	assert.False(t, refused.started(), "something was compiled:\n%s", tail(refused.log))
+	assert.Empty(t, h.repo.Releases("v1.0.1"))
+
+	h.repo.Tag("v1.0.1", head()) // as it says
+	require.NoError(t, call(t, args...).err)
+	assert.Len(t, h.repo.Releases("v1.0.1"), 1)
+}
