@@ -10,7 +10,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -123,15 +122,10 @@ func (c *Client) begin(ctx context.Context) (context.Context, *session) {
 	return context.WithValue(ctx, sessionKey{}, s), s
 }
 
-func sessionOf(ctx context.Context) *session {
-	s, _ := ctx.Value(sessionKey{}).(*session)
-	return s
-}
+// sessionOf returns the session that begin put into the context of a call.
+func sessionOf(ctx context.Context) *session { return ctx.Value(sessionKey{}).(*session) }
 
 func (s *session) counted(req *http.Request) {
-	if s == nil {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if req.Method == http.MethodGet || req.Method == http.MethodHead || strings.HasSuffix(req.URL.Path, "/generate-notes") {
@@ -144,9 +138,6 @@ func (s *session) counted(req *http.Request) {
 
 // answered learns from an answer's headers.
 func (s *session) answered(resp *http.Response) {
-	if s == nil {
-		return
-	}
 	h := resp.Header
 	now := s.c.o.Clock.Now()
 	s.mu.Lock()
@@ -260,7 +251,7 @@ func (s *session) once(ctx context.Context, o op, try func(context.Context) erro
 
 // verdict says whether a failure is transient, and how long to wait then.
 func (s *session) verdict(ctx context.Context, o op, n int, err error) (time.Duration, bool) {
-	if ctx.Err() != nil || errors.Is(err, errConflict) {
+	if ctx.Err() != nil {
 		return 0, false
 	}
 	resp := responseOf(err)
@@ -280,7 +271,7 @@ func (s *session) verdict(ctx context.Context, o op, n int, err error) (time.Dur
 			wait = time.Duration(after) * time.Second
 		case resp.Header.Get("X-RateLimit-Remaining") == "0":
 			wait = untilReset(resp.Header, now)
-		case isSecondary(err, resp) || code == http.StatusTooManyRequests || isLimit(errorMessage(resp)):
+		case code == http.StatusTooManyRequests || isLimit(errorMessage(resp)):
 			wait = time.Minute << min(n-1, 4)
 		default:
 			return 0, false
@@ -296,8 +287,6 @@ func (s *session) verdict(ctx context.Context, o op, n int, err error) (time.Dur
 
 // triesOfThere is how often a 404 for something that is there is asked about.
 const triesOfThere = 5
-
-func isSecondary(_ error, resp *http.Response) bool { return isLimit(errorMessage(resp)) }
 
 func isLimit(message string) bool {
 	m := strings.ToLower(message)
@@ -364,12 +353,10 @@ func statusOf(err error) int {
 
 // errorMessage reads the message of an error's body, and leaves it readable.
 func errorMessage(r *http.Response) string {
-	body, err := io.ReadAll(r.Body)
+	body, _ := io.ReadAll(r.Body) // which is in memory
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	var m struct{ Message string }
-	if err != nil || json.Unmarshal(body, &m) != nil {
-		return ""
-	}
+	_ = json.Unmarshal(body, &m) // a page has no message
 	return m.Message
 }
 
@@ -404,19 +391,16 @@ func (c *Client) wrongAPI(err error) bool {
 // apiHint says what to do about an address that does not look like an API's, ""
 // if it does.
 func (c *Client) apiHint() string {
-	u, err := url.Parse(c.o.APIURL)
-	if err != nil || strings.HasPrefix(u.Host, "api.") || strings.HasSuffix(u.Path, "/api/v3/") {
+	u := *c.api.BaseURL
+	if strings.HasPrefix(u.Host, "api.") || strings.HasSuffix(u.Path, "/api/v3/") {
 		return ""
 	}
 	u.Path = "/api/v3/"
-	return fmt.Sprintf("the API of GitHub Enterprise is at /api/v3/, and %s is not: pass --api-url %s", c.o.APIURL, u)
+	return fmt.Sprintf("the API of GitHub Enterprise is at /api/v3/, and %s is not: pass --api-url %s", c.o.APIURL, &u)
 }
 
 // explain says what to do about a failure that another try won't cure.
 func (s *session) explain(o op, err error) error {
-	if errors.Is(err, errConflict) {
-		return err
-	}
 	var hints []string
 	hint := func(format string, args ...any) { hints = append(hints, fmt.Sprintf(format, args...)) }
 	switch {

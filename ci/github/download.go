@@ -10,7 +10,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -165,7 +164,7 @@ func (d *download) connect() error {
 	if err != nil {
 		stall.Stop()
 		cancel(nil)
-		return withoutURL(err)
+		return errors.Unwrap(err) // without the address: that of storage is signed
 	}
 	fail := func(err error) error {
 		stall.Stop()
@@ -257,10 +256,7 @@ func (d *download) Read(p []byte) (int, error) {
 
 func (d *download) Close() error {
 	d.cancel(nil)
-	if d.body != nil {
-		return d.body.Close()
-	}
-	return nil
+	return d.body.Close()
 }
 
 // withToken adds the token to calls of the API only: a redirect to storage
@@ -279,15 +275,6 @@ func (t *withToken) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return t.c.o.Transport.RoundTrip(req)
-}
-
-// withoutURL takes the address out of an error: that of storage is signed.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 // Published reads the published release of a tag, with its assets. It returns

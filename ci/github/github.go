@@ -121,6 +121,7 @@ type Client struct {
 	api   *gh.Client
 	plain *http.Client // no token, streams; for downloads
 	pace  *pacer
+	host  string
 
 	requests atomic.Int64
 
@@ -184,7 +185,7 @@ func New(o Options) (*Client, error) {
 		o.Observer = NopObserver{}
 	}
 
-	c := &Client{tokens: map[string]bool{}, pace: newPacer(o.Pace, o.Clock)}
+	c := &Client{tokens: map[string]bool{}, pace: newPacer(o.Pace, o.Clock), host: web.Host}
 	o.Transport = &counting{o.Transport, &c.requests}
 	c.o = o
 	c.plain = &http.Client{Transport: o.Transport}
@@ -240,11 +241,7 @@ func deriveBases(api *url.URL) (uploads, web *url.URL) {
 
 // Host is the host of GitHub's pages, such as github.com.
 func (c *Client) Host() string {
-	u, err := url.Parse(c.o.WebURL)
-	if err != nil {
-		return ""
-	}
-	return u.Host
+	return c.host
 }
 
 // token asks for the token and remembers it for redaction.

@@ -158,8 +158,6 @@ func summarize(steps []Step) string {
 			parts = append(parts, fmt.Sprintf("%s %d of %d", a, n, assets))
 		case DeleteStarter:
 			parts = append(parts, fmt.Sprintf("delete %d starter", n))
-		case SendEvent, Publish, Promote:
-			parts = append(parts, string(a))
 		default:
 			parts = append(parts, strings.ReplaceAll(string(a), "-", " "))
 		}
@@ -684,8 +682,5 @@ func (c *Client) Preflight(ctx context.Context, spec Spec) (*Plan, error) {
 // tooYoung says for how long an unfinished asset may still be another run's
 // upload under way.
 func (w *work) tooYoung(a *RemoteAsset) time.Duration {
-	if a.CreatedAt.IsZero() {
-		return 0
-	}
 	return min(w.c.o.StarterGrace-w.now().Sub(a.CreatedAt), w.c.o.StarterGrace)
 }

@@ -36,10 +36,8 @@ func (c *Client) Release(ctx context.Context, spec Spec) (*Report, error) {
 	defer cancel()
 	w := &work{repo: &repo{session: s, owner: spec.Owner, name: spec.Repo}, spec: &spec, made: map[int64]bool{}, deleted: map[int64]bool{}}
 	rep, err := w.run(ctx)
-	if err != nil && ctx.Err() != nil {
-		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-			err = fmt.Errorf("%w: %w", cause, err)
-		}
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	return rep, c.redactErr(err)
 }
