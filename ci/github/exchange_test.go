@@ -283,6 +283,14 @@ func TestGoneMeanwhile(t *testing.T) {
 			w.hub.Arm(fakehub.Fault{Kind: kind, Match: opIs("get release")})
 		}, endsWith(says))
 	}
+	for kind, says := range map[fakehub.FaultKind]string{fakehub.Denied: "read the release: ", fakehub.Nothing: "promote v2.0.0: "} {
+		inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+			w.repo.Seed(fakehub.Seed{Tag: "v2.0.0", Commit: w.repo.Commit("two")})
+			w.repo.Seed(fakehub.Seed{Tag: "v0.1.0", Commit: w.repo.Commit("newest"), Latest: true})
+			w.hub.Arm(fakehub.Fault{Kind: fakehub.NotFound, Match: opIs("update release"), N: 2, Times: -1})
+			w.hub.Arm(fakehub.Fault{Kind: kind, Match: opIs("get release")})
+		}, endsWith(says))
+	}
 	// An upload into a draft that is gone for good.
 	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
 		w.hub.Arm(fakehub.Fault{Kind: fakehub.NotFound, Match: opIs("upload asset")})
@@ -938,5 +946,26 @@ func TestComparingCounts(t *testing.T) {
 		require.Equal(t, gets, rep.Reads)
 		require.Equal(t, gets, rep.Calls[http.MethodGet])
 		require.Equal(t, 3, count(w, "get asset"))
+	})
+}
+
+// What a preflight can't know, since nothing is built yet, is no difference.
+func TestPreflightBeforeBuilding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{NoDigests: true})
+		spec := w.spec("v1.0.0")
+		w.repo.Seed(seeded(&spec, true, nil))
+		for i := range spec.Assets {
+			spec.Assets[i].Size, spec.Assets[i].SHA256 = 0, ""
+		}
+		p, err := w.client().Preflight(t.Context(), spec)
+		require.NoError(t, err)
+		require.Equal(t, "adopt draft, publish", p.Summary())
+		require.Zero(t, count(w, "get asset"))
+		for i := range spec.Assets { // what is known is compared
+			spec.Assets[i].SHA256 = strings.Repeat("0", 64)
+		}
+		_, err = w.client().Preflight(t.Context(), spec)
+		require.ErrorContains(t, err, "it has 3000 bytes, not 0")
 	})
 }

@@ -54,6 +54,7 @@ func scenarios() []scenario {
 		w.repo.Seed(fakehub.Seed{Tag: "v0.9.0", Commit: w.repo.Commit("older"), Latest: true})
 	})
 	add("no digests", fakehub.Config{NoDigests: true}, func(*world, *Spec) {})
+	add("published, no digests", fakehub.Config{NoDigests: true}, func(w *world, s *Spec) { w.repo.Seed(seeded(s, false, nil)) })
 	add("an asset that is stored wrong", fakehub.Config{}, func(w *world, _ *Spec) {
 		w.hub.Arm(fakehub.Fault{Kind: fakehub.StoredWrong, N: 2, Match: opIs("upload asset")})
 	})

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Masterminds/semver/v3"
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/github/fakehub"
@@ -154,5 +155,93 @@ func TestPacerCountsAfterAPause(t *testing.T) {
 		d, why := p.try(content)
 		require.Positive(t, d)
 		require.NotEmpty(t, why)
+	}
+}
+
+// Every limit, at its edge: what is just allowed, and what just isn't.
+func TestLimitsOfSpecs(t *testing.T) {
+	sum := strings.Repeat("0", 64)
+	whole := func(edit func(*Asset)) func(*Spec) {
+		return func(s *Spec) {
+			a := file("a", []byte("x"))
+			edit(&a)
+			s.Assets = []Asset{a}
+		}
+	}
+	payload := func(n int) func(*Spec) { // of n bytes in all
+		return func(s *Spec) {
+			s.Dispatch = &Dispatch{EventType: "x", Payload: map[string]string{"a": strings.Repeat("x", n-len(`{"a":""}`))}}
+		}
+	}
+	for _, x := range []struct {
+		says string
+		edit func(*Spec)
+	}{
+		{"", func(s *Spec) { s.Assets = many(1000) }},
+		{"1001 assets: GitHub takes 1000 at most", func(s *Spec) { s.Assets = many(1001) }},
+		{"", func(s *Spec) { s.Assets = []Asset{{Name: "a", Size: 2<<30 - 1}} }},
+		{`asset "a" has 2147483648 bytes`, func(s *Spec) { s.Assets = []Asset{{Name: "a", Size: 2 << 30}} }},
+		{"", whole(func(a *Asset) { a.SHA256 = sum })},
+		{`asset "a" is empty`, whole(func(a *Asset) { a.Size = 0 })},
+		{`asset "a" has no SHA-256`, whole(func(a *Asset) { a.SHA256 = "" })},
+		{`asset "a" has no SHA-256`, whole(func(a *Asset) { a.SHA256 = sum[:62] })},
+		{`asset "a" has no SHA-256`, whole(func(a *Asset) { a.SHA256 = sum + "00" })},
+		{`asset "a" has no SHA-256`, whole(func(a *Asset) { a.SHA256 = sum[:62] + "xx" })},
+		{`asset names "a1" and "A1" collide`, func(s *Spec) { s.Assets = []Asset{{Name: "a1"}, {Name: "b"}, {Name: "A1"}} }},
+		{"", func(s *Spec) { s.Changelog, s.Assets = "A", []Asset{{Name: "a"}} }},
+		{"", func(s *Spec) { s.Dispatch = &Dispatch{EventType: strings.Repeat("ü", 100)} }},
+		{"want 1 to 100 characters", func(s *Spec) { s.Dispatch = &Dispatch{EventType: strings.Repeat("ü", 101)} }},
+		{`dispatch type "": want 1 to 100`, func(s *Spec) { s.Dispatch = &Dispatch{} }},
+		{"", func(s *Spec) { s.Dispatch = &Dispatch{EventType: "x", Payload: keys(10)} }},
+		{"dispatch payload: 11 keys", func(s *Spec) { s.Dispatch = &Dispatch{EventType: "x", Payload: keys(11)} }},
+		{"", payload(65535)},
+		{"dispatch payload: 65536 bytes", payload(65536)},
+		{"dispatch payload: json: unsupported type", func(s *Spec) { s.Dispatch = &Dispatch{EventType: "x", Payload: make(chan int)} }},
+		{"", func(s *Spec) { s.Tag, s.Prerelease = "v1.0.0-rc.1", true }},
+		{"", func(s *Spec) { s.Tag = "edge" }},
+		{"", func(s *Spec) { s.VersionOf, s.LatestOf, s.OwnsLatest = nil, versionOf, true }},
+		{`tag "edge" is not a version`, func(s *Spec) {
+			s.Tag, s.OwnsLatest = "edge", true
+			s.VersionOf = func(string) (*semver.Version, bool) { return semver.New(1, 0, 0, "", ""), true }
+			s.LatestOf = versionOf
+		}},
+		{`"/r" is not a repository`, func(s *Spec) { s.Owner = "" }},
+		{`"o/" is not a repository`, func(s *Spec) { s.Repo = "" }},
+		{`"" is not a tag`, func(s *Spec) { s.Tag = "" }},
+		{"", func(s *Spec) { s.Commit = strings.Repeat("a", 64) }},
+		{"is not a commit: give the full id", func(s *Spec) { s.Commit = strings.Repeat("a", 41) }},
+	} {
+		s := &Spec{Owner: "o", Repo: "r", Tag: "v1.0.0", Commit: strings.Repeat("a", 40), VersionOf: versionOf}
+		x.edit(s)
+		ps := s.Problems()
+		if x.says == "" {
+			require.Empty(t, ps)
+			continue
+		}
+		require.Len(t, ps, 1, x.says)
+		require.Contains(t, ps[0].String(), x.says)
+	}
+}
+
+// Notes are cut at the last line that leaves room for the end, in characters of
+// UTF-16, and not before.
+func TestWhereNotesAreCut(t *testing.T) {
+	const tail = "\n\n…\n"
+	room := MaxBody - len("\n\n.\n")
+	for _, x := range []struct{ notes, want string }{
+		{strings.Repeat("x", MaxBody), strings.Repeat("x", MaxBody)},
+		{strings.Repeat("🦀", MaxBody/2), strings.Repeat("🦀", MaxBody/2)},
+		{strings.Repeat("x", MaxBody+1), strings.Repeat("x", room) + tail},
+		{strings.Repeat("🦀", MaxBody/2) + "x", strings.Repeat("🦀", room/2) + tail},
+		{"x" + strings.Repeat("🦀", MaxBody/2), "x" + strings.Repeat("🦀", (room-1)/2) + tail},
+		{"\uffff" + strings.Repeat("\U00010000", MaxBody/2), "\uffff" + strings.Repeat("\U00010000", (room-1)/2) + tail},
+		{"a\n" + strings.Repeat("x", MaxBody), "a" + tail},
+		{"\n" + strings.Repeat("x", MaxBody), "\n" + strings.Repeat("x", room-1) + tail},
+		{"a\n\n\n" + strings.Repeat("x", MaxBody), "a" + tail},
+	} {
+		got, cut := (&Spec{Notes: x.notes}).body("")
+		require.Equal(t, x.notes != x.want, cut)
+		require.True(t, x.want == got, "%d and %d characters, %.20q and %.20q", units(x.want), units(got), x.want, got)
+		require.LessOrEqual(t, units(got), MaxBody)
 	}
 }
