@@ -232,6 +232,9 @@ func TestGoneMeanwhile(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, 1, kinds(w)["publish"])
 			require.Equal(t, deletes, count(w, "delete asset"))
+			for _, x := range rep.Extra {
+				require.NotEqual(t, Upload, x.Action, "an upload that was forgotten at first")
+			}
 		}
 	}
 	name := func(s *Spec) string { return s.Assets[0].Name }
@@ -273,7 +276,8 @@ func TestGoneMeanwhile(t *testing.T) {
 			w.repo.Delete(w.repo.Releases(s.Tag)[0])
 		}})
 	}, func(t *testing.T, w *world, rep *Report, err error) {
-		fine(0)(t, w, rep, err)
+		require.NoError(t, err)
+		require.Equal(t, 1, kinds(w)["publish"])
 		require.Contains(t, rep.Text(), "is gone")
 	})
 	// A refused change is asked about: who may not read knows no more.
@@ -967,5 +971,165 @@ func TestPreflightBeforeBuilding(t *testing.T) {
 		}
 		_, err = w.client().Preflight(t.Context(), spec)
 		require.ErrorContains(t, err, "it has 3000 bytes, not 0")
+	})
+}
+
+// waits records what an observer is told of waiting.
+type waits struct {
+	NopObserver
+	told []string
+}
+
+func (w *waits) Waiting(_ context.Context, why string, d time.Duration) {
+	w.told = append(w.told, fmt.Sprintf("%s %s", d, why))
+}
+
+// A report says everything that happened besides the plan, and its counts are those
+// of the server.
+func TestReportOfWhatHappened(t *testing.T) {
+	seen := &waits{}
+	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+		w.repo.Tag(s.Tag, s.Commit)
+		w.between("upload asset", 3, func() { w.repo.Detach(w.repo.Releases(s.Tag)[0], s.Assets[0].Name) })
+	}, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		reads, writes := 0, 0
+		for _, c := range w.hub.Calls() {
+			if c.Write {
+				writes++
+			} else {
+				reads++
+			}
+		}
+		require.Equal(t, "release v1.0.0 of octo/hello at "+w.commit[:12]+`
+note: planned again: the release changed meanwhile: read back without hello-x86_64-unknown-linux-gnu.tar.gz
+planned: create draft, upload 3 of 3, publish
+done: create draft, upload 4 of 4, publish
+  create draft v1.0.0
+  upload hello-x86_64-unknown-linux-gnu.tar.gz (3000 bytes)
+  upload hello-aarch64-unknown-linux-gnu.tar.gz (2000 bytes)
+  upload SHA256SUMS (200 bytes)
+  publish v1.0.0 (as latest)
+  besides: upload hello-x86_64-unknown-linux-gnu.tar.gz (3000 bytes)
+at: `+rep.Release.URL+fmt.Sprintf(`
+sent 8200 bytes, %d reads, %d writes, 0 retries, waited 8s, took 8s
+`, reads, writes), rep.Text())
+		const lacks = "hello-x86_64-unknown-linux-gnu.tar.gz to appear"
+		require.Equal(t, []string{"1s " + lacks, "2s " + lacks, "4s " + lacks, "1s the other run"}, seen.told)
+	}, func(o *Options) { o.Observer = seen })
+	seen.told = nil
+	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+		w.repo.Tag(s.Tag, s.Commit)
+		w.hub.Arm(fakehub.Fault{Kind: fakehub.ServerError, N: 1})
+	}, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		require.Equal(t, Duration(500*time.Millisecond), rep.Waited)
+		require.Equal(t, Duration(500*time.Millisecond), rep.Took)
+		require.Empty(t, seen.told, "less than a second")
+	}, func(o *Options) { o.Observer, o.Rand = seen, func() float64 { return 0 } })
+}
+
+// What applies by default, and what is set stays.
+func TestDefaults(t *testing.T) {
+	c, err := New(Options{})
+	require.NoError(t, err)
+	require.Equal(t, []any{4, 8, 3 * time.Hour, 30 * time.Second, time.Minute, 30 * time.Second, "gantry"},
+		[]any{c.o.Concurrency, c.o.Tries, c.o.Deadline, c.o.CallTimeout, c.o.StallTimeout, c.o.StarterGrace, c.o.UserAgent})
+	require.Equal(t, Pace{ContentPerMinute: 80, ContentPerHour: 500, PointsPerMinute: 900}, c.pace.p)
+	require.Equal(t, "client of https://api.github.com/", c.String())
+	require.Equal(t, c.String(), fmt.Sprintf("%#v", c))
+	require.GreaterOrEqual(t, c.o.Rand(), 0.0)
+	require.Less(t, c.o.Rand(), 1.0)
+	c, err = New(Options{Concurrency: 1, Tries: 2, UserAgent: "x", Pace: Pace{ContentPerMinute: 3, PointsPerMinute: -1}})
+	require.NoError(t, err)
+	require.Equal(t, []any{1, 2, "x"}, []any{c.o.Concurrency, c.o.Tries, c.o.UserAgent})
+	require.Equal(t, Pace{ContentPerMinute: 3, ContentPerHour: 500, PointsPerMinute: -1}, c.pace.p)
+}
+
+// Of two limits that ask for the same wait, the first is named.
+func TestPacerNamesALimit(t *testing.T) {
+	clock := fakehub.NewClock(time.Unix(0, 0))
+	p := newPacer(Pace{ContentPerMinute: 1, PointsPerMinute: 5}, clock)
+	end, err := p.acquire(t.Context(), content, nil)
+	require.NoError(t, err)
+	d, why := p.try(content)
+	require.Equal(t, time.Second, d, "as long as the other is under way")
+	require.Equal(t, "the limit of content per minute", why)
+	end()
+	d, why = p.try(content)
+	require.Equal(t, time.Minute, d)
+	require.Equal(t, "the limit of content per minute", why)
+	d, why = p.try(read)
+	require.Equal(t, time.Minute, d)
+	require.Equal(t, "the limit of points per minute", why)
+	p.hold(time.Minute, "one")
+	p.hold(time.Minute, "two")
+	p.hold(time.Second, "three")
+	_, why = p.try(read)
+	require.Equal(t, "one", why)
+}
+
+// The calls of a release from nothing, and of one that is complete: no more than
+// these.
+func TestCallsOfARelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{})
+		w.repo.Tag("v1.0.0", w.commit)
+		spec := w.spec("v1.0.0")
+		ops := func() (out []string) {
+			_, err := w.client(serial).Release(t.Context(), spec)
+			require.NoError(t, err)
+			for _, c := range w.hub.Calls() {
+				out = append(out, c.Op)
+			}
+			w.hub.Forget()
+			return out
+		}
+		require.Equal(t, []string{
+			"get repository", "get ref", "get release by tag", "list releases", "get latest release",
+			"create release", "list releases", "upload asset", "upload asset", "upload asset", "list assets",
+			"list releases", "get latest release", "get ref", "update release", "get release by tag", "list assets", "get ref",
+			"list releases", "get latest release",
+		}, ops())
+		require.Equal(t, []string{
+			"get repository", "get ref", "get release by tag", "list releases", "get latest release", "list assets",
+		}, ops())
+	})
+}
+
+// The client's own clock decides about limits, not the library's.
+func TestLimitsOnTheClientsClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := fakehub.NewClock(time.Now().Add(24 * 365 * time.Hour))
+		client, err := New(Options{Clock: clock, Transport: served{nil, func(*http.Request) *http.Response {
+			return reply(200, asJSON, `{"id": 7}`, "X-RateLimit-Limit", "5000", "X-RateLimit-Remaining", "0",
+				"X-RateLimit-Reset", fmt.Sprint(clock.Now().Add(40*time.Second).Unix()))
+		}}})
+		require.NoError(t, err)
+		start := clock.Now()
+		for n := range 3 {
+			_, err := client.RepositoryID(t.Context(), "o", "r")
+			require.NoError(t, err)
+			require.Equal(t, time.Duration(n)*41*time.Second, clock.Now().Sub(start))
+		}
+		require.EqualValues(t, 3, client.Requests())
+	})
+}
+
+// An upload that another run may be making is waited for once; what it leaves is
+// cleared away then.
+func TestAnotherUploadIsWaitedForOnce(t *testing.T) {
+	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+		w.repo.Tag(s.Tag, s.Commit)
+		half := fakehub.File{Name: s.Assets[0].Name, Starter: true}
+		w.between("upload asset", 1, func() { w.repo.Attach(w.repo.Releases(s.Tag)[0], half) })
+		w.between("list assets", 2, func() {
+			w.repo.Detach(w.repo.Releases(s.Tag)[0], half.Name)
+			w.repo.Attach(w.repo.Releases(s.Tag)[0], half)
+		})
+	}, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		require.Equal(t, Duration(30*time.Second), rep.Waited)
+		require.Equal(t, 1, kinds(w)["publish"])
 	})
 }

@@ -116,8 +116,11 @@ func (s *session) pageSize(name string, at int) int {
 func list[T any](ctx context.Context, s *session, name string, read func(context.Context, *gh.ListOptions) ([]T, *gh.Response, error), keep func(T) bool) error {
 	size := s.pageSize(name, 0)
 	for have := 0; have >= 0; {
-		var got []T
-		shrink, next := false, 0
+		var (
+			got    []T
+			shrink bool
+			next   int
+		)
 		err := s.call(ctx, op{name: name, fresh: true, settle: func(context.Context) (bool, error) {
 			if shrink {
 				size = s.pageSize(name, min(size+1, len(pageSizes)-1))
