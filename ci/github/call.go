@@ -128,7 +128,7 @@ func sessionOf(ctx context.Context) *session { return ctx.Value(sessionKey{}).(*
 func (s *session) counted(req *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if req.Method == http.MethodGet || req.Method == http.MethodHead || strings.HasSuffix(req.URL.Path, "/generate-notes") {
+	if req.Method == http.MethodGet || strings.HasSuffix(req.URL.Path, "/generate-notes") {
 		s.reads++ // generated notes are not kept
 	} else {
 		s.writes++
@@ -150,9 +150,7 @@ func (s *session) answered(resp *http.Response) {
 	}
 	s.mu.Unlock()
 	if resp.StatusCode < 300 && h.Get("X-RateLimit-Remaining") == "0" {
-		if d := untilReset(h, now.Add(s.skew)); d > 0 {
-			s.c.pace.hold(d, "the rate limit's reset")
-		}
+		s.c.pace.hold(untilReset(h, now.Add(s.skew)), "the rate limit's reset")
 	}
 }
 

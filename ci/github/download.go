@@ -167,9 +167,9 @@ func (d *download) connect() error {
 		return errors.Unwrap(err) // without the address: that of storage is signed
 	}
 	fail := func(err error) error {
-		stall.Stop()
 		_, _ = io.CopyN(io.Discard, resp.Body, 4096)
 		_ = resp.Body.Close()
+		stall.Stop() // not before: what is left of the body may never come
 		cancel(nil)
 		return err
 	}

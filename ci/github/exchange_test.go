@@ -51,6 +51,20 @@ func serving(answer func(*http.Request) *http.Response) func(*Options) {
 	return func(o *Options) { o.Transport = served{o.Transport, answer} }
 }
 
+// once answers some requests of a client, the first few times.
+func once(answer func(*http.Request) *http.Response, times int) func(*Options) {
+	return serving(func(req *http.Request) *http.Response {
+		if times == 0 {
+			return nil
+		}
+		resp := answer(req)
+		if resp != nil {
+			times--
+		}
+		return resp
+	})
+}
+
 // altering edits the objects that a client gets.
 type altered struct {
 	http.RoundTripper
@@ -293,7 +307,10 @@ func TestGoneMeanwhile(t *testing.T) {
 			w.repo.Seed(fakehub.Seed{Tag: "v0.1.0", Commit: w.repo.Commit("newest"), Latest: true})
 			w.hub.Arm(fakehub.Fault{Kind: fakehub.NotFound, Match: opIs("update release"), N: 2, Times: -1})
 			w.hub.Arm(fakehub.Fault{Kind: kind, Match: opIs("get release")})
-		}, endsWith(says))
+		}, func(t *testing.T, w *world, rep *Report, err error) {
+			require.ErrorContains(t, err, says)
+			require.Equal(t, 1+triesOfThere, count(w, "update release"))
+		})
 	}
 	// An upload into a draft that is gone for good.
 	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
@@ -381,6 +398,30 @@ func TestPromotingIsGivenUp(t *testing.T) {
 		w.hub.Arm(fakehub.Fault{Kind: fakehub.Denied, Match: after("get release by tag"), N: 2})
 	}, endsWith("read the release of the tag"), hiding)
 
+	published, latest = false, 1
+	inBubble(t, fakehub.Config{}, nil, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		require.Contains(t, rep.Text(), "besides: promote v1.0.0 to latest (no release is the latest)")
+	}, hiding, serving(func(req *http.Request) *http.Response {
+		if published && latest == 1 && strings.HasSuffix(req.URL.Path, "/releases/latest") {
+			latest++
+			return reply(404, asJSON, `{"message": "Not Found"}`)
+		}
+		return nil
+	}))
+	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+		w.repo.Seed(seeded(s, false, func(x *fakehub.Seed) { x.Latest = false }))
+	}, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		require.Equal(t, "v1.0.0", w.repo.Latest())
+		require.Contains(t, rep.Plan.Text(), "promote v1.0.0 to latest (no release is the latest)")
+	}, once(func(req *http.Request) *http.Response {
+		if strings.HasSuffix(req.URL.Path, "/releases/latest") {
+			return reply(404, asJSON, `{"message": "Not Found"}`)
+		}
+		return nil
+	}, 2))
+
 	// A planned promotion stays that, when another release is the latest by then.
 	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
 		w.repo.Seed(seeded(s, false, func(x *fakehub.Seed) { x.Latest = false }))
@@ -432,6 +473,18 @@ func TestNotesOfPlans(t *testing.T) {
 	for says, setup := range map[string]func(*world, *Spec){
 		"the draft has other, which is not of this release: kept":             func(w *world, s *Spec) { w.repo.Seed(seeded(s, true, extra)) },
 		"the published release has other, which is not of this release: kept": func(w *world, s *Spec) { w.repo.Seed(seeded(s, false, extra)) },
+		"the published release has prerelease=true: kept": func(w *world, s *Spec) {
+			w.repo.Seed(seeded(s, false, func(x *fakehub.Seed) { x.Prerelease, x.Latest = true, false }))
+			s.Existing = ExistingFill
+		},
+		"the published release has another SHA256SUMS: it has 1 bytes, not 200: kept": func(w *world, s *Spec) {
+			w.repo.Seed(seeded(s, false, func(x *fakehub.Seed) { x.Files[2].Data = []byte("x") }))
+			s.Existing = ExistingFill
+		},
+		"a draft of the tag remains besides: 1006": func(w *world, s *Spec) {
+			w.repo.Seed(seeded(s, false, nil))
+			w.repo.Seed(fakehub.Seed{Tag: s.Tag, Draft: true})
+		},
 		"the release is published already": func(w *world, s *Spec) {
 			w.repo.Seed(seeded(s, false, nil))
 			s.DraftOnly = true
@@ -770,7 +823,7 @@ func fetch(t *testing.T, a RemoteAsset, answers []*http.Response, edit ...func(*
 		var r io.ReadCloser
 		if r, err = client.Download(t.Context(), "octo", "hello", a); err == nil {
 			var data []byte
-			data, err = io.ReadAll(r)
+			data, err = io.ReadAll(steady{t, r})
 			got = string(data)
 			_, again := r.Read(make([]byte, 1))
 			if err == nil {
@@ -783,6 +836,18 @@ func fetch(t *testing.T, a RemoteAsset, answers []*http.Response, edit ...func(*
 		took = time.Since(start)
 	})
 	return got, took, asked, err
+}
+
+// steady asserts that no read returns nothing.
+type steady struct {
+	t *testing.T
+	io.Reader
+}
+
+func (s steady) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	require.True(s.t, n > 0 || err != nil)
+	return n, err
 }
 
 // piecewise gives the data byte by byte.
@@ -835,6 +900,8 @@ func TestDownloadAnswers(t *testing.T) {
 		{"another length", []*http.Response{known(200, 6, "hello!"), ok()}, "", time.Second, 2},
 		{"another length, for ever", []*http.Response{known(200, 6, "hello!"), known(200, 6, "hello!"), known(200, 6, "hello!"), known(200, 6, "hello!")},
 			"gave up after 4 tries: not what it should be: the server offers 6 bytes, not 5", 7 * time.Second, 4},
+		{"no length, for ever", []*http.Response{known(200, 0, ""), known(200, 0, ""), known(200, 0, ""), known(200, 0, "")},
+			"gave up after 4 tries: not what it should be: the server offers 0 bytes, not 5", 7 * time.Second, 4},
 		{"its length", []*http.Response{known(200, 5, "hello")}, "", 0, 1},
 		{"another content", []*http.Response{reply(200, asBytes, "hallo")}, "its SHA-256 is ", 0, 1},
 		{"429 with a time", []*http.Response{reply(429, "", "", "Retry-After", "7"), ok()}, "", 7 * time.Second, 2},
@@ -882,6 +949,17 @@ func TestDownloadAnswers(t *testing.T) {
 	require.Equal(t, []string{"application/octet-stream", "identity", "gantry"},
 		[]string{asked[0].Header.Get("Accept"), asked[0].Header.Get("Accept-Encoding"), asked[0].Header.Get("User-Agent")})
 
+	for _, name := range []string{"a.html", "a.htm", "a.txt"} {
+		page := public
+		page.Name = name
+		_, _, _, err = fetch(t, page, []*http.Response{reply(200, "text/html; charset=utf-8", "hello")})
+		if name == "a.txt" {
+			require.ErrorContains(t, err, "404", "another try, and no more answers")
+		} else {
+			require.NoError(t, err, name)
+		}
+	}
+
 	// An address that is none, and a token that is not to be had.
 	bad := public
 	bad.URL = "https://[/"
@@ -923,6 +1001,9 @@ func TestDownloadEnds(t *testing.T) {
 		require.False(t, closed)
 		require.NoError(t, r.Close())
 		require.True(t, closed)
+		_, err = io.ReadAll(r)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, 1, n, "nothing is asked for any more")
 
 		ctx, cancel := context.WithCancel(t.Context())
 		r, err = client.Download(ctx, "octo", "hello", a)
@@ -1132,4 +1213,323 @@ func TestAnotherUploadIsWaitedForOnce(t *testing.T) {
 		require.Equal(t, Duration(30*time.Second), rep.Waited)
 		require.Equal(t, 1, kinds(w)["publish"])
 	})
+}
+
+// What to do about a refusal, in full.
+func TestExplanations(t *testing.T) {
+	client, err := New(Options{})
+	require.NoError(t, err)
+	_, s := client.begin(t.Context())
+	const (
+		write    = "the token needs write access to the contents of the repository (in a workflow: permissions: contents: write)"
+		target   = "for a commit that changes files in .github/workflows it needs the permission workflows too, unless the tag is on GitHub: push the tag first"
+		accepted = `GitHub accepts the permissions "contents=write"`
+		maybe    = "GitHub answers so too when the token may not write"
+	)
+	for _, x := range []struct {
+		o       op
+		status  int
+		header  string
+		message string
+		hints   []string
+	}{
+		{op{}, 401, "", "Bad credentials", []string{"the token is not accepted; check that it is the right one and has not expired"}},
+		{op{}, 403, "", "no", []string{write}},
+		{op{}, 403, "contents=write", "no", []string{write, accepted}},
+		{op{kind: content}, 404, "", "Not Found", []string{maybe, write}},
+		{op{kind: remove}, 404, "contents=write", "Not Found", []string{maybe, write, accepted}},
+		{op{kind: content, target: true}, 404, "", "Not Found", []string{maybe, write, target}},
+		{op{kind: content, target: true}, 403, "contents=write", "no", []string{write, accepted, target}},
+		{op{}, 422, "", "no", []string{"GitHub does not accept the values"}},
+		{op{}, 422, "", "tag_name was used by an immutable release", []string{"GitHub never gives the tag of an immutable release away again, even if the release was deleted: release another version"}},
+		{op{}, 422, "", "Repository rule violations found", []string{"a ruleset of the repository forbids it: push the tag as somebody whom the ruleset lets, then release it, or let the token's owner bypass the ruleset"}},
+		{op{}, 422, "", "Published releases must have a valid tag", []string{"the tag could not be created: push it first, then release it"}},
+		{op{}, 400, "", "no", nil},
+		{op{}, 500, "", "no", nil},
+	} {
+		x.o.name = "do it"
+		resp := reply(x.status, asJSON, "{}", "X-Accepted-GitHub-Permissions", x.header)
+		resp.Request = &http.Request{Method: http.MethodGet}
+		cause := &gh.ErrorResponse{Response: resp, Message: x.message}
+		want := "do it: " + cause.Error()
+		if x.hints != nil {
+			want += ": " + strings.Join(x.hints, "; ")
+		}
+		err := s.explain(x.o, cause)
+		require.EqualError(t, err, want)
+		require.NotErrorIs(t, err, ErrNotFound)
+		require.ErrorIs(t, err, cause)
+	}
+	cause := &gh.ErrorResponse{Response: reply(404, asJSON, "{}")}
+	cause.Response.Request = &http.Request{}
+	require.ErrorIs(t, s.explain(op{name: "do it"}, cause), ErrNotFound)
+	require.EqualError(t, s.explain(op{name: "do it"}, errors.New("no network")), "do it: no network")
+
+	// And which of them are worth another try.
+	for _, x := range []struct {
+		o      op
+		n      int
+		status int
+		header []string
+		body   string
+		again  bool
+		wait   time.Duration
+	}{
+		{op{}, 1, 500, nil, "", true, time.Second}, {op{}, 3, 599, nil, "", true, 4 * time.Second}, {op{}, 9, 502, nil, "", true, 30 * time.Second},
+		{op{}, 1, 408, nil, "", true, time.Second}, {op{}, 1, 499, nil, "", false, 0}, {op{}, 1, 422, nil, "", false, 0}, {op{}, 1, 400, nil, "", false, 0},
+		{op{}, 1, 403, nil, "no", false, 0},
+		{op{}, 1, 403, nil, "You have exceeded a secondary Rate Limit", true, time.Minute},
+		{op{}, 2, 403, nil, "the Abuse detection", true, 2 * time.Minute},
+		{op{}, 5, 429, nil, "", true, 16 * time.Minute}, {op{}, 6, 429, nil, "", true, 16 * time.Minute}, {op{}, 1, 429, nil, "", true, time.Minute},
+		{op{}, 1, 403, []string{"Retry-After", "7"}, "", true, 7 * time.Second},
+		{op{}, 1, 403, []string{"Retry-After", "soon"}, "", false, 0},
+		{op{}, 1, 403, []string{"X-RateLimit-Remaining", "0"}, "", true, time.Minute},
+		{op{}, 1, 403, []string{"X-RateLimit-Remaining", "1"}, "", false, 0},
+		{op{}, 1, 404, nil, "", false, 0}, {op{fresh: true}, 7, 404, nil, "", true, 30 * time.Second},
+		{op{fresh: true, there: true}, 4, 404, nil, "", true, 8 * time.Second}, {op{fresh: true, there: true}, 5, 404, nil, "", false, 16 * time.Second},
+		{op{there: true}, 1, 404, nil, "", false, 0},
+	} {
+		c, err := New(Options{Rand: func() float64 { return 0.5 }})
+		require.NoError(t, err)
+		_, s := c.begin(t.Context())
+		resp := reply(x.status, asJSON, fmt.Sprintf(`{"message": %q}`, x.body), x.header...)
+		wait, again := s.verdict(t.Context(), x.o, x.n, &gh.ErrorResponse{Response: resp})
+		if x.again && (x.status == 403 || x.status == 429) {
+			wait -= time.Second / 2 // of jitter
+			require.True(t, c.pace.until.After(time.Now().Add(x.wait-time.Second)), "other calls wait as well")
+		}
+		require.Equal(t, x.again, again, "%+v", x)
+		require.Equal(t, x.wait, wait, "%+v", x)
+	}
+}
+
+// A published release that the tag doesn't lead to yet is found in the list.
+func TestListKnowsBetterThanTheTag(t *testing.T) {
+	for newer := range 2 {
+		inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+			w.repo.Seed(seeded(s, false, nil))
+			for range newer {
+				w.repo.Seed(fakehub.Seed{Tag: "v0.9.0", Commit: w.repo.Commit("older")})
+			}
+			w.hub.Arm(fakehub.Fault{Kind: fakehub.NotFound, N: 1, Match: opIs("get release by tag")})
+		}, func(t *testing.T, w *world, rep *Report, err error) {
+			require.NoError(t, err)
+			require.Equal(t, "nothing to do", rep.Plan.Summary())
+			require.Zero(t, rep.Writes)
+		})
+	}
+}
+
+// A list that fails comes in smaller pages, down to one item, unless it is refused.
+func TestPagesGetSmaller(t *testing.T) {
+	for _, x := range []struct {
+		fails func() *http.Response
+		want  string
+	}{
+		{func() *http.Response { return reply(500, asJSON, "{}") }, "100 100 50 20 10 5 2 1 1 1"},
+		{func() *http.Response { return reply(408, asJSON, "{}") }, "100 100 50 20 10 5 2 1 1 1"},
+		{func() *http.Response { return reply(200, "text/html", "") }, "100 100 50 20 10 5 2 1 1 1"},
+		{func() *http.Response { return reply(404, asJSON, "{}") }, "100 100 100 100 100 100 100 100 100 100"},
+		{func() *http.Response { return reply(429, asJSON, "{}") }, "100 100 100 100 100 100 100 100 100 100"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var sizes []string
+			client, err := New(Options{Tries: 12, Transport: served{nil, func(req *http.Request) *http.Response {
+				if sizes = append(sizes, req.URL.Query().Get("per_page")); len(sizes) < 10 {
+					return x.fails()
+				}
+				return reply(200, asJSON, "[]")
+			}}})
+			require.NoError(t, err)
+			_, err = client.History(t.Context(), "o", "r")
+			require.NoError(t, err)
+			require.Equal(t, x.want, strings.Join(sizes, " "))
+		})
+	}
+}
+
+// What comes back from the API is free of the token, whole, and as long as it says.
+func TestAnswersAreRedacted(t *testing.T) {
+	client, err := New(Options{
+		Token: func(context.Context) (string, error) { return canary, nil },
+		Transport: served{nil, func(*http.Request) *http.Response {
+			return reply(300, asJSON, fmt.Sprintf("[%q]", canary), "X-Echo", "a "+canary, "X-RateLimit-Remaining", "0")
+		}},
+	})
+	require.NoError(t, err)
+	ctx, _ := client.begin(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.github.com/repos/o/r", nil)
+	require.NoError(t, err)
+	resp, err := (&transport{client}).RoundTrip(req)
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, `["***"]`, string(body))
+	require.EqualValues(t, len(body), resp.ContentLength)
+	require.Equal(t, "a ***", resp.Header.Get("X-Echo"))
+	require.Empty(t, req.Header.Get("Authorization"), "the caller's request stays as it is")
+	require.True(t, client.pace.until.IsZero(), "only a success announces the limit of the next call")
+}
+
+// idle counts how often it is asked to close idle connections.
+type idle struct {
+	http.RoundTripper
+	asked *int
+}
+
+func (i idle) CloseIdleConnections() { *i.asked++ }
+
+func TestCloseIdleConnections(t *testing.T) {
+	asked := 0
+	client, err := New(Options{Transport: idle{nil, &asked}})
+	require.NoError(t, err)
+	client.o.Transport.(interface{ CloseIdleConnections() }).CloseIdleConnections()
+	require.Equal(t, 1, asked)
+	client, err = New(Options{Transport: served{}})
+	require.NoError(t, err)
+	client.o.Transport.(interface{ CloseIdleConnections() }).CloseIdleConnections()
+}
+
+func TestKindsOfTokens(t *testing.T) {
+	repo, none := "repo", ""
+	for _, x := range []struct {
+		token  string
+		scopes *string
+		want   tokenKind
+	}{
+		{"ghs_x", nil, appToken}, {"ghs_x", &repo, appToken}, {"github_pat_x", nil, fineGrainedToken}, {"github_pat_x", &repo, fineGrainedToken},
+		{"ghp_x", &repo, classicToken}, {"ghp_x", &none, classicToken}, {"ghp_x", nil, unknownToken}, {"x", nil, unknownToken},
+	} {
+		require.Equal(t, x.want, kindOf(x.token, x.scopes), "%+v", x)
+	}
+	both := "repo, workflow"
+	require.True(t, hasScope(&both, "workflow"))
+	require.False(t, hasScope(&repo, "workflow"))
+	require.False(t, hasScope(nil, "workflow"))
+	// What a workflow's token looks like needs no question.
+	synctest.Test(t, func(t *testing.T) {
+		x := noWorkflows[1]
+		w, spec, c := backport(t, x.token, x.access, true)
+		_, err := c.Release(t.Context(), spec)
+		require.NoError(t, err)
+		require.Zero(t, count(w, "list installation repositories"))
+	})
+}
+
+// Several drafts: they are looked at four times, and all are named.
+func TestSeveralDraftsAreNamed(t *testing.T) {
+	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+		for range 2 {
+			w.repo.Seed(seeded(s, true, nil))
+		}
+	}, func(t *testing.T, w *world, rep *Report, err error) {
+		require.Equal(t, 4, count(w, "list releases"))
+		for _, id := range w.repo.Releases("v1.0.0") {
+			require.Regexp(t, fmt.Sprintf(`\b%d \(http[^)]+/releases/tag/[^)]+\)`, id), err.Error())
+		}
+	})
+}
+
+// Texts that a release doesn't have are not missing from its draft.
+func TestNoTextsAreNotMissing(t *testing.T) {
+	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+		s.Title, s.Notes = "", ""
+		w.repo.Seed(fakehub.Seed{Tag: s.Tag, Commit: s.Commit, Draft: true})
+	}, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		require.Equal(t, "adopt draft, upload 3 of 3, publish", rep.Plan.Summary())
+		require.Contains(t, rep.Plan.Notes, "publishing creates the tag v1.0.0 at "+w.commit[:12])
+	})
+}
+
+// A digest that GitHub's answer to an upload has is believed, also where its lists
+// have none; what an adopted draft has is read once.
+func TestDigestsOfUploads(t *testing.T) {
+	var spec *Spec
+	inBubble(t, fakehub.Config{NoDigests: true}, func(_ *world, s *Spec) { spec = s }, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		require.Zero(t, rep.BytesRead)
+	}, altering(func(req *http.Request, m map[string]any) {
+		if req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/assets") {
+			for _, a := range spec.Assets {
+				if a.Name == m["name"] {
+					m["digest"] = "sha256:" + a.SHA256
+				}
+			}
+		}
+	}))
+	inBubble(t, fakehub.Config{NoDigests: true}, func(w *world, s *Spec) { w.repo.Seed(seeded(s, true, nil)) }, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		require.EqualValues(t, 5200, rep.BytesRead)
+	})
+}
+
+// endless is a body that never comes.
+type endless struct{ ctx context.Context }
+
+func (e endless) Read([]byte) (int, error) { <-e.ctx.Done(); return 0, context.Cause(e.ctx) }
+
+func (e endless) Close() error { return nil }
+
+// A refusal whose page never comes to an end doesn't hold up the download.
+func TestRefusalThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		client, err := New(Options{Rand: func() float64 { return 0.5 }, Transport: served{nil, func(req *http.Request) *http.Response {
+			resp := reply(500, "text/html", "")
+			if n++; n == 1 {
+				resp.Body = endless{req.Context()}
+				return resp
+			}
+			return reply(200, asBytes, "hello")
+		}}})
+		require.NoError(t, err)
+		start := time.Now()
+		r, err := client.Download(t.Context(), "o", "r", RemoteAsset{Name: "a", Size: 5, URL: "https://github.com/a"})
+		require.NoError(t, err)
+		data, err := io.ReadAll(r)
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(data))
+		require.NoError(t, r.Close())
+		require.Equal(t, time.Minute+time.Second, time.Since(start))
+	})
+}
+
+// What is no version is the latest, and stays it where nothing is higher.
+func TestNothingToPromote(t *testing.T) {
+	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+		w.repo.Seed(fakehub.Seed{Tag: "nightly", Commit: w.repo.Commit("n"), Latest: true})
+		s.Tag, s.Title, s.Prerelease = "v1.0.0-rc.1", "v1.0.0-rc.1", true
+	}, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		require.Equal(t, "create draft, upload 3 of 3, publish", rep.Plan.Summary())
+		require.Empty(t, rep.Extra)
+		require.Equal(t, "nightly", w.repo.Latest())
+	})
+}
+
+// Why a release is published as the latest or not. What GitHub calls the latest
+// counts, also where its lists don't have it yet.
+func TestWhyLatest(t *testing.T) {
+	for says, setup := range map[string]func(*world, *Spec){
+		"publish v1.0.0 (as latest)":                   func(*world, *Spec) {},
+		"publish v1.0.0 (not as latest)":               func(_ *world, s *Spec) { s.OwnsLatest = false },
+		"publish v1.0.0 (not as latest: a prerelease)": func(_ *world, s *Spec) { s.Prerelease = true },
+		"publish v1.0.0 (not as latest: lower than v2.0.0)": func(w *world, _ *Spec) {
+			w.repo.Seed(fakehub.Seed{Tag: "v2.0.0", Commit: w.repo.Commit("two"), Latest: true})
+		},
+	} {
+		for _, hidden := range []bool{false, true} {
+			inBubble(t, fakehub.Config{}, setup, func(t *testing.T, w *world, rep *Report, err error) {
+				require.NoError(t, err)
+				require.Contains(t, rep.Plan.Text(), "  "+says+"\n")
+				require.Empty(t, rep.Extra)
+			}, serving(func(req *http.Request) *http.Response {
+				if hidden && req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, "/releases") {
+					return reply(200, asJSON, "[]")
+				}
+				return nil
+			}))
+		}
+	}
 }

@@ -440,7 +440,7 @@ func (w *work) compare(ctx context.Context, p *Plan) error {
 		}
 		p.Steps = append(p.Steps, s)
 	}
-	if spec.OwnsLatest && best != "" && best != current && (r.published == nil || spec.Existing != ExistingFill) {
+	if best != "" && best != current && (r.published == nil || spec.Existing != ExistingFill) {
 		why := "no release is the latest"
 		if current != "" {
 			why = "it is " + current

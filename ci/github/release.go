@@ -516,7 +516,6 @@ func (w *work) check(ctx context.Context, rel *Release, got []RemoteAsset) (lack
 		if diff != "" {
 			return "", fmt.Errorf("read back asset %q: %s", a.Name, diff)
 		}
-		w.known.add(got[i].ID)
 	}
 	if len(changed) > 0 {
 		return "", fmt.Errorf("%w: %s", errConflict, strings.Join(changed, "; "))

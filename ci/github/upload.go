@@ -84,7 +84,6 @@ func (w *work) settle(ctx context.Context, release int64, a Asset, exists bool) 
 				return false, err
 			}
 			if diff == "" {
-				w.known.add(got.ID)
 				return true, nil
 			}
 			if w.spec.Existing != ExistingReplace {
