@@ -1533,3 +1533,21 @@ func TestWhyLatest(t *testing.T) {
 		}
 	}
 }
+
+// An answer that breaks off is lost, whatever its status was.
+func TestAnswerThatBreaksOff(t *testing.T) {
+	client, err := New(Options{
+		Token: func(context.Context) (string, error) { return canary, nil },
+		Transport: served{nil, func(*http.Request) *http.Response {
+			resp := reply(201, asJSON, "")
+			resp.Body = failing{strings.NewReader("{}"), errors.New("no more of " + canary), new(bool)}
+			return resp
+		}},
+	})
+	require.NoError(t, err)
+	ctx, _ := client.begin(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.github.com/repos/o/r", nil)
+	require.NoError(t, err)
+	_, err = (&transport{client}).RoundTrip(req)
+	require.EqualError(t, err, "lost the answer (201 Created): no more of ***")
+}
