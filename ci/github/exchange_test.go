@@ -526,6 +526,7 @@ plan: create draft, upload 3 of 3, publish
 		require.Equal(t, "create draft, upload 3 of 3, publish", rep.Summary())
 		rep.DryRun = true
 		require.Equal(t, "dry run: create draft, upload 3 of 3, publish", rep.Summary())
+		require.Contains(t, rep.Text(), rep.Plan.Text()+"dry run: nothing was written\n")
 		require.False(t, rep.Release.Draft)
 	})
 	inBubble(t, fakehub.Config{}, func(_ *world, s *Spec) { s.DraftOnly = true }, func(t *testing.T, _ *world, rep *Report, err error) {
@@ -1550,4 +1551,46 @@ func TestAnswerThatBreaksOff(t *testing.T) {
 	require.NoError(t, err)
 	_, err = (&transport{client}).RoundTrip(req)
 	require.EqualError(t, err, "lost the answer (201 Created): no more of ***")
+}
+
+// A draft that is deleted while GitHub refuses to publish it is made again.
+func TestRefusedAndGone(t *testing.T) {
+	var w *world
+	inBubble(t, fakehub.Config{}, func(x *world, _ *Spec) { w = x }, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		require.Contains(t, rep.Text(), "is gone")
+		require.Equal(t, 1, kinds(w)["publish"])
+	}, once(func(req *http.Request) *http.Response {
+		if req.Method != http.MethodPatch {
+			return nil
+		}
+		w.repo.Delete(w.repo.Releases("v1.0.0")[0])
+		return reply(422, asJSON, `{"message": "Validation Failed", "errors": [{"code": "already_exists"}]}`)
+	}, 1))
+}
+
+// A run goes on with the draft that it made, whatever other drafts there are by
+// then.
+func TestOwnDraftComesFirst(t *testing.T) {
+	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+		w.between("upload asset", 3, func() {
+			w.repo.Detach(w.repo.Releases(s.Tag)[0], s.Assets[0].Name)
+			w.repo.Seed(seeded(s, true, nil))
+		})
+	}, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		require.Equal(t, w.repo.Releases("v1.0.0")[0], rep.Release.ID)
+		require.Equal(t, 1, kinds(w)["publish"])
+	})
+}
+
+// That there is no release is said without a hint where the address is an API's.
+func TestNoReleaseOfTheTag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{})
+		_, err := w.client().Published(t.Context(), "octo", "hello", "v1.0.0")
+		require.EqualError(t, err, `read the release of "v1.0.0": not found`)
+		_, err = w.client().Latest(t.Context(), "octo", "hello")
+		require.EqualError(t, err, "read the latest release: not found")
+	})
 }

@@ -306,7 +306,7 @@ func (w *work) look(ctx context.Context) (*remote, error) {
 	switch {
 	case r.published != nil:
 		r.published.Assets, err = w.assets(ctx, r.published.ID)
-	case len(r.drafts) == 1 || len(r.drafts) > 1 && w.made[r.drafts[0].ID]:
+	case len(r.drafts) > 0 && w.made[r.drafts[0].ID]:
 		r.draft = r.drafts[0]
 		r.draft.Assets, err = w.assets(ctx, r.draft.ID)
 	default:
@@ -315,7 +315,7 @@ func (w *work) look(ctx context.Context) (*remote, error) {
 	return r, err
 }
 
-// choose picks the draft to go on with out of several, if the others are
+// choose picks the draft to go on with, if the others, where there are some, are
 // exactly what a run leaves that ended right after it created them.
 func (w *work) choose(ctx context.Context, r *remote) error {
 	body, _ := w.spec.body(w.c.o.WebURL)
