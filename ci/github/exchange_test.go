@@ -1594,3 +1594,23 @@ func TestNoReleaseOfTheTag(t *testing.T) {
 		require.EqualError(t, err, "read the latest release: not found")
 	})
 }
+
+// What is added to a published release, or replaced in it, is read back as well.
+func TestChangesOfAPublishedReleaseAreReadBack(t *testing.T) {
+	for existing, edit := range map[Existing]func(*fakehub.Seed){
+		ExistingFill:    func(x *fakehub.Seed) { x.Files = x.Files[:2] },
+		ExistingReplace: func(x *fakehub.Seed) { x.Files[2].Data = []byte("x") },
+	} {
+		inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+			s.Existing = existing
+			w.repo.Seed(seeded(s, false, edit))
+			w.between("list assets", 2, func() { w.repo.Detach(w.repo.Releases(s.Tag)[0], "SHA256SUMS") })
+		}, func(t *testing.T, w *world, rep *Report, err error) {
+			require.NoError(t, err)
+			require.Contains(t, rep.Text(), "read back without SHA256SUMS", existing)
+			data, ok := w.repo.Asset("v1.0.0", "SHA256SUMS")
+			require.True(t, ok)
+			require.Len(t, data, 200)
+		})
+	}
+}
