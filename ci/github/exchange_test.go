@@ -1614,3 +1614,18 @@ func TestChangesOfAPublishedReleaseAreReadBack(t *testing.T) {
 		})
 	}
 }
+
+// A draft that is gone when it is corrected gets no uploads any more.
+func TestDraftThatIsGoneIsNotFilled(t *testing.T) {
+	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+		id := w.repo.Seed(seeded(s, true, func(x *fakehub.Seed) { x.Files, x.Prerelease = nil, true }))
+		w.between("update release", 1, func() { w.repo.Delete(id) })
+	}, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		require.Contains(t, rep.Text(), "is gone")
+		require.Equal(t, 3, count(w, "upload asset"))
+		for _, s := range rep.Done {
+			require.NotEqual(t, CorrectDraft, s.Action)
+		}
+	})
+}
