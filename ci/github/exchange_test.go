@@ -1629,3 +1629,15 @@ func TestDraftThatIsGoneIsNotFilled(t *testing.T) {
 		}
 	})
 }
+
+// An event about a published release needs no second look at its assets.
+func TestEventAlone(t *testing.T) {
+	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
+		w.repo.Seed(seeded(s, false, nil))
+		s.Dispatch = &Dispatch{EventType: "released"}
+	}, func(t *testing.T, w *world, rep *Report, err error) {
+		require.NoError(t, err)
+		require.Equal(t, "dispatch", rep.Summary())
+		require.Equal(t, 1, count(w, "list assets"))
+	})
+}

@@ -92,7 +92,7 @@ func (p *pacer) try(k kind) (time.Duration, string) {
 	if d := p.until.Sub(now); d > 0 {
 		return d, p.why
 	}
-	if k != read && p.p.Between > 0 {
+	if k != read {
 		if d := p.lastWrite.Add(p.p.Between).Sub(now); d > 0 {
 			return d, "the pause between writes"
 		}
