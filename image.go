@@ -13,10 +13,10 @@ import (
 
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/image"
-	"dagger/gantry/ci/oci"
+	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/reconcile"
+	"dagger/gantry/ci/image/registries"
 	"dagger/gantry/ci/published"
-	"dagger/gantry/ci/reconcile"
-	"dagger/gantry/ci/registries"
 	"dagger/gantry/internal/dagger"
 )
 

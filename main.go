@@ -11,9 +11,9 @@ package main
 import (
 	"context"
 
-	"dagger/gantry/ci/changelog"
-	"dagger/gantry/ci/plan"
-	"dagger/gantry/ci/workspace"
+	"dagger/gantry/ci/release"
+	"dagger/gantry/ci/release/changelog"
+	"dagger/gantry/ci/release/plan"
 	"dagger/gantry/internal/dagger"
 )
 
@@ -71,8 +71,8 @@ func New(
 	return &Gantry{Source: source, Git: git, ManifestPath: manifestPath, CustomToolchain: toolchain, CargoCommand: cargoCommand, CacheNamespace: cacheNamespace}
 }
 
-func (g *Gantry) open(ctx context.Context) (*workspace.Workspace, error) {
-	return workspace.Open(ctx, dag, g.Source, workspace.Settings{
+func (g *Gantry) open(ctx context.Context) (*release.Workspace, error) {
+	return release.Open(ctx, dag, g.Source, release.Settings{
 		Git: g.Git, ManifestPath: g.ManifestPath, Toolchain: g.CustomToolchain, CargoCommand: g.CargoCommand, Cache: g.CacheNamespace,
 	})
 }

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"os"
 
-	"dagger/gantry/ci/changelog"
-	"dagger/gantry/ci/workspace"
+	"dagger/gantry/ci/release"
+	"dagger/gantry/ci/release/changelog"
 )
 
 // The program of this module has other uses: in a container of its own, it packs
@@ -13,7 +13,7 @@ import (
 // function main is the engine's.
 func init() {
 	commands := map[string]func() error{
-		workspace.PackCommand:     workspace.PackMain,
+		release.PackCommand:       release.PackMain,
 		changelog.SectionsCommand: changelog.SectionsMain,
 	}
 	if len(os.Args) != 2 || commands[os.Args[1]] == nil {

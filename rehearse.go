@@ -8,11 +8,11 @@ import (
 	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/image"
-	"dagger/gantry/ci/oci"
+	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/registries"
 	"dagger/gantry/ci/published"
-	"dagger/gantry/ci/registries"
 	"dagger/gantry/ci/rehearse"
-	"dagger/gantry/ci/workspace"
+	"dagger/gantry/ci/release"
 )
 
 // Rehearse plays a release through, both phases, and writes nothing anywhere.
@@ -78,14 +78,14 @@ func (g *Gantry) Rehearse(
 	return report.Text(), nil
 }
 
-func rehearseRelease(ctx context.Context, report *rehearse.Report, stage *rehearse.Stage, w *workspace.Workspace, client *github.Client, tag string) error {
-	done, err := w.Release(ctx, tag, client, workspace.ReleaseOptions{Repository: stage.Repository, Dispatch: true})
+func rehearseRelease(ctx context.Context, report *rehearse.Report, stage *rehearse.Stage, w *release.Workspace, client *github.Client, tag string) error {
+	done, err := w.Release(ctx, tag, client, release.ReleaseOptions{Repository: stage.Repository, Dispatch: true})
 	if err != nil {
 		return err
 	}
 	failed, _ := stage.Failures()
 	report.Add(fmt.Sprintf("phase 1, on a stand-in of GitHub that failed %d times:", failed), done.Text())
-	again, err := w.Release(ctx, tag, client, workspace.ReleaseOptions{Repository: stage.Repository})
+	again, err := w.Release(ctx, tag, client, release.ReleaseOptions{Repository: stage.Repository})
 	if err != nil {
 		return fmt.Errorf("run again: %v", err)
 	}

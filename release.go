@@ -13,8 +13,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"dagger/gantry/ci/github"
+	"dagger/gantry/ci/release"
 	"dagger/gantry/ci/verify"
-	"dagger/gantry/ci/workspace"
 	"dagger/gantry/internal/dagger"
 )
 
@@ -99,7 +99,7 @@ func (g *Gantry) Release(
 	if err != nil {
 		return "", err
 	}
-	report, err := w.Release(ctx, tag, client, workspace.ReleaseOptions{
+	report, err := w.Release(ctx, tag, client, release.ReleaseOptions{
 		Repository: repository, Dist: dist, DryRun: dryRun, Draft: draft, Existing: github.Existing(strings.ToLower(string(existing))), Dispatch: dispatch,
 	})
 	return tell(report, err, asJSON)
@@ -155,7 +155,7 @@ func (g *Gantry) VerifyRelease(
 	if err != nil {
 		return "", err
 	}
-	owner, name, err := workspace.Repository(repository)
+	owner, name, err := release.Repository(repository)
 	if err != nil {
 		return "", err
 	}

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The stand-in of GitHub (ci/github/fakehub) as a process. Source it after
+# The stand-in of GitHub (ci/fakehub) as a process. Source it after
 # lib.sh.
 
 # hub_start SOURCE REPOSITORY TOKEN starts one that knows the tags of a git
@@ -7,7 +7,7 @@
 # reach its API.
 hub_start() {
   local source=$1 name commit args=(-listen 0.0.0.0:0 -token "$3" -repo "$2")
-  (cd "$GANTRY_ROOT" && go build -o "$GANTRY_CACHE/fakehub" ./ci/github/fakehub/cmd/fakehub)
+  (cd "$GANTRY_ROOT" && go build -o "$GANTRY_CACHE/fakehub" ./ci/fakehub/cmd/fakehub)
   while read -r name; do
     commit=$(git -C "$source" rev-list -1 "$name")
     args+=(-commit "$commit@$(git -C "$source" log -1 --format=%ct "$name")" -tag "$name=$commit")
@@ -19,5 +19,5 @@ hub_start() {
   HUB_PORT=$(sed -n 's/^listening on .*://p' "$GANTRY_LOGS/fakehub.log")
   # shellcheck disable=SC2034 # for whoever sources this
   HUB_API=http://${GANTRY_REGISTRY_IN_CONTAINERS%:*}:$HUB_PORT/api/v3/
-  log "GitHub's stand-in (ci/github/fakehub) listens at port $HUB_PORT; this is not github.com"
+  log "GitHub's stand-in (ci/fakehub) listens at port $HUB_PORT; this is not github.com"
 }

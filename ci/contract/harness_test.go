@@ -23,10 +23,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
-	"dagger/gantry/ci/dist"
+	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
-	"dagger/gantry/ci/oci"
-	"dagger/gantry/ci/plan"
+	"dagger/gantry/ci/release/dist"
+	"dagger/gantry/ci/release/plan"
 	"dagger/gantry/ci/target"
 	"dagger/gantry/ci/version"
 )

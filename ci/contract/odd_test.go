@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"dagger/gantry/ci/plan"
+	"dagger/gantry/ci/release/plan"
 )
 
 // odd is a source or a configuration that is unlike most.

@@ -92,9 +92,10 @@ func slow(t *testing.T, unique string) string {
 	}
 	lock += "[[package]]\nname = \"tiny\"\nversion = \"1.0.0\"\ndependencies = [\n \"part4\",\n]\n"
 	write(t, dir, map[string]string{
-		"Cargo.lock":  lock,
-		"Cargo.toml":  "[workspace]\nmembers = [" + strings.Join(members, ", ") + "]\n\n[package]\nname = \"tiny\"\nversion = \"1.0.0\"\nedition = \"2021\"\n\n[dependencies]\npart4 = { path = \"part4\" }\n\n[package.metadata.gantry]\ntargets = [\"" + native + "\"]\n\n[package.metadata.gantry.image]\n",
-		"src/main.rs": "fn main() { println!(\"tiny {} {}\", env!(\"CARGO_PKG_VERSION\"), part4::id()); }\n// " + unique + "\n",
+		"Cargo.lock": lock,
+		"Cargo.toml": "[workspace]\nmembers = [" + strings.Join(members, ", ") + "]\n\n[package]\nname = \"tiny\"\nversion = \"1.0.0\"\nedition = \"2021\"\n\n[dependencies]\npart4 = { path = \"part4\" }\n\n[package.metadata.gantry]\ntargets = [\"" + native + "\"]\n\n[package.metadata.gantry.image]\n",
+		// Its smoke test takes a moment, so that it can be interrupted on any machine.
+		"src/main.rs": "fn main() { if std::env::args().count() > 1 { std::thread::sleep(std::time::Duration::from_secs(3)); } println!(\"tiny {} {}\", env!(\"CARGO_PKG_VERSION\"), part4::id()); }\n// " + unique + "\n",
 		// The package itself takes a moment too.
 		"build.rs":   "fn main() { std::thread::sleep(std::time::Duration::from_millis(1500)); println!(\"cargo:rerun-if-changed=build.rs\"); }\n",
 		".gitignore": "/target\n",

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"dagger/gantry/ci/github/fakehub"
+	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/manifest"
 )
 

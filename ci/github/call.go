@@ -17,7 +17,7 @@ import (
 
 	gh "github.com/google/go-github/v84/github"
 
-	"dagger/gantry/ci/untrusted"
+	"dagger/gantry/ci/wire"
 )
 
 // ErrNotFound is a confirmed "404 Not Found".
@@ -256,7 +256,7 @@ func (s *session) verdict(ctx context.Context, o op, n int, err error) (time.Dur
 	if resp == nil {
 		var p *permanent
 		// The network, a time-out, a lost answer.
-		return s.backoff(n), !errors.As(err, &p) && !untrusted.Server(err) && !s.c.wrongAPI(err)
+		return s.backoff(n), !errors.As(err, &p) && !wire.IsUntrusted(err) && !s.c.wrongAPI(err)
 	}
 	now := s.now()
 	switch code := resp.StatusCode; {
@@ -402,8 +402,8 @@ func (s *session) explain(o op, err error) error {
 	var hints []string
 	hint := func(format string, args ...any) { hints = append(hints, fmt.Sprintf(format, args...)) }
 	switch {
-	case untrusted.Server(err):
-		hint(untrusted.Hint)
+	case wire.IsUntrusted(err):
+		hint(wire.UntrustedHint)
 	case s.c.wrongAPI(err):
 		hint("%s", s.c.apiHint())
 	}

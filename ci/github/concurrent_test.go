@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/gantry/ci/github/fakehub"
+	"dagger/gantry/ci/fakehub"
 )
 
 // jittery delays every call by up to a second, differently in every schedule.

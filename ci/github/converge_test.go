@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/gantry/ci/github/fakehub"
+	"dagger/gantry/ci/fakehub"
 )
 
 // full sets up a release that makes every kind of call: an annotated tag, an

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"dagger/gantry/ci/untrusted"
+	"dagger/gantry/ci/wire"
 )
 
 // ErrDiffers says that a download is not what the asset should be: its size or
@@ -114,8 +114,8 @@ func (d *download) again(err error) error {
 	if d.ctx.Err() != nil {
 		return err
 	}
-	if untrusted.Server(err) {
-		return fmt.Errorf("%w: %s", err, untrusted.Hint)
+	if wire.IsUntrusted(err) {
+		return fmt.Errorf("%w: %s", err, wire.UntrustedHint)
 	}
 	wait := d.backoff(d.tries + 1)
 	var s *statusError

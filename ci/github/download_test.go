@@ -20,7 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/gantry/ci/github/fakehub"
+	"dagger/gantry/ci/fakehub"
 )
 
 // A published asset is read without the token, and verified; every fault on

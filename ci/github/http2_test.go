@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/gantry/ci/github/fakehub"
+	"dagger/gantry/ci/fakehub"
 )
 
 // The ways in which HTTP/2 breaks a call: RST_STREAM with INTERNAL_ERROR and

@@ -9,7 +9,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 	"github.com/stretchr/testify/require"
 
-	"dagger/gantry/ci/github/fakehub"
+	"dagger/gantry/ci/fakehub"
 )
 
 func TestAssetNames(t *testing.T) {

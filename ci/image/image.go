@@ -1,7 +1,7 @@
 // Package image runs the stages of phase 2: assemble, smoke test, publish,
 // verify, reconcile.
 //
-// It ties ci/published and ci/oci together and adds what needs an engine: the
+// It ties ci/published and ci/image/oci together and adds what needs an engine: the
 // smoke test. It keeps one invariant: it only reads the release, so that no
 // failure here can change one.
 package image
@@ -15,12 +15,12 @@ import (
 	"path/filepath"
 	"strings"
 
-	"dagger/gantry/ci/cargo"
+	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/event"
+	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/registries"
 	"dagger/gantry/ci/manifest"
-	"dagger/gantry/ci/oci"
 	"dagger/gantry/ci/published"
-	"dagger/gantry/ci/registries"
 	"dagger/gantry/internal/dagger"
 )
 
@@ -170,7 +170,7 @@ func Smoke(ctx context.Context, client *dagger.Client, archive *dagger.File, pla
 			said += errs
 		}
 		if err != nil {
-			return report.String(), cargo.Explain(fmt.Sprintf("start the image on %s", p), err)
+			return report.String(), engine.Explain(fmt.Sprintf("start the image on %s", p), err)
 		}
 		if err := test.Check(said); err != nil {
 			return report.String(), fmt.Errorf("start the image on %s: %w", p, err)

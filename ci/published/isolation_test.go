@@ -36,10 +36,10 @@ import (
 
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/event"
+	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/github"
-	"dagger/gantry/ci/github/fakehub"
+	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
-	"dagger/gantry/ci/oci"
 	"dagger/gantry/ci/version"
 )
 

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/event"
+	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
-	"dagger/gantry/ci/oci"
 )
 
 func settings(t *testing.T, all ...Settings) (text string) {

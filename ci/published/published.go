@@ -17,8 +17,8 @@ import (
 
 	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/github"
+	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
-	"dagger/gantry/ci/oci"
 	"dagger/gantry/ci/version"
 )
 

@@ -19,8 +19,8 @@ import (
 
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/event"
+	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/github"
-	"dagger/gantry/ci/github/fakehub"
 	"dagger/gantry/ci/manifest"
 )
 

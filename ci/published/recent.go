@@ -11,8 +11,8 @@ import (
 
 	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/github"
+	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
-	"dagger/gantry/ci/oci"
 )
 
 // Choice says which of a repository's releases [Recent] reads.

@@ -20,9 +20,9 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/registry"
 
+	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/github"
-	"dagger/gantry/ci/github/fakehub"
-	"dagger/gantry/ci/oci"
+	"dagger/gantry/ci/image/oci"
 )
 
 const token = "of-nobody"

@@ -2,7 +2,7 @@
 // names, checks of binaries and image platforms are all read from it, so that
 // a new target is one new row.
 //
-// It is pure: a row says what a target needs; ci/cargo makes it so.
+// It is pure: a row says what a target needs; ci/release/toolchain makes it so.
 package target
 
 import (

@@ -17,9 +17,9 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/gantry/ci/dist"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/release/dist"
 )
 
 // Result is what a verification found.

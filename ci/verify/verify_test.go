@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/github"
-	"dagger/gantry/ci/github/fakehub"
 	"dagger/gantry/ci/manifest"
 )
 

@@ -29,8 +29,8 @@ import (
 )
 
 var packages = []string{
-	"ci/version", "ci/plan", "ci/manifest", "ci/archive", "ci/binary", "ci/dist",
-	"ci/github", "ci/oci", "ci/published", "ci/event", "ci/verify",
+	"ci/version", "ci/release/plan", "ci/manifest", "ci/archive", "ci/binary", "ci/release/dist",
+	"ci/github", "ci/image/oci", "ci/published", "ci/event", "ci/verify",
 }
 
 const usage = `mutants changes product code one place at a time and runs the changed package's

@@ -1,0 +1,34 @@
+// Package engine has what both phases' container graphs need.
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"dagger/gantry/internal/dagger"
+)
+
+// progress are the lines of the scripts that tell of no failure.
+var progress = regexp.MustCompile(`^(compiled|waiting|a cached copy) `)
+
+// Explain turns the failure of a container into an error that says what the
+// container said: from the line on that a script wrote for people, else the
+// end of its standard error.
+func Explain(doing string, err error) error {
+	var failed *dagger.ExecError
+	if !errors.As(err, &failed) {
+		return fmt.Errorf("%s: %v", doing, err)
+	}
+	lines := strings.Split(strings.TrimSpace(failed.Stderr), "\n")
+	for i, l := range lines {
+		if message, ok := strings.CutPrefix(l, "gantry: "); ok && !progress.MatchString(message) {
+			return fmt.Errorf("%s: %s", doing, strings.Join(append([]string{message}, lines[i+1:]...), "\n"))
+		}
+	}
+	if len(lines) > 40 {
+		lines = lines[len(lines)-40:]
+	}
+	return fmt.Errorf("%s: exit status %d:\n%s", doing, failed.ExitCode, strings.Join(lines, "\n"))
+}

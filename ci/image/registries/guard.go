@@ -1,0 +1,90 @@
+package registries
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/notation"
+)
+
+// guard looks at every request of a repository's client before it is sent, those
+// that follow a redirect or ask for a token among them.
+type guard struct {
+	next http.RoundTripper
+	r    *Registries
+	// host of the repository.
+	host string
+}
+
+// RoundTrip carries out a request that may be sent.
+func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	g.r.requests.Add(1)
+	host := strings.ToLower(req.URL.Host)
+	if err := g.r.permitted(oci.Host(host)); err != nil {
+		return nil, fmt.Errorf("%s sends us there: %w", g.host, err)
+	}
+	if req.URL.Scheme != "http" || g.r.plain[host] {
+		return g.next.RoundTrip(req)
+	}
+	if req.URL.Host == g.host {
+		// The library takes addresses of private networks for such that have no TLS.
+		req = req.Clone(req.Context())
+		req.URL.Scheme = "https"
+		return g.next.RoundTrip(req)
+	}
+	// A registry without TLS may have its blobs at a storage without.
+	reads := req.Method == http.MethodGet || req.Method == http.MethodHead
+	if g.r.plain[strings.ToLower(g.host)] && reads && req.Header.Get("Authorization") == "" {
+		return g.next.RoundTrip(req)
+	}
+	return nil, fmt.Errorf("registry %q asks for a request in clear to %q, which was not named for it: if both are yours, pass --plain-http=%s", g.host, host, host)
+}
+
+// Local reports whether a host, with or without a port, is this machine, on its
+// link, or one that hands out a cloud machine's secrets.
+func Local(host string) bool { return notation.IsLocalHost(host) }
+
+// dialer connects to hosts that only a release names as long as their names
+// don't lead to this machine or its link. Proxies may be anywhere.
+type dialer struct {
+	named   map[string]bool
+	proxies sync.Map // addresses, "host:port"
+}
+
+// proxy is the environment's, and is remembered.
+func (d *dialer) proxy(req *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(req)
+	if u != nil {
+		port := u.Port()
+		if port == "" {
+			port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+		}
+		d.proxies.Store(net.JoinHostPort(u.Hostname(), port), true)
+	}
+	return u, err
+}
+
+func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	to := net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+	_, proxy := d.proxies.Load(address)
+	if !proxy && !d.named[oci.Host(address)] && !d.named[strings.TrimSuffix(address, ":80")] {
+		to.Control = distant
+	}
+	return to.DialContext(ctx, network, address)
+}
+
+// distant refuses to connect to addresses of this machine and its link.
+func distant(_, address string, _ syscall.RawConn) error {
+	if Local(address) {
+		return fmt.Errorf("its address %s is on this machine or its link, and only the release names the host: if you mean it, pass it with --addresses or --plain-http", address)
+	}
+	return nil
+}

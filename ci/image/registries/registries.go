@@ -1,0 +1,269 @@
+// Package registries decides how each container registry is reached: with which
+// login, over TLS or in clear, and through which mirror.
+//
+// It is pure but for the connections of the clients that it returns. It keeps
+// these invariants:
+//   - A login goes to the host that it was given for, and to the token server
+//     which that host names. What a release names never gets the login of
+//     another host.
+//   - Nothing is sent in clear to a host that was not named for it.
+//   - A host that only a release names is not on this machine or this link.
+package registries
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"dagger/gantry/ci/image/oci"
+)
+
+// Login is a user's name and password for a registry, "ghcr.io", or for a path
+// in it, "ghcr.io/owner".
+type Login struct{ Address, Username, Password string }
+
+// Settings are what the caller said about registries.
+type Settings struct {
+	// Addresses of image repositories that the caller gave. Those of a release's
+	// manifest are not among them.
+	Addresses []string
+	// Username and Password are for the hosts of Addresses, and for nothing else.
+	Username, Password string
+	// Logins are for the hosts that they name.
+	Logins []Login
+	// DockerConfig is Docker's config.json; nil when there is none.
+	DockerConfig []byte
+	// PlainHTTP are the hosts without TLS, "registry.example.com:5000".
+	PlainHTTP []string
+	// Mirrors serve base images in place of a registry, each as HOST=URL:
+	// "gcr.io=https://mirror.example.com/gcr".
+	Mirrors []string
+	// RootCAs are certificates, in PEM, that are trusted in addition to the
+	// system's, of every host.
+	RootCAs []byte
+	// Options are those of all registries; where credentials, TLS and transport
+	// are in them, they are replaced.
+	Options oci.RegistryOptions
+	// Dial connects to an address, "host:port". By default, the system does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Registries open repositories and base images.
+type Registries struct {
+	options   oci.RegistryOptions
+	transport *http.Transport
+	keys      authn.Keychain
+	docker    *oci.Docker
+	plain     map[string]bool
+	mirrors   map[string]*url.URL
+	// named are the hosts that the caller named in any way; logins are those
+	// that a login was given for by name.
+	named, logins map[string]bool
+	given         []string
+	username      bool
+	requests      atomic.Int64
+}
+
+// Requests is how many requests were sent to registries so far, those made again
+// among them, and those to token servers and storage.
+func (r *Registries) Requests() int64 { return r.requests.Load() }
+
+// New checks the settings. It makes no request.
+func New(s Settings) (*Registries, error) {
+	r := &Registries{
+		options: s.Options, plain: map[string]bool{}, mirrors: map[string]*url.URL{},
+		named: map[string]bool{}, logins: map[string]bool{}, username: s.Username != "",
+	}
+	var err error
+	if r.transport, err = oci.NewTransport(s.RootCAs); err != nil {
+		return nil, err
+	}
+	d := &dialer{named: r.named}
+	r.transport.Proxy, r.transport.DialContext = d.proxy, d.dial
+	if s.Dial != nil {
+		r.transport.DialContext = s.Dial
+	}
+	for _, host := range s.PlainHTTP {
+		if strings.ContainsAny(host, "/@ ") || host == "" {
+			return nil, fmt.Errorf("--plain-http=%s is not a host: pass HOST or HOST:PORT, such as registry.example.com:5000", host)
+		}
+		r.plain[strings.ToLower(host)], r.named[oci.Host(host)] = true, true
+	}
+	for _, text := range s.Mirrors {
+		if err := r.mirror(text); err != nil {
+			return nil, err
+		}
+	}
+	r.given = s.Addresses
+	for _, a := range s.Addresses {
+		r.named[hostOf(a)] = true
+	}
+	return r, r.login(s)
+}
+
+// login makes the keychain: logins by name first, then the user name and
+// password of the addresses, then Docker's.
+func (r *Registries) login(s Settings) error {
+	logins := slices.Clone(s.Logins)
+	// The longest address wins.
+	slices.SortStableFunc(logins, func(a, b Login) int { return len(b.Address) - len(a.Address) })
+	for _, l := range logins {
+		if l.Username == "" || l.Password == "" {
+			return fmt.Errorf("the login of registry %q lacks the user name or the password: pass both", l.Address)
+		}
+	}
+	if (s.Username == "") != (s.Password == "") {
+		return errors.New("a user name and a password belong together: pass both --username and --password")
+	}
+	if s.Username != "" {
+		var hosts []string
+		for _, a := range s.Addresses {
+			if host := hostOf(a); !slices.Contains(hosts, host) {
+				hosts = append(hosts, host)
+				logins = append(logins, Login{host, s.Username, s.Password})
+			}
+		}
+	}
+	var chains []authn.Keychain
+	for _, l := range logins {
+		// A password out of a file often ends in a new line.
+		chain, err := oci.Login(l.Address, l.Username, strings.TrimRight(l.Password, "\r\n"))
+		if err != nil {
+			return err
+		}
+		chains = append(chains, chain)
+		r.named[hostOf(l.Address)], r.logins[hostOf(l.Address)] = true, true
+	}
+	if s.DockerConfig != nil {
+		var err error
+		if r.docker, err = oci.DockerConfig(s.DockerConfig); err != nil {
+			return err
+		}
+		chains = append(chains, r.docker)
+	}
+	r.keys = oci.Keychains(chains...)
+	return nil
+}
+
+func (r *Registries) mirror(text string) error {
+	host, address, ok := strings.Cut(text, "=")
+	u, err := url.Parse(address)
+	if !ok || host == "" || strings.Contains(host, "/") || err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return fmt.Errorf("mirror %q is not HOST=URL: write it like gcr.io=https://mirror.example.com", text)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("mirror of %q: its URL has a login, a query or a fragment: remove it, and pass the login by the mirror's host (with-registry-auth --address=%s)", host, u.Host)
+	}
+	if other := r.mirrors[oci.Host(host)]; other != nil {
+		return fmt.Errorf("registry %q has two mirrors, %s and %s: pass one", host, other, u)
+	}
+	u.Path = strings.Trim(u.Path, "/")
+	r.mirrors[oci.Host(host)] = u
+	r.named[oci.Host(u.Host)] = true
+	if u.Scheme == "http" {
+		r.plain[strings.ToLower(u.Host)] = true
+	}
+	return nil
+}
+
+// hostOf is the registry of an address.
+func hostOf(address string) string {
+	host, _, _ := strings.Cut(address, "/")
+	return oci.Host(host)
+}
+
+// ErrNowhere says that nobody names an image repository.
+var ErrNowhere = errors.New("no image repository is known: pass --addresses, or set repositories in [package.metadata.gantry.image]")
+
+// Addresses are the repositories of a release's image: those that the caller
+// gave, in lower case, else those that its manifest names.
+func Addresses(given, manifest []string) (addresses, notes []string, err error) {
+	if len(given) == 0 {
+		given = manifest
+	}
+	for _, a := range given {
+		lower := strings.ToLower(a)
+		if lower != a {
+			notes = append(notes, fmt.Sprintf("repository %q is written %q: registries take lower case only", a, lower))
+		}
+		if slices.Contains(addresses, lower) {
+			continue
+		}
+		addresses = append(addresses, lower)
+	}
+	if len(addresses) == 0 {
+		return nil, nil, ErrNowhere
+	}
+	return addresses, notes, nil
+}
+
+// Repositories opens image repositories: those that the caller gave, or those
+// that a release names.
+func (r *Registries) Repositories(addresses []string) ([]*oci.Repository, error) {
+	given := len(r.given) > 0
+	if !given && r.username {
+		return nil, errors.New("--username and --password are for the registries of --addresses, and the repositories come from the release: pass --addresses, or bind the login to its registry (with-registry-auth --address=HOST)")
+	}
+	var all []*oci.Repository
+	for _, a := range addresses {
+		host := hostOf(a)
+		if err := r.permitted(host); err != nil {
+			return nil, fmt.Errorf("open repository %q: %w", a, err)
+		}
+		// Whoever passes a config.json wants to be logged in where images are
+		// written. With a store for all logins, it may have this one as well.
+		if r.docker != nil && r.docker.Store() != "" && !r.logins[host] && !r.docker.Has(host) {
+			return nil, fmt.Errorf("open repository %q: %w", a, &oci.HelperError{Registry: host, Helper: r.docker.Store()})
+		}
+		repository, err := r.open(a)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, repository)
+	}
+	return all, nil
+}
+
+// Bases reads base images, from mirrors where there are.
+func (r *Registries) Bases() oci.Bases {
+	return oci.BasesFrom(func(registry, repository string) (*oci.Repository, error) {
+		if u := r.mirrors[oci.Host(registry)]; u != nil {
+			return r.open(strings.TrimSuffix(u.Host+"/"+u.Path, "/") + "/" + repository)
+		}
+		if err := r.permitted(oci.Host(registry)); err != nil {
+			return nil, err
+		}
+		return r.open(registry + "/" + repository)
+	})
+}
+
+// permitted refuses hosts of this machine and this link, unless the caller named
+// them.
+func (r *Registries) permitted(host string) error {
+	if !r.named[host] && Local(host) {
+		return fmt.Errorf("host %q is on this machine or its link, and only the release names it: if you mean it, pass it with --addresses or --plain-http", host)
+	}
+	return nil
+}
+
+func (r *Registries) open(address string) (*oci.Repository, error) {
+	host, _, _ := strings.Cut(address, "/")
+	o := r.options
+	o.Keychain, o.RootCAs = r.keys, nil
+	o.PlainHTTP = r.plain[strings.ToLower(host)]
+	reg, err := name.NewRegistry(host)
+	if err != nil {
+		return nil, fmt.Errorf("read repository %q: %w", address, err)
+	}
+	o.Transport = &guard{next: r.transport, r: r, host: reg.RegistryStr()}
+	return oci.NewRepository(address, o)
+}

@@ -1,0 +1,118 @@
+// Package changelog makes changelogs: git-cliff reads and prints the commits,
+// and ci/release/changelog/sections decides which release each belongs to.
+//
+// It is a container graph; which tags and paths count is decided by ci/release/plan.
+// It keeps one invariant: the text depends on the commit, the tags and the
+// configuration only, never on the day or on the network.
+package changelog
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+
+	"dagger/gantry/ci/release/changelog/sections"
+	"dagger/gantry/ci/release/plan"
+	"dagger/gantry/internal/dagger"
+)
+
+// Image of git-cliff.
+const Image = "docker.io/orhunp/git-cliff:2.14.2"
+
+// SectionsCommand is the argument by which the module's own program divides
+// commits into sections, instead of serving functions.
+const SectionsCommand = "gantry-sections"
+
+// Places in the containers.
+const (
+	dir        = "/gantry/changelog"
+	out        = "/gantry/sections"
+	repository = "/gantry/repository"
+)
+
+var (
+	//go:embed cliff.toml
+	defaultConfig string
+	//go:embed history.sh
+	historyScript string
+)
+
+// SectionsMain is what the program does for [SectionsCommand].
+func SectionsMain() error { return sections.Main(dir, out) }
+
+// Options select a part of the changelog.
+type Options struct {
+	// NotesOnly selects the section of the tag itself, without header and footer.
+	NotesOnly bool
+}
+
+// Tools that a changelog is made with, in addition to git-cliff.
+type Tools struct {
+	// Git is a container that has git and a shell.
+	Git *dagger.Container
+	// Program is a container that has the module's own program, and Command runs
+	// it there.
+	Program *dagger.Container
+	Command []string
+}
+
+// Make makes the changelog of a plan from the source's history.
+func Make(client *dagger.Client, source *dagger.Directory, p *plan.Plan, tools Tools, opts Options) (*dagger.File, error) {
+	if p.Commit == "" {
+		return nil, fmt.Errorf("make the changelog of %q: %w", p.Tag, p.Err())
+	}
+	job := sections.Job{Tag: p.Tag}
+	for _, r := range p.Sections {
+		job.Releases = append(job.Releases, sections.Release(r))
+	}
+	text, err := json.Marshal(job)
+	if err != nil {
+		return nil, err
+	}
+	cliff := client.Container().From(Image)
+	if p.ChangelogConfig != "" {
+		cliff = cliff.WithFile(dir+"/"+sections.ConfigFile, source.File(p.ChangelogConfig))
+	} else {
+		cliff = cliff.WithNewFile(dir+"/"+sections.ConfigFile, defaultConfig)
+	}
+	config := cliff.File(dir + "/" + sections.ConfigFile)
+	git := source.Directory(".git")
+	args := []string{"env", "GANTRY_REPOSITORY=" + p.Repository, "git-cliff", "--offline", "--config", dir + "/" + sections.ConfigFile}
+
+	// No tag matches, so that all commits are in one section.
+	list := append(append([]string{}, args...), "--repository", repository, "--tag-pattern", "^$", "--context", "--output", out+"/"+sections.CommitsFile)
+	for _, glob := range p.ChangelogPaths {
+		list = append(list, "--include-path", glob)
+	}
+	commits := cliff.
+		WithMountedDirectory(repository+"/.git", git).
+		WithNewFile(out+"/"+sections.CommitsFile, "[]").
+		WithExec(append(list, p.Commit)).
+		File(out + "/" + sections.CommitsFile)
+
+	history := tools.Git.
+		WithNewFile("/gantry/history.sh", historyScript).
+		WithMountedDirectory(repository+"/.git", git).
+		WithWorkdir(repository).
+		WithExec([]string{"sh", "/gantry/history.sh", p.Commit, out}).
+		Directory(out)
+
+	divided := tools.Program.
+		WithMountedFile(dir+"/"+sections.ConfigFile, config).
+		WithMountedFile(dir+"/"+sections.CommitsFile, commits).
+		WithMountedDirectory(dir+"/"+sections.HistoryDir, history).
+		// In a file, since an argument has no room for thousands of tags.
+		WithNewFile(dir+"/"+sections.JobFile, string(text)).
+		WithExec(append(append([]string{}, tools.Command...), SectionsCommand)).
+		Directory(out)
+
+	context := sections.ChangelogFile
+	if opts.NotesOnly {
+		context = sections.NotesFile
+		args = append(args, "--strip", "all")
+	}
+	return cliff.
+		WithMountedFile(dir+"/"+context, divided.File(context)).
+		WithExec(append(args, "--from-context", dir+"/"+context, "--output", dir+"/CHANGELOG.md")).
+		File(dir + "/CHANGELOG.md"), nil
+}

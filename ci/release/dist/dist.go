@@ -1,0 +1,333 @@
+// Package dist turns compiled binaries into the files of a release: archives,
+// SHA256SUMS, CHANGELOG.md and release-manifest.json.
+//
+// It is pure but for the folder it reads from and the one it writes to. It
+// keeps two invariants: a binary that is not what its target asks for never
+// gets into an archive, and the bytes written depend on the input alone.
+package dist
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/binary"
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/release/plan"
+)
+
+// Input of [Assemble]. It is plain data, since packing runs as a program of its
+// own ([Main]), in another container than whoever planned it.
+type Input struct {
+	// Manifest of the release, less its assets.
+	Manifest manifest.Manifest
+	Targets  []Target
+	// Extra files of every archive.
+	Extra []plan.Extra
+	// ExtraDir is the folder that they are in, each at its path in the source.
+	ExtraDir string
+	// Licenses of the workspace's packages, by the paths of their manifests.
+	Licenses map[string]string
+	// Changelog is the file whose text becomes CHANGELOG.md.
+	Changelog string
+}
+
+// Target is what was built for one target.
+type Target struct {
+	// Want says what its binaries must be; Want.Binary is not used.
+	Want binary.Want
+	// Archive is the file name of the archive.
+	Archive string
+	// SBOM is that of its bill of materials, which is made of what is in SBOMDir
+	// (see ci/release/toolchain/build.sh); empty for none.
+	SBOM, SBOMDir string
+	// TargetDir is where Cargo compiled it.
+	TargetDir string
+	Binaries  []Binary
+}
+
+// Binary that Cargo built.
+type Binary struct {
+	// Name of the file, such as "tool.exe".
+	Name string
+	// Bin is what Cargo calls it, and Package where it is from.
+	Bin, Package string
+	// File on disk.
+	File string
+	// Run is a file on disk that says how it ran (see [CheckRun]), or empty
+	// where it could not be.
+	Run string
+}
+
+// NewTarget describes a build whose binaries are in files, in the order of its
+// Bins.
+func NewTarget(b plan.Build, files []string) Target {
+	t := b.Target
+	out := Target{TargetDir: plan.TargetDir + "/" + t.Triple, Want: binary.Want{Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}}
+	for i, bin := range b.Bins {
+		out.Binaries = append(out.Binaries, Binary{Name: bin.Name + t.ExeSuffix, Bin: bin.Name, Package: bin.Package, File: files[i]})
+	}
+	return out
+}
+
+// NewInput describes the release of a plan, whose archives get what was built.
+func NewInput(p *plan.Plan, toolchain manifest.Toolchain, built []Target) (Input, error) {
+	in := Input{Manifest: p.Manifest(toolchain), Extra: p.Extra}
+	for _, t := range built {
+		planned, err := p.Target(t.Want.Target)
+		if err != nil {
+			return Input{}, err
+		}
+		t.Archive, t.SBOM = planned.Archive, planned.SBOM
+		in.Targets = append(in.Targets, t)
+	}
+	return in, nil
+}
+
+// Inspect checks the binaries of a target: format, architecture, linkage, glibc
+// floor, and how they ran. All that is wrong is in the error.
+func Inspect(t Target) ([]binary.Facts, error) {
+	var all []binary.Facts
+	var errs []error
+	for _, bin := range t.Binaries {
+		facts, err := inspect(bin.File)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("binary %q of target %q: %w", bin.Bin, t.Want.Target, err))
+			continue
+		}
+		all = append(all, facts)
+		want := t.Want
+		want.Binary = bin.Bin
+		for _, problem := range binary.Check(facts, want) {
+			errs = append(errs, problem)
+		}
+		if bin.Run == "" {
+			continue
+		}
+		run, err := os.ReadFile(bin.Run)
+		if err == nil {
+			err = CheckRun(bin.Bin, t.Want.Target, string(run))
+		}
+		errs = append(errs, err)
+	}
+	return all, errors.Join(errs...)
+}
+
+func inspect(file string) (binary.Facts, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return binary.Facts{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return binary.Facts{}, err
+	}
+	return binary.Inspect(f, info.Size())
+}
+
+// Assemble writes the files of a release into dir. It refuses binaries of which
+// phase 2 could make no image, if the project configures one; of what may or may
+// not matter, it tells warn.
+func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, error) {
+	m := in.Manifest
+	mtime, err := time.Parse(time.RFC3339, m.CommitDate)
+	if err != nil {
+		return nil, fmt.Errorf("read the commit date %q: %w", m.CommitDate, err)
+	}
+	changelog := filepath.Join(dir, manifest.ChangelogName)
+	if err := copyFile(in.Changelog, changelog); err != nil {
+		return nil, err
+	}
+	asset, err := Measure(changelog)
+	if err != nil {
+		return nil, err
+	}
+	asset.Kind = manifest.KindChangelog
+	m.Assets = []manifest.Asset{asset}
+	for _, t := range in.Targets {
+		asset, err := pack(dir, in, t, mtime)
+		if err != nil {
+			return nil, err
+		}
+		m.Assets = append(m.Assets, asset)
+		if t.SBOM == "" {
+			continue
+		}
+		if asset, err = bill(dir, &m, in.Licenses, t, asset); err != nil {
+			return nil, fmt.Errorf("make the bill of materials of %q: %w", asset.Name, err)
+		}
+		m.Assets = append(m.Assets, asset)
+	}
+	warnings, err := checkImage(&m, in.Targets)
+	for _, w := range warnings {
+		warn(w)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &m, Seal(dir, &m)
+}
+
+// Seal writes release-manifest.json and then SHA256SUMS, which covers it.
+func Seal(dir string, m *manifest.Manifest) error {
+	text, err := m.Marshal()
+	if err != nil {
+		return fmt.Errorf("write %s: %w", manifest.FileName, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, manifest.FileName), text, 0o644); err != nil {
+		return err
+	}
+	sums := archive.Sums{}
+	digest := sha256.Sum256(text)
+	if err := sums.Add(manifest.FileName, hex.EncodeToString(digest[:])); err != nil {
+		return err
+	}
+	for _, a := range m.Assets {
+		if err := sums.Add(a.Name, a.SHA256); err != nil {
+			return err
+		}
+	}
+	lines, err := sums.Format()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, manifest.SumsName), lines, 0o644)
+}
+
+// pack writes the archive of one target.
+func pack(dir string, in Input, t Target, mtime time.Time) (manifest.Asset, error) {
+	facts, err := Inspect(t)
+	if err != nil {
+		return manifest.Asset{}, err
+	}
+	format, err := archive.FormatOf(t.Archive)
+	if err != nil {
+		return manifest.Asset{}, err
+	}
+	root := strings.TrimSuffix(t.Archive, format.Ext())
+	var entries []archive.Entry
+	var digests []*string
+	add := func(path, file string) (archive.Entry, error) {
+		e, err := archive.FileEntry(path, file)
+		if err != nil {
+			return e, err
+		}
+		hashed, digest := hashing(e)
+		entries, digests = append(entries, hashed), append(digests, digest)
+		return e, nil
+	}
+	asset := manifest.Asset{Name: t.Archive, Kind: manifest.KindArchive, Target: t.Want.Target}
+	for i, bin := range t.Binaries {
+		e, err := add(bin.Name, bin.File)
+		if err != nil {
+			return manifest.Asset{}, err
+		}
+		entries[i].Mode = 0o755
+		f := facts[i]
+		asset.Binaries = append(asset.Binaries, manifest.Binary{
+			Name: bin.Bin, Package: bin.Package, Path: root + "/" + e.Path, Size: e.Size,
+			Format: string(f.Format), Arch: f.Arch, Linkage: string(f.Linkage), Interpreter: f.Interpreter,
+			GlibcFloor: f.GlibcFloor, Needed: f.Needed,
+		})
+	}
+	for _, extra := range in.Extra {
+		// The plan refused links that leave the source.
+		file, err := filepath.EvalSymlinks(filepath.Join(in.ExtraDir, filepath.FromSlash(extra.Source)))
+		if err != nil {
+			return manifest.Asset{}, fmt.Errorf("find %q for the archives: %w", extra.Source, err)
+		}
+		e, err := add(extra.Path, file)
+		if err != nil {
+			return manifest.Asset{}, err
+		}
+		mode := "0644"
+		if e.Mode&0o111 != 0 {
+			mode = "0755"
+		}
+		asset.Files = append(asset.Files, manifest.File{Path: root + "/" + extra.Path, Size: e.Size, Mode: mode})
+	}
+	if asset.SHA256, asset.Size, err = writeArchive(filepath.Join(dir, t.Archive), format, root, mtime, entries); err != nil {
+		return manifest.Asset{}, fmt.Errorf("write archive %q: %w", t.Archive, err)
+	}
+	for i := range asset.Binaries {
+		asset.Binaries[i].SHA256 = *digests[i]
+	}
+	for i := range asset.Files {
+		asset.Files[i].SHA256 = *digests[len(asset.Binaries)+i]
+	}
+	return asset, nil
+}
+
+// writeArchive writes an archive, and returns its digest and its size.
+func writeArchive(file string, format archive.Format, root string, mtime time.Time, entries []archive.Entry) (digest string, size int64, err error) {
+	out, err := os.Create(file)
+	if err != nil {
+		return "", 0, err
+	}
+	h := sha256.New()
+	if err := errors.Join(archive.Write(io.MultiWriter(out, h), format, root, mtime, entries), out.Close()); err != nil {
+		return "", 0, err
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", 0, err
+	}
+	return hex.EncodeToString(h.Sum(nil)), info.Size(), nil
+}
+
+// hashing returns an entry whose digest is known once its content has been read,
+// so that no file is read for its digest alone.
+func hashing(e archive.Entry) (archive.Entry, *string) {
+	digest, open := new(string), e.Open
+	e.Open = func() (io.ReadCloser, error) {
+		content, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return &hasher{content, sha256.New(), digest}, nil
+	}
+	return e, digest
+}
+
+type hasher struct {
+	io.ReadCloser
+	hash   hash.Hash
+	digest *string
+}
+
+// Read hashes what it reads.
+func (h *hasher) Read(p []byte) (int, error) {
+	n, err := h.ReadCloser.Read(p)
+	_, _ = h.hash.Write(p[:n]) // a hash never fails
+	return n, err
+}
+
+// Close tells the digest of what was read.
+func (h *hasher) Close() error {
+	*h.digest = hex.EncodeToString(h.hash.Sum(nil))
+	return h.ReadCloser.Close()
+}
+
+// Measure is name, digest and size of a file.
+func Measure(file string) (manifest.Asset, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return manifest.Asset{}, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return manifest.Asset{}, err
+	}
+	return manifest.Asset{Name: filepath.Base(file), SHA256: hex.EncodeToString(h.Sum(nil)), Size: n}, nil
+}

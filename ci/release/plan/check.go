@@ -1,0 +1,290 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/imagespec"
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/notation"
+	"dagger/gantry/ci/release/sbom"
+	"dagger/gantry/ci/target"
+)
+
+// checkRelease makes the manifest that the release will have, with digests and
+// facts of binaries made up, and the layout of every archive, and has the
+// packages that will write and read them look for what they would refuse. It
+// checks all targets, also where only some are planned: those of the others are
+// built elsewhere.
+func (p *Plan) checkRelease(only []string) error {
+	targets := slices.Clone(p.Targets)
+	for _, triple := range p.component.Targets() {
+		if slices.ContainsFunc(targets, func(t TargetPlan) bool { return t.Target == triple }) {
+			continue
+		}
+		t, err := p.planTarget(triple)
+		if err != nil {
+			return err
+		}
+		targets = append(targets, t)
+	}
+	p.checkArchiveNames(targets)
+	p.checkLayouts(targets)
+	m := p.skeleton(targets)
+	p.checkManifest(m, targets)
+	// Within a release of other names, an image says nothing new.
+	p.checkImage(m, targets)
+	return nil
+}
+
+// once reports a problem, unless it has been reported: most mistakes are made
+// once and met in every target.
+func (p *Plan) once(severity, message string) {
+	problem := Problem{severity, message}
+	if !slices.Contains(p.Problems, problem) {
+		p.Problems = append(p.Problems, problem)
+	}
+}
+
+func (p *Plan) failOnce(format string, args ...any) {
+	p.once(SeverityError, fmt.Sprintf(format, args...))
+}
+
+func (p *Plan) checkArchiveNames(targets []TargetPlan) {
+	template := p.component.archiveTemplate()
+	taken := map[string]string{}
+	for _, t := range targets {
+		for _, name := range []string{t.Archive, t.SBOM} {
+			if err := notation.Asset.Check(name); name != "" && err != nil {
+				p.failOnce("archive name %v, and GitHub would rewrite others: change the archive template %q", err, template)
+			}
+		}
+		key := strings.ToLower(t.Archive)
+		if other, dup := taken[key]; dup {
+			p.fail("targets %q and %q would have the same archive %q; put {target} into the archive template %q", other, t.Target, t.Archive, template)
+		}
+		taken[key] = t.Target
+	}
+}
+
+// checkLayouts finds files that can't be in one archive.
+func (p *Plan) checkLayouts(targets []TargetPlan) {
+	for _, t := range targets {
+		suffix := ""
+		if known, err := target.Lookup(t.Target); err == nil {
+			suffix = known.ExeSuffix
+		}
+		what := map[string]string{}
+		var paths []string
+		for _, bin := range t.Binaries {
+			what[bin.Name+suffix] = fmt.Sprintf("binary %q", bin.Name)
+			paths = append(paths, bin.Name+suffix)
+		}
+		for _, extra := range p.Extra {
+			if what[extra.Path] == "" {
+				what[extra.Path] = fmt.Sprintf("file %q", extra.Source)
+			}
+			paths = append(paths, extra.Path)
+		}
+		for _, err := range archive.CheckLayout(paths) {
+			mine, other := what[err.Path], what[err.Other]
+			switch {
+			case err.Other == "" && !strings.HasPrefix(mine, "binary"):
+				p.failOnce("%s can't be in an archive: %v: rename it, or leave it out of include", mine, err.Err)
+			case err.Other == "": // its name is reported
+			case err.Below:
+				p.failOnce("file %q needs the directory %q in the archives, but that is %s: rename one of them, or leave the file out of include", err.Path, err.Other, other)
+			case err.Path == err.Other:
+				p.failOnce("%s and file %q would have the same path in the archives: rename one of them, or leave the file out of include", other, err.Path)
+			default:
+				p.failOnce("%s and %s differ only in case, so that one would overwrite the other on macOS and Windows: rename or remove one of them", other, mine)
+			}
+		}
+		if n := countEntries(paths); n > archive.DefaultLimits.Entries {
+			p.failOnce("the archives would have %d files and directories, more than a reader takes, %d: include fewer", n, archive.DefaultLimits.Entries)
+		}
+	}
+}
+
+// countEntries counts files and the directories they are in.
+func countEntries(paths []string) int {
+	dirs := map[string]bool{}
+	for _, p := range paths {
+		for d := path.Dir(p); d != "." && d != "/" && !dirs[d]; d = path.Dir(d) {
+			dirs[d] = true
+		}
+	}
+	return len(paths) + len(dirs) + 1
+}
+
+// What is made up in a skeleton.
+var (
+	madeUpDigest = strings.Repeat("0", 64)
+	madeUpSize   = int64(1) << 31
+)
+
+// skeleton returns the manifest of the release, complete but for what only a
+// build can tell.
+func (p *Plan) skeleton(targets []TargetPlan) *manifest.Manifest {
+	m := p.Manifest(manifest.Toolchain{Rustc: "rustc", Cargo: "cargo"})
+	if p.Commit == "" { // which has been reported
+		m.Commit, m.CommitDate = strings.Repeat("0", 40), "1970-01-01T00:00:00Z"
+	}
+	asset := func(kind manifest.Kind, name, triple string) manifest.Asset {
+		return manifest.Asset{Name: name, Kind: kind, Target: triple, SHA256: madeUpDigest, Size: madeUpSize}
+	}
+	m.Assets = []manifest.Asset{asset(manifest.KindChangelog, manifest.ChangelogName, "")}
+	for _, t := range targets {
+		known, err := target.Lookup(t.Target)
+		if err != nil {
+			continue // planning it failed
+		}
+		a := asset(manifest.KindArchive, t.Archive, t.Target)
+		root := strings.TrimSuffix(t.Archive, known.Archive)
+		for _, bin := range t.Binaries {
+			a.Binaries = append(a.Binaries, manifest.Binary{
+				Name: bin.Name, Package: bin.Package, Path: root + "/" + bin.Name + known.ExeSuffix,
+				SHA256: madeUpDigest, Size: madeUpSize, Format: known.Format, Arch: known.Arch, Linkage: "static",
+			})
+		}
+		for _, extra := range p.Extra {
+			a.Files = append(a.Files, manifest.File{Path: root + "/" + extra.Path, SHA256: madeUpDigest, Size: madeUpSize, Mode: "0644"})
+		}
+		m.Assets = append(m.Assets, a)
+		if t.SBOM != "" {
+			m.Assets = append(m.Assets, asset(manifest.KindSBOM, strings.TrimSuffix(t.Archive, known.Archive)+sbom.Suffix, t.Target))
+		}
+	}
+	return &m
+}
+
+// checkManifest reports what a manifest's own validator refuses, in the terms of
+// Cargo.toml and the tag.
+func (p *Plan) checkManifest(m *manifest.Manifest, targets []TargetPlan) {
+	for _, err := range leaves(m.Validate()) {
+		var field *manifest.FieldError
+		if errors.As(err, &field) {
+			p.explain(m, field)
+		} else {
+			p.failOnce("%v", err)
+		}
+	}
+	if p.Err() == nil {
+		// Sizes, facts of binaries and the toolchain are longer than what is made up.
+		text, err := m.Marshal()
+		if err == nil && len(text) > manifest.MaxSize*9/10 {
+			err = fmt.Errorf("%s would have about %d bytes, more than a reader takes, %d: include fewer files", manifest.FileName, len(text), manifest.MaxSize)
+		}
+		if err != nil {
+			p.failOnce("%v", err)
+		}
+	}
+}
+
+var (
+	assetField  = regexp.MustCompile(`^assets\[\d+\]\.(.*)$`)
+	binaryField = regexp.MustCompile(`^assets\[(\d+)\]\.binaries\[(\d+)\]\.(name|package)$`)
+)
+
+// explain reports a wrong field of the manifest.
+func (p *Plan) explain(m *manifest.Manifest, e *manifest.FieldError) {
+	switch {
+	case e.Field == "component":
+		p.failOnce("component name %s, with name in [package.metadata.gantry] or [workspace.metadata.gantry]", e.Problem)
+	case e.Field == "tag":
+		p.explainTag(e.Problem)
+	case e.Field == "version" && p.tag.Version.Metadata() != "": // reported
+	case e.Field == "repository":
+		p.failOnce("repository of Cargo.toml: %s: write it like https://github.com/owner/name", e.Problem)
+	case strings.HasPrefix(e.Field, "image."):
+		p.failOnce("%s of the image configuration: %s", strings.TrimPrefix(e.Field, "image."), e.Problem)
+	default:
+		if at := binaryField.FindStringSubmatch(e.Field); at != nil {
+			i, _ := strconv.Atoi(at[1]) // digits
+			j, _ := strconv.Atoi(at[2])
+			b := m.Assets[i].Binaries[j]
+			switch at[3] {
+			case "name":
+				p.failOnce("binary %s, or choose others with bins in [package.metadata.gantry]", orRename(e.Problem))
+			case "package":
+				p.failOnce("package %s, or keep it out of releases with release = false (it builds binary %q)", orRename(e.Problem), b.Name)
+			}
+			return
+		}
+		if assetField.MatchString(e.Field) {
+			// Names and paths have been checked in the terms of their sources; what
+			// they make wrong here says nothing new.
+			if p.Err() == nil {
+				p.failOnce("%s of %s would be wrong: %s", e.Field, manifest.FileName, e.Problem)
+			}
+			return
+		}
+		p.failOnce("%s of %s would be wrong: %s", e.Field, manifest.FileName, e.Problem)
+	}
+}
+
+func orRename(problem string) string {
+	if strings.Contains(problem, ": rename it") {
+		return problem
+	}
+	return problem + ": rename it"
+}
+
+// explainTag tells whether a tag's prefix or its version is what is wrong.
+func (p *Plan) explainTag(problem string) {
+	prefix := p.tag.Prefix
+	switch {
+	case strings.HasSuffix(prefix, ".") || !notation.Tag.Matches(prefix+"1.0.0"):
+		proposal := strings.Map(func(r rune) rune {
+			if r < 0x80 && (r == '-' || r == '/' || r == '_' || notation.Name.Matches(string(r))) {
+				return r
+			}
+			return -1
+		}, prefix)
+		fix := "set tag-prefix to letters, digits, \"-\", \"_\" and \"/\""
+		if proposal = strings.Trim(proposal, "-/_"); proposal != "" {
+			fix = fmt.Sprintf("set tag-prefix = %q, for example", proposal+"-")
+		}
+		p.failOnce("tag prefix %q: tag %q would be read in more than one way or has characters that release-manifest.json allows in no tag; %s", prefix, p.Tag, fix)
+	case p.tag.Version.Metadata() != "": // reported
+	case !notation.Tag.Matches(p.Tag):
+		p.failOnce("tag %s; its version is %s", problem, p.Version)
+	default:
+		p.failOnce("tag %s", problem)
+	}
+}
+
+// joinedType tells errors that [errors.Join] made from those that wrap several.
+var joinedType = reflect.TypeOf(errors.Join(errors.New("")))
+
+// leaves lists the errors that were joined.
+func leaves(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && reflect.TypeOf(err) == joinedType {
+		var all []error
+		for _, e := range joined.Unwrap() {
+			all = append(all, leaves(e)...)
+		}
+		return all
+	}
+	return []error{err}
+}
+
+// plainSpec is the text of an error about the image, without what tells programs
+// its kind.
+func plainSpec(err error) string {
+	text := err.Error()
+	for _, kind := range []error{imagespec.ErrSpec, imagespec.ErrBase} {
+		text = strings.ReplaceAll(text, kind.Error()+": ", "")
+	}
+	return text
+}
