@@ -13,8 +13,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"dagger/gantry/ci/github"
+	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/release"
-	"dagger/gantry/ci/verify"
 	"dagger/gantry/internal/dagger"
 )
 
@@ -159,7 +159,7 @@ func (g *Gantry) VerifyRelease(
 	if err != nil {
 		return "", err
 	}
-	result, err := verify.Release(ctx, client, owner, name, tag)
+	result, err := published.Verify(ctx, client, owner, name, tag)
 	if err != nil {
 		return "", err
 	}

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +24,7 @@ import (
 
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/release/dist"
 	"dagger/gantry/ci/release/plan"
 	"dagger/gantry/ci/target"
@@ -160,14 +160,14 @@ func release(ctx context.Context, dir string, p *plan.Plan, dynamic bool) (out *
 	if _, err := dist.Assemble(packed, in, func(w string) { out.warnings = append(out.warnings, w) }); err != nil {
 		return nil, fmt.Errorf("pack: %w", err)
 	}
-	m, err := dist.Merge(packed, merged)
+	m, err := dist.Merge(ctx, packed, merged)
 	if err != nil {
 		return nil, fmt.Errorf("merge: %w", err)
 	}
 	if err := compare(p, m); err != nil {
 		return nil, err
 	}
-	r, err := oci.Load(ctx, files(merged))
+	r, err := published.Load(ctx, published.Dir(merged))
 	if err != nil {
 		return nil, fmt.Errorf("read the release: %w", err)
 	}
@@ -243,14 +243,6 @@ func warned(p *plan.Plan, text string) bool {
 	return slices.ContainsFunc(p.Problems, func(problem plan.Problem) bool {
 		return problem.Severity == plan.SeverityWarning && strings.Contains(problem.Message, text)
 	})
-}
-
-// files are the assets of a release in a directory.
-type files string
-
-func (f files) Open(_ context.Context, name string) (io.ReadCloser, int64, error) {
-	file, err := os.Open(filepath.Join(string(f), name))
-	return file, -1, err
 }
 
 // madeUp finds every base image that a registry could have, for every platform;

@@ -45,7 +45,7 @@ func Assemble(ctx context.Context, r *published.Release, from *registries.Regist
 	if err != nil {
 		return nil, err
 	}
-	if err := before.Agrees(r.Release); err != nil {
+	if err := before.Agrees(r); err != nil {
 		return nil, err
 	}
 	if before.Unread != nil {
@@ -87,7 +87,7 @@ func Preview(ctx context.Context, r *published.Release, s registries.Settings, g
 	if err == nil {
 		if before, err = oci.ReadPublished(ctx, r.ExactTag(), repositories...); err != nil {
 			before = &oci.Published{}
-		} else if err := before.Agrees(r.Release); err != nil {
+		} else if err := before.Agrees(r); err != nil {
 			return nil, err
 		}
 	}
@@ -119,7 +119,7 @@ func Skipped(err error, asJSON bool) (string, error) {
 }
 
 func assemble(ctx context.Context, r *published.Release, bases oci.Bases) (*Assembled, error) {
-	image, err := oci.Assemble(ctx, r.Release, oci.AssembleOptions{Bases: bases})
+	image, err := oci.Assemble(ctx, r, oci.AssembleOptions{Bases: bases})
 	if err != nil {
 		return nil, err
 	}

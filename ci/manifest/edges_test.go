@@ -150,3 +150,20 @@ func TestParseNamesTheField(t *testing.T) {
 	_, err = Parse([]byte("[1]"))
 	assert.ErrorContains(t, err, "is it an error page")
 }
+
+func TestVersionOf(t *testing.T) {
+	for _, c := range []struct{ own, version, tag, want string }{
+		{"v1.0.0", "1.0.0", "v2.0.0", "2.0.0"},
+		{"v1.0.0", "1.0.0", "2.0.0", "2.0.0"},
+		{"app-1.0.0", "1.0.0", "app-v2.0.0-rc.1", "2.0.0-rc.1"},
+		{"app-1.0.0", "1.0.0", "app-cli-2.0.0", ""},
+		{"app-1.0.0", "1.0.0", "v2.0.0", ""},
+		{"v1.0.0", "1.0.0", "edge", ""},
+	} {
+		v, ok := (&Manifest{Tag: c.own, Version: c.version}).VersionOf(c.tag)
+		assert.Equal(t, c.want != "", ok, c.tag)
+		if ok {
+			assert.Equal(t, c.want, v.String(), strings.Join([]string{c.own, c.tag}, " "))
+		}
+	}
+}

@@ -1,5 +1,13 @@
 package manifest
 
+import (
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+
+	"dagger/gantry/ci/version"
+)
+
 // AssetByName returns the asset called name.
 func (m *Manifest) AssetByName(name string) (Asset, bool) {
 	for _, a := range m.Assets {
@@ -30,4 +38,16 @@ func (m *Manifest) ArchiveFor(target string) (Asset, bool) {
 		}
 	}
 	return Asset{}, false
+}
+
+// VersionOf returns the version in a tag of the manifest's component: the tag has
+// the same prefix and only a version after it.
+func (m *Manifest) VersionOf(tag string) (*semver.Version, bool) {
+	prefix := strings.TrimSuffix(strings.TrimSuffix(m.Tag, m.Version), "v")
+	rest, ok := strings.CutPrefix(tag, prefix)
+	if !ok {
+		return nil, false
+	}
+	v, err := version.Parse(rest)
+	return v, err == nil
 }

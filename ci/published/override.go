@@ -73,9 +73,7 @@ func (r *Release) override(text string) error {
 	if err := errors.Join(m.Validate(), imagespec.Check(&m)); err != nil {
 		return fmt.Errorf("the image settings %s can't replace those of release %q: %w", text, m.Tag, err)
 	}
-	changed := *r.Release
-	changed.Manifest, changed.Override = &m, text
-	r.Release = &changed
+	r.Manifest, r.Override = &m, text
 	return nil
 }
 

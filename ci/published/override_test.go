@@ -3,12 +3,10 @@ package published
 import (
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"dagger/gantry/ci/event"
-	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/manifest"
 )
 
@@ -44,16 +42,14 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// Settings of a release that is out can be replaced; the image says so, and its
-// exact tag is never rewritten with others.
+// Image settings of a published release can be replaced; its manifest stays as it
+// is.
 func TestOverride(t *testing.T) {
-	b := &bench{t: t, payloads: map[string]event.Payload{}, bases: base(t, "today")}
-	b.ship(t, "1.0.0")
-	before := *must1(oci.Load(t.Context(), loaded(b.releases[0].Files)))
+	repo, client := setup(t)
+	image := &manifest.Image{}
+	repo.Seed(fakehub.Seed{Tag: "v1.0.0", Commit: sha, Files: filesOf(t, "v1.0.0", "1.0.0", "", image)})
 	with := func(text string) (*Release, error) {
-		release := before
-		r := &Release{Release: &release}
-		return r, r.override(text)
+		return Find(t.Context(), client, Request{Repository: "o/r", Tag: "v1.0.0"}, Options{Settings: text})
 	}
 	for says, s := range map[string]Settings{
 		`"image.user"`:                     {User: "nobody at all"},
@@ -66,72 +62,18 @@ func TestOverride(t *testing.T) {
 		require.ErrorContains(t, err, says)
 		require.ErrorContains(t, err, `can't replace those of release "v1.0.0"`)
 	}
-	plain, err := with("")
-	require.NoError(t, err)
-	assert.Same(t, before.Manifest, plain.Manifest)
-	none, err := with(settings(t, Settings{}))
-	require.NoError(t, err)
-	assert.Same(t, before.Manifest, none.Manifest)
-	assert.Empty(t, none.Release.Override)
-
-	text := settings(t, Settings{Entrypoint: []string{"/usr/local/bin/server", "serve"}, User: "1:1"})
+	for _, text := range []string{"", settings(t, Settings{})} {
+		plain, err := with(text)
+		require.NoError(t, err)
+		assert.Equal(t, image, plain.Manifest.Image)
+		assert.Empty(t, plain.Override)
+	}
+	text := settings(t, Settings{User: "1:1"})
 	changed, err := with(text)
 	require.NoError(t, err)
-	assert.Equal(t, &manifest.Image{}, before.Manifest.Image, "the release is as it was")
-	repository := func() *oci.Repository {
-		r, err := oci.NewRepository("registry.example/acme/server", oci.RegistryOptions{Transport: within{registry.New()}})
-		require.NoError(t, err)
-		return r
-	}
-	assemble := func(r *Release) *oci.Image {
-		image, err := oci.Assemble(t.Context(), r.Release, oci.AssembleOptions{Bases: oci.BaseIndexes{oci.StaticBase: b.bases}, Dir: t.TempDir()})
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = image.Close() })
-		return image
-	}
-	image := assemble(changed)
-	assert.NotEqual(t, assemble(plain).Digest, image.Digest)
-	im, err := image.Index.IndexManifest()
-	require.NoError(t, err)
-	assert.Equal(t, text, im.Annotations["dev.gantry.image.override"])
-	config, err := image.Platforms[0].Image.ConfigFile()
-	require.NoError(t, err)
-	assert.Equal(t, []string{"/usr/local/bin/server", "serve"}, config.Config.Entrypoint)
-	assert.Equal(t, "1:1", config.Config.User)
-
-	overridden, own := repository(), repository()
-	for r, i := range map[*oci.Repository]*oci.Image{overridden: image, own: assemble(plain)} {
-		_, err = oci.Publish(t.Context(), oci.Publication{Version: changed.Version(), Index: i.Index}, r)
-		require.NoError(t, err)
-	}
-	other, err := with(settings(t, Settings{User: "2:2"}))
-	require.NoError(t, err)
-	for _, c := range []struct {
-		r    *oci.Repository
-		by   *Release
-		says string
-	}{
-		{overridden, changed, ""},
-		{overridden, plain, text + ", and is never rewritten: pass the same with with-image-settings (given: none)"},
-		{overridden, other, `(given: {"user":"2:2"})`},
-		{own, plain, ""},
-		{own, other, `was published with the release's own image settings, and is never rewritten: drop the settings {"user":"2:2"}`},
-		{repository(), other, ""},
-	} {
-		found, err := oci.ReadPublished(t.Context(), "1.0.0", c.r)
-		require.NoError(t, err)
-		err = found.Agrees(c.by.Release)
-		if c.says == "" {
-			require.NoError(t, err)
-		} else {
-			require.ErrorContains(t, err, c.says)
-		}
-	}
-}
-
-func must1[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
+	assert.Equal(t, &manifest.Image{User: "1:1"}, changed.Manifest.Image)
+	assert.Equal(t, text, changed.Override)
+	before := *changed.Manifest
+	require.NoError(t, changed.override(settings(t, Settings{User: "2:2"})))
+	assert.Equal(t, "1:1", before.Image.User, "the manifest is copied")
 }

@@ -1,15 +1,15 @@
-// Package published reads a published release for the second phase.
+// Package published reads and verifies published releases, from GitHub or from a
+// directory.
 //
-// It is pure but for the client that it is handed, and only reads. It keeps one
-// invariant: a release that [Open] returns is complete, by its own manifest.
+// It belongs to neither phase. It only reads, and keeps two invariants: a release
+// that [Open] returns is complete by its own manifest, and no caller gets bytes
+// of an asset as good that differ from the manifest and SHA256SUMS.
 package published
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,58 +17,62 @@ import (
 
 	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/github"
-	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
-	"dagger/gantry/ci/version"
 )
 
-// Release is a published release and what its component released besides.
+// Release is a published release whose manifest and checksums agree.
 type Release struct {
-	*oci.Release
-	Event event.Event
-	// Known are the versions of the component's other published releases.
+	Manifest *manifest.Manifest
+	// ManifestSHA256 is the digest of the manifest's file, in hexadecimal.
+	ManifestSHA256 string
+	// Override holds the image settings that replaced the manifest's, as JSON, or
+	// is empty. Manifest has them applied.
+	Override string
+	// Known lists the versions of the component's other published releases.
 	Known []*semver.Version
-	// Flagged are those of the component's stable versions, this one's among
-	// them, whose releases GitHub flags as prereleases: they are out, and are
-	// promoted later. None of them is known.
+	// Flagged lists the component's stable versions, possibly this one, whose
+	// releases GitHub flags as prereleases: they await promotion. Known excludes
+	// them.
 	Flagged []*semver.Version
 
-	// flagged is GitHub's flag of this very release.
-	flagged bool
+	assets Assets
+	// prerelease is GitHub's flag of this release.
+	prerelease bool
 }
 
-// Promoted says whether GitHub does not flag the release as a prerelease, or
-// its version is one.
-func (r *Release) Promoted() bool {
-	return !slices.ContainsFunc(r.Flagged, r.Version().Equal)
-}
+// Version returns the version of the release.
+func (r *Release) Version() *semver.Version { return semver.MustParse(r.Manifest.Version) }
 
-// Request says which release is meant: by a tag or by an event, not both.
+// ExactTag returns the image tag that names the version.
+func (r *Release) ExactTag() string { return r.Manifest.Image.TagOptions().Exact(r.Version()) }
+
+// Request names a release by a tag or by an event, not both.
 type Request struct {
 	// Repository is "owner/name".
 	Repository string
 	Tag        string
-	// Event is the file of GitHub's event; nil when there is none.
+	// Event is the content of the file that $GITHUB_EVENT_PATH names, or nil.
 	Event []byte
 }
 
-// Options of [Open].
+// Options configure [Open].
 type Options struct {
-	// Wait is how long to wait for a release to be complete. Zero does not wait.
+	// Wait bounds the wait for a complete release. Zero does not wait.
 	Wait time.Duration
 	// Settings replace image settings of the release; see [Settings.Text].
 	Settings string
-	// Sleep waits; by default, by the clock. Progress is told why.
-	Sleep    func(context.Context, time.Duration) error
+	// Sleep waits; by default, by the clock.
+	Sleep func(context.Context, time.Duration) error
+	// Progress, if set, is called with the reason of each wait.
 	Progress func(why string)
 }
 
-// poll is how often an incomplete release is looked at again.
+// poll is the pause between two looks at an incomplete release.
 const poll = 5 * time.Second
 
-// Find reads the release that is asked for. Only that of an event is waited
-// for: it is about to be complete, whereas a tag that isn't there is a mistake.
-// An error for which [event.Skipped] holds leaves nothing to do.
+// Find reads the requested release. It waits only for the release of an event,
+// which is about to be complete; a tag without a release is a mistake. An error
+// for which [event.Skipped] holds means that there is nothing to do.
 func Find(ctx context.Context, client *github.Client, q Request, o Options) (*Release, error) {
 	switch {
 	case q.Tag != "" && q.Event != nil:
@@ -86,7 +90,7 @@ func Find(ctx context.Context, client *github.Client, q Request, o Options) (*Re
 	e, err := event.Parse(q.Event, event.Expect{Repository: q.Repository})
 	var other *event.RepositoryError
 	if errors.As(err, &other) {
-		if err := same(ctx, client, other); err != nil {
+		if err := sameRepository(ctx, client, other); err != nil {
 			return nil, err
 		}
 		e, err = event.Parse(q.Event, event.Expect{})
@@ -97,10 +101,10 @@ func Find(ctx context.Context, client *github.Client, q Request, o Options) (*Re
 	return Open(ctx, client, e, o)
 }
 
-// same makes sure that two names are of one repository. A repository that was
-// renamed or transferred keeps its old names until another takes them: GitHub's
-// number decides.
-func same(ctx context.Context, client *github.Client, e *event.RepositoryError) error {
+// sameRepository returns nil if both names of the error are of one repository. A
+// renamed or transferred repository keeps its old names until another repository
+// takes them, so only GitHub's ID of the repository decides.
+func sameRepository(ctx context.Context, client *github.Client, e *event.RepositoryError) error {
 	var ids []int64
 	for _, slug := range []string{e.Got, e.Want} {
 		owner, name, _ := strings.Cut(slug, "/")
@@ -119,24 +123,38 @@ func same(ctx context.Context, client *github.Client, e *event.RepositoryError) 
 	return nil
 }
 
-// Open reads the release that an event is about. A release that is not
-// published yet, or lacks an asset that its manifest names, is waited for; the
-// error says what is missing in the end.
+// match compares a manifest with an event. The manifest may have an older name of
+// the repository; same compares such names.
+func match(e event.Event, m *manifest.Manifest, sha256 string, same func(*event.RepositoryError) error) error {
+	err := e.Match(m, sha256)
+	var other *event.RepositoryError
+	if !errors.As(err, &other) {
+		return err
+	}
+	if err := same(other); err != nil {
+		return err
+	}
+	e.Repository = other.Got
+	return e.Match(m, sha256)
+}
+
+// Open reads the release of an event. It waits for a release that is not
+// published yet or lacks an asset, and in the end reports what is missing.
 func Open(ctx context.Context, client *github.Client, e event.Event, o Options) (*Release, error) {
-	owner, name, _ := strings.Cut(e.Repository, "/")
 	if o.Sleep == nil {
 		o.Sleep = sleep
 	}
 	for waited := time.Duration(0); ; waited += poll {
-		r, missing, err := open(ctx, client, owner, name, e)
+		r, missing, err := open(ctx, client, e)
 		if err != nil {
 			return nil, err
 		}
-		if missing == "" || missing == stillFlagged && waited >= o.Wait { // or it is flagged again
+		// Somebody may have flagged the release again: that is not waited for in the end.
+		if missing == "" || missing == stillFlagged && waited >= o.Wait {
 			if err := r.override(o.Settings); err != nil {
 				return nil, err
 			}
-			if err := r.history(ctx, client, owner, name); err != nil {
+			if err := r.readHistory(ctx, client, e.Repository); err != nil {
 				return nil, err
 			}
 			return r, nil
@@ -165,15 +183,17 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// unpublished is what a release lacks that can't be found.
-const unpublished = "it is not published"
+// Reasons to wait.
+const (
+	unpublished = "it is not published"
+	// stillFlagged is the reason if GitHub announced the promotion of a release
+	// and doesn't show it yet.
+	stillFlagged = "GitHub lists it as a prerelease"
+)
 
-// stillFlagged is what is waited for when GitHub announced that a release is no
-// prerelease, and doesn't show it yet.
-const stillFlagged = "GitHub lists it as a prerelease"
-
-// open reads the release once, and says what is missing.
-func open(ctx context.Context, client *github.Client, owner, name string, e event.Event) (_ *Release, missing string, _ error) {
+// open reads a release without waiting, and reports what is missing.
+func open(ctx context.Context, client *github.Client, e event.Event) (_ *Release, missing string, _ error) {
+	owner, name, _ := strings.Cut(e.Repository, "/")
 	rel, err := client.Published(ctx, owner, name, e.Tag)
 	if errors.Is(err, github.ErrNotFound) {
 		return nil, unpublished, nil
@@ -181,61 +201,49 @@ func open(ctx context.Context, client *github.Client, owner, name string, e even
 	if err != nil {
 		return nil, "", err
 	}
-	assets := assets{client, owner, name, rel.Assets}
+	assets := &remote{client, owner, name, rel.Assets}
 	for _, needed := range []string{manifest.FileName, manifest.SumsName} {
 		if _, found := assets.find(needed); !found {
 			return nil, fmt.Sprintf("asset %q is missing", needed), nil
 		}
 	}
-	loaded, err := oci.Load(ctx, assets)
+	r, err := Load(ctx, assets)
 	if err != nil {
 		return nil, "", err
 	}
-	if err := match(ctx, client, e, loaded.Manifest, loaded.ManifestSHA256); err != nil {
+	same := func(other *event.RepositoryError) error { return sameRepository(ctx, client, other) }
+	if err := match(e, r.Manifest, r.ManifestSHA256, same); err != nil {
 		return nil, "", err
 	}
-	if lacks := assets.lacks(loaded.Manifest); len(lacks) > 0 {
-		return nil, "assets are missing: " + strings.Join(lacks, ", "), nil
+	if names := assets.missing(r.Manifest); len(names) > 0 {
+		return nil, "assets are missing: " + strings.Join(names, ", "), nil
 	}
 	if e.Released && rel.Prerelease {
 		missing = stillFlagged
 	}
-	return &Release{Release: loaded, Event: e, flagged: rel.Prerelease}, missing, nil
+	r.prerelease = rel.Prerelease
+	return r, missing, nil
 }
 
-// match compares an event with a manifest, which may have a name that the
-// repository had before.
-func match(ctx context.Context, client *github.Client, e event.Event, m *manifest.Manifest, sha256 string) error {
-	err := e.Match(m, sha256)
-	var other *event.RepositoryError
-	if !errors.As(err, &other) {
-		return err
-	}
-	if err := same(ctx, client, other); err != nil {
-		return err
-	}
-	e.Repository = other.Got
-	return e.Match(m, sha256)
-}
-
-// history reads the component's other releases.
-func (r *Release) history(ctx context.Context, client *github.Client, owner, name string) error {
+// readHistory lists the component's other releases.
+func (r *Release) readHistory(ctx context.Context, client *github.Client, repository string) error {
+	owner, name, _ := strings.Cut(repository, "/")
 	releases, err := client.LatestReleases(ctx, owner, name, github.MaxReleases, nil)
 	if err != nil {
-		return fmt.Errorf("list the releases of %s/%s: %w", owner, name, err)
+		return fmt.Errorf("list the releases of %s: %w", repository, err)
 	}
-	r.among(releases)
+	r.setHistory(releases)
 	return nil
 }
 
-// among finds the component's versions among the releases.
-func (r *Release) among(releases []*github.Release) {
+// setHistory finds the component's versions among all releases of a repository.
+func (r *Release) setHistory(releases []*github.Release) {
 	r.Known, r.Flagged = nil, nil
-	if r.flagged && r.Version().Prerelease() == "" {
+	if r.prerelease && r.Version().Prerelease() == "" {
 		r.Flagged = append(r.Flagged, r.Version())
 	}
 	for _, other := range releases {
-		v, ok := VersionOf(r.Manifest, other.Tag)
+		v, ok := r.Manifest.VersionOf(other.Tag)
 		switch {
 		case !ok || other.Tag == r.Manifest.Tag:
 		case other.Prerelease && v.Prerelease() == "":
@@ -244,56 +252,4 @@ func (r *Release) among(releases []*github.Release) {
 			r.Known = append(r.Known, v)
 		}
 	}
-}
-
-// VersionOf reads the version out of a tag of the manifest's component: one with
-// the same prefix, and nothing but a version after it.
-func VersionOf(m *manifest.Manifest, tag string) (*semver.Version, bool) {
-	rest, ok := strings.CutPrefix(tag, prefixOf(m.Tag, m.Version))
-	if !ok {
-		return nil, false
-	}
-	v, err := version.Parse(rest)
-	return v, err == nil
-}
-
-// prefixOf is what a tag has before its version, "v" not counted.
-func prefixOf(tag, version string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(tag, version), "v")
-}
-
-// assets reads the files of a release by name.
-type assets struct {
-	client      *github.Client
-	owner, name string
-	list        []github.RemoteAsset
-}
-
-func (a assets) find(name string) (github.RemoteAsset, bool) {
-	i := slices.IndexFunc(a.list, func(r github.RemoteAsset) bool { return r.Name == name && r.State == "uploaded" })
-	if i < 0 {
-		return github.RemoteAsset{}, false
-	}
-	return a.list[i], true
-}
-
-// lacks names the manifest's assets that are not there, quoted.
-func (a assets) lacks(m *manifest.Manifest) []string {
-	var names []string
-	for _, asset := range m.Assets {
-		if _, found := a.find(asset.Name); !found {
-			names = append(names, fmt.Sprintf("%q", asset.Name))
-		}
-	}
-	return names
-}
-
-// Open downloads an asset.
-func (a assets) Open(ctx context.Context, name string) (io.ReadCloser, int64, error) {
-	asset, found := a.find(name)
-	if !found {
-		return nil, 0, fmt.Errorf("asset %q is missing", name)
-	}
-	body, err := a.client.Download(ctx, a.owner, a.name, asset)
-	return body, asset.Size, err
 }

@@ -113,7 +113,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		{"no manifest", `asset "release-manifest.json" is missing`, func(f []fakehub.File) []fakehub.File { return f[:1] }},
 		{"no archive", `assets are missing: "app.tar.gz"`, func(f []fakehub.File) []fakehub.File { return f[1:] }},
 		{"half an archive", `assets are missing: "app.tar.gz"`, func(f []fakehub.File) []fakehub.File { f[0].Starter = true; return f }},
-		{"another manifest", "not what the release says it is", func(f []fakehub.File) []fakehub.File { f[1].Data = append(f[1].Data, ' '); return f }},
+		{"another manifest", `asset "release-manifest.json" has SHA-256 `, func(f []fakehub.File) []fakehub.File { f[1].Data = append(f[1].Data, ' '); return f }},
 		{"a page", "HTML page", func(f []fakehub.File) []fakehub.File { f[1].Data = []byte("<!DOCTYPE html><html></html>"); return f }},
 	} {
 		repo, client := setup(t)
@@ -197,6 +197,9 @@ func versions(all []*semver.Version) (texts []string) {
 	return texts
 }
 
+// promoted reports whether GitHub does not flag the release as a prerelease.
+func promoted(r *Release) bool { return !slices.ContainsFunc(r.Flagged, r.Version().Equal) }
+
 // A stable version whose release is flagged as a prerelease counts only once it
 // is promoted.
 func TestFlagged(t *testing.T) {
@@ -213,11 +216,11 @@ func TestFlagged(t *testing.T) {
 		return r
 	}
 	r := find(Request{Tag: "v1.0.0"}, Options{})
-	assert.False(t, r.Promoted())
+	assert.False(t, promoted(r))
 	assert.Equal(t, []string{"1.0.0", "1.1.0"}, versions(r.Flagged))
 	assert.Equal(t, []string{"0.9.0", "1.1.0-rc.1"}, versions(r.Known))
 	r = find(Request{Tag: "v0.9.0"}, Options{})
-	assert.True(t, r.Promoted())
+	assert.True(t, promoted(r))
 	assert.Equal(t, []string{"1.0.0", "1.1.0"}, versions(r.Flagged))
 
 	// GitHub says that it is promoted before it shows it.
@@ -229,11 +232,11 @@ func TestFlagged(t *testing.T) {
 	}}
 	r = find(Request{Event: released}, wait)
 	assert.Equal(t, []string{stillFlagged}, why)
-	assert.True(t, r.Promoted())
+	assert.True(t, promoted(r))
 	assert.Equal(t, []string{"1.1.0"}, versions(r.Flagged))
 	// Whoever flags it again has the last word.
 	r = find(Request{Event: []byte(strings.ReplaceAll(string(released), "v1.0.0", "v1.1.0"))}, Options{})
-	assert.False(t, r.Promoted())
+	assert.False(t, promoted(r))
 }
 
 // promote takes GitHub's flag off a release, as a person would.
@@ -313,21 +316,4 @@ func TestRenamedRepository(t *testing.T) {
 	}
 	err := find(true, Request{Repository: "neworg/app", Tag: "v1.0.0"})
 	require.ErrorContains(t, err, "whether both are names of one repository is unknown")
-}
-
-func TestVersionOf(t *testing.T) {
-	for _, c := range []struct{ own, version, tag, want string }{
-		{"v1.0.0", "1.0.0", "v2.0.0", "2.0.0"},
-		{"v1.0.0", "1.0.0", "2.0.0", "2.0.0"},
-		{"app-1.0.0", "1.0.0", "app-v2.0.0-rc.1", "2.0.0-rc.1"},
-		{"app-1.0.0", "1.0.0", "app-cli-2.0.0", ""},
-		{"app-1.0.0", "1.0.0", "v2.0.0", ""},
-		{"v1.0.0", "1.0.0", "edge", ""},
-	} {
-		v, ok := VersionOf(&manifest.Manifest{Tag: c.own, Version: c.version}, c.tag)
-		assert.Equal(t, c.want != "", ok, c.tag)
-		if ok {
-			assert.Equal(t, c.want, v.String(), strings.Join([]string{c.own, c.tag}, " "))
-		}
-	}
 }

@@ -96,7 +96,7 @@ func TestRecentOfARenamedRepository(t *testing.T) {
 			continue
 		}
 		require.NoError(t, e.Err, e.Tag)
-		assert.Equal(t, "neworg/app", e.Candidate.Event.Repository, "it is read where it is now")
+		assert.Equal(t, "neworg/app", e.Candidate.scan.Repository, "it is read where it is now")
 		assert.Equal(t, "https://github.com/oldorg/tool", e.Candidate.Manifest.Repository)
 	}
 	asked := 0

@@ -49,7 +49,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no manifest":                   {change: func(s *fakehub.Seed) { s.Files = s.Files[2:] }, says: `asset "release-manifest.json" is missing`, waits: true},
 		"half a manifest":               {change: func(s *fakehub.Seed) { s.Files[1].Starter = true }, says: `asset "release-manifest.json" is missing`, waits: true},
 		"no archive":                    {change: func(s *fakehub.Seed) { s.Files = s.Files[1:] }, says: `assets are missing: "app.tar.gz"`, waits: true},
-		"checksums that differ":         {change: replace("rustc 1.96.0", "rustc 1.96.1"), says: "not what the release says it is"},
+		"checksums that differ":         {change: replace("rustc 1.96.0", "rustc 1.96.1"), says: `asset "release-manifest.json" has SHA-256 `},
 		"another tag's manifest":        {change: func(s *fakehub.Seed) { s.Files = files(t, "v1.0.1", "1.0.1", "") }, says: `tag "v1.0.1" is not the event's, "v1.0.0"`, is: event.ErrForeign},
 		"another repository's manifest": {change: func(s *fakehub.Seed) { s.Files = files(t, "v1.0.0", "1.0.0", "https://github.com/someone/else") }, says: `release-manifest.json is of repository "someone/else", not "o/r"`, is: event.ErrForeign},
 		"the release can't be read":     {fault: "get release by tag", says: "500"},

@@ -141,7 +141,7 @@ func (w *Workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Direc
 	if err := os.MkdirAll(distDir, 0o755); err != nil {
 		return nil, err
 	}
-	m, err := dist.Merge("given", distDir)
+	m, err := dist.Merge(ctx, "given", distDir)
 	if err != nil {
 		return nil, err
 	}

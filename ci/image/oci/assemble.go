@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -19,6 +20,7 @@ import (
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 )
 
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -68,7 +70,7 @@ func (i *Image) Close() error { return os.RemoveAll(i.dir) }
 //
 // The digest depends on nothing but the release, the options and the base
 // images' digests.
-func Assemble(ctx context.Context, r *Release, o AssembleOptions) (_ *Image, err error) {
+func Assemble(ctx context.Context, r *published.Release, o AssembleOptions) (_ *Image, err error) {
 	choices, err := choose(r.Manifest)
 	if err != nil {
 		return nil, err
@@ -150,7 +152,7 @@ func (p plain) Descriptor() (*v1.Descriptor, error) {
 	return d, nil
 }
 
-func assemble(ctx context.Context, r *Release, o AssembleOptions, c Choice, meta map[string]string, dir string, find func() (Base, error)) (*PlatformImage, error) {
+func assemble(ctx context.Context, r *published.Release, o AssembleOptions, c Choice, meta map[string]string, dir string, find func() (Base, error)) (*PlatformImage, error) {
 	spec := manifest.Image{}
 	if r.Manifest.Image != nil {
 		spec = *r.Manifest.Image
@@ -162,12 +164,12 @@ func assemble(ctx context.Context, r *Release, o AssembleOptions, c Choice, meta
 			return nil, err
 		}
 	}
-	source, err := r.fetch(ctx, c.Asset, dir)
+	source, err := r.Fetch(ctx, c.Asset, dir)
 	if err != nil {
 		return nil, err
 	}
-	layer, err := makeLayer(ctx, source, c.Asset, spec.Include, r.date(), o.Limits, dir)
-	if err := errors.Join(err, discard(source)); err != nil {
+	layer, err := makeLayer(ctx, source, c.Asset, spec.Include, commitDate(r), o.Limits, dir)
+	if err := errors.Join(err, source.Close()); err != nil {
 		return nil, err
 	}
 	img, err := onBase(base, c.Platform)
@@ -195,6 +197,16 @@ func assemble(ctx context.Context, r *Release, o AssembleOptions, c Choice, meta
 		return nil, err
 	}
 	return p, nil
+}
+
+// commitDate returns the date of everything in an image. A manifest that was parsed
+// has one.
+func commitDate(r *published.Release) time.Time {
+	t, err := time.Parse(time.RFC3339, r.Manifest.CommitDate)
+	if err != nil {
+		return time.Unix(0, 0).UTC()
+	}
+	return t.UTC()
 }
 
 // onBase returns an OCI image with the base's layers and an empty
@@ -260,7 +272,7 @@ func ociLayer(l v1.Layer) (v1.Layer, error) {
 
 // configFile is the configuration of a platform's image, which has the base's
 // layers and ours.
-func configFile(img v1.Image, r *Release, spec manifest.Image, c Choice, base Base, meta map[string]string) (*v1.ConfigFile, error) {
+func configFile(img v1.Image, r *published.Release, spec manifest.Image, c Choice, base Base, meta map[string]string) (*v1.ConfigFile, error) {
 	computed, err := img.ConfigFile()
 	if err != nil {
 		return nil, err
@@ -271,7 +283,7 @@ func configFile(img v1.Image, r *Release, spec manifest.Image, c Choice, base Ba
 	}
 	config := &v1.ConfigFile{
 		OS: platform.OS, Architecture: platform.Architecture, Variant: platform.Variant,
-		Created: v1.Time{Time: r.date()}, RootFS: computed.RootFS,
+		Created: v1.Time{Time: commitDate(r)}, RootFS: computed.RootFS,
 	}
 	if base.Image != nil {
 		from, err := base.Image.ConfigFile()
@@ -281,7 +293,7 @@ func configFile(img v1.Image, r *Release, spec manifest.Image, c Choice, base Ba
 		config.Config, config.History = from.DeepCopy().Config, from.DeepCopy().History
 	}
 	config.History = append(config.History, v1.History{
-		Created: v1.Time{Time: r.date()}, CreatedBy: "gantry", Comment: c.Archive,
+		Created: v1.Time{Time: commitDate(r)}, CreatedBy: "gantry", Comment: c.Archive,
 	})
 	run := &config.Config
 	// What describes the base's own program, or the machine it was built on.

@@ -21,6 +21,7 @@ import (
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 )
 
 func unzip(text []byte) (io.ReadCloser, error) { return gzip.NewReader(bytes.NewReader(text)) }
@@ -109,7 +110,7 @@ func TestAssembleIsDeterministic(t *testing.T) {
 	for _, late := range both {
 		for _, threads := range []int{1, runtime.NumCPU()} {
 			before := runtime.GOMAXPROCS(threads)
-			loaded, err := oci.Load(t.Context(), slow{r.assets, late})
+			loaded, err := published.Load(t.Context(), slow{r.assets, late})
 			require.NoError(t, err)
 			digests[assembled(t, loaded, oci.AssembleOptions{}).Digest.String()] = true
 			runtime.GOMAXPROCS(before)
@@ -247,7 +248,7 @@ func TestAssembleRefusesWhatDiffers(t *testing.T) {
 		spoil  func(*release) // the assets, after
 		text   string
 	}{
-		{"a flipped byte", nil, func(r *release) { r.assets[archiveOf(r).Name][100] ^= 1 }, "its SHA-256 is"},
+		{"a flipped byte", nil, func(r *release) { r.assets[archiveOf(r).Name][100] ^= 1 }, "has SHA-256"},
 		{"a truncated download", nil, func(r *release) { n := archiveOf(r).Name; r.assets[n] = r.assets[n][:1000] }, "cut off"},
 		{"a longer one", nil, func(r *release) { n := archiveOf(r).Name; r.assets[n] = append(r.assets[n], 0) }, "more than"},
 		{"a page for an archive", nil, func(r *release) { r.assets[archiveOf(r).Name] = page }, "HTML page"},
@@ -256,7 +257,7 @@ func TestAssembleRefusesWhatDiffers(t *testing.T) {
 		{"no manifest", nil, func(r *release) { delete(r.assets, manifest.FileName) }, "no asset"},
 		{"another manifest", nil, func(r *release) {
 			r.assets[manifest.FileName] = bytes.Replace(r.assets[manifest.FileName], []byte("Streams"), []byte("Strains"), 1)
-		}, "SHA256SUMS says"},
+		}, "but SHA256SUMS lists"},
 		{"sums that lie", nil, func(r *release) {
 			sums := must(archive.ParseSums(r.assets[manifest.SumsName]))
 			sums[archiveOf(r).Name] = strings.Repeat("0", 64)
@@ -268,13 +269,13 @@ func TestAssembleRefusesWhatDiffers(t *testing.T) {
 			r.assets[manifest.SumsName] = must(sums.Format())
 		}, `"other"`},
 		{"an oversized manifest", nil, func(r *release) { r.assets[manifest.FileName] = make([]byte, manifest.MaxSize+1) }, "more than"},
-		{"a manifest that lies about a binary", func(r *release) { archiveOf(r).Binaries[0].SHA256 = strings.Repeat("0", 64) }, nil, "its SHA-256 is"},
-		{"a file that isn't in the manifest", func(r *release) { archiveOf(r).Files = archiveOf(r).Files[1:] }, nil, "is not in release-manifest.json"},
+		{"a manifest that lies about a binary", func(r *release) { archiveOf(r).Binaries[0].SHA256 = strings.Repeat("0", 64) }, nil, "it has SHA-256"},
+		{"a file that isn't in the manifest", func(r *release) { archiveOf(r).Files = archiveOf(r).Files[1:] }, nil, "it is not listed in release-manifest.json"},
 		{"a file that isn't in the archive", func(r *release) {
 			f := archiveOf(r).Files[0]
 			f.Path = strings.Split(f.Path, "/")[0] + "/other"
 			archiveOf(r).Files = append(archiveOf(r).Files, f)
-		}, nil, "is not in it"},
+		}, nil, "it lacks file"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -287,7 +288,7 @@ func TestAssembleRefusesWhatDiffers(t *testing.T) {
 				c.spoil(r)
 			}
 			dir := t.TempDir()
-			loaded, err := oci.Load(t.Context(), r.assets)
+			loaded, err := published.Load(t.Context(), r.assets)
 			if err == nil {
 				_, err = oci.Assemble(t.Context(), loaded, oci.AssembleOptions{Bases: bases(t), Dir: dir})
 			}

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"dagger/gantry/ci/published"
 )
 
 // Base is the base image of one platform.
@@ -75,7 +77,7 @@ type Published struct {
 	// Pins are its base images; none when it isn't published, or has none.
 	Pins Pins
 	// Override are the settings that replaced those of the release; see
-	// [Release].
+	// [published.Release].
 	Override string
 	// Repository that has it; empty when none has.
 	Repository string
@@ -120,12 +122,12 @@ func ReadPublished(ctx context.Context, tag string, repositories ...*Repository)
 	return &Published{}, nil
 }
 
-// keyOverride is the annotation of [Release.Override].
+// keyOverride is the annotation of [published.Release.Override].
 const keyOverride = "dev.gantry.image.override"
 
 // Agrees makes sure that the published image, if there is one, was made with the
 // same override as the release has now: the tag of a version is never rewritten.
-func (p *Published) Agrees(r *Release) error {
+func (p *Published) Agrees(r *published.Release) error {
 	if p.Repository == "" || p.Override == r.Override {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 )
 
 // A tar archive that is read as a layout has an index, with the bytes that its
@@ -45,7 +46,7 @@ func FuzzAssemble(f *testing.F) {
 		r := newRelease(t, "1.2.3", both[0])
 		a := r.manifest.Assets[0]
 		r.put(a, data) // with its own digest: the manifest lies about what is in it
-		rel, err := oci.Load(context.Background(), r.seal().assets)
+		rel, err := published.Load(context.Background(), r.seal().assets)
 		require.NoError(t, err)
 		dir := t.TempDir()
 		image, err := oci.Assemble(context.Background(), rel, oci.AssembleOptions{Bases: bases(t), Dir: dir})
@@ -65,7 +66,7 @@ func FuzzLoad(f *testing.F) {
 	r := newRelease(f, "1.2.3", both[0]).seal()
 	f.Add(r.assets[manifest.SumsName], r.assets[manifest.FileName])
 	f.Fuzz(func(t *testing.T, sums, text []byte) {
-		rel, err := oci.Load(context.Background(), files{manifest.SumsName: sums, manifest.FileName: text})
+		rel, err := published.Load(context.Background(), files{manifest.SumsName: sums, manifest.FileName: text})
 		if err != nil {
 			return
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 )
 
 // A login is for its registry or path, however that is written.
@@ -111,8 +112,8 @@ func TestAnnotationsThatAreCompared(t *testing.T) {
 // A tag of a version is never rewritten, whatever the settings of its image were
 // replaced by.
 func TestSettingsOfThePublishedImage(t *testing.T) {
-	release := func(override string) *Release {
-		return &Release{Manifest: &manifest.Manifest{Version: "1.0.0"}, Override: override}
+	release := func(override string) *published.Release {
+		return &published.Release{Manifest: &manifest.Manifest{Version: "1.0.0"}, Override: override}
 	}
 	const one, two = `{"user":"1:1"}`, `{"user":"2:2"}`
 	for _, c := range []struct{ published, given, says string }{

@@ -30,6 +30,7 @@ import (
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/target"
 	"dagger/gantry/ci/version"
 )
@@ -154,8 +155,8 @@ func (r *release) seal() *release {
 	return r
 }
 
-func (r *release) load() *oci.Release {
-	loaded, err := oci.Load(context.Background(), r.seal().assets)
+func (r *release) load() *published.Release {
+	loaded, err := published.Load(context.Background(), r.seal().assets)
 	require.NoError(r.t, err)
 	return loaded
 }
@@ -167,7 +168,7 @@ func (r *release) assemble() *oci.Image {
 	return assembled(r.t, r.load(), oci.AssembleOptions{})
 }
 
-func assembled(t testing.TB, r *oci.Release, o oci.AssembleOptions) *oci.Image {
+func assembled(t testing.TB, r *published.Release, o oci.AssembleOptions) *oci.Image {
 	if o.Bases == nil {
 		o.Bases = bases(t)
 	}

@@ -97,7 +97,7 @@ func makeLayer(ctx context.Context, source *os.File, a manifest.Asset, include m
 	}
 	err = archive.Walk(source, a.Size, format, limits, func(f archive.File, r io.Reader) error {
 		if !listed[f.Path] {
-			return fmt.Errorf("%w: file %q is not in %s", ErrMismatch, f.Path, manifest.FileName)
+			return fmt.Errorf("file %q %w: it is not listed in %s", f.Path, ErrMismatch, manifest.FileName)
 		}
 		delete(listed, f.Path)
 		return l.copy(f, &ctxReader{ctx, r}, wanted[f.Path])
@@ -106,7 +106,7 @@ func makeLayer(ctx context.Context, source *os.File, a manifest.Asset, include m
 		return nil, fmt.Errorf("unpack archive %q: %w", a.Name, err)
 	}
 	if len(listed) > 0 {
-		return nil, fmt.Errorf("unpack archive %q: %w: file %q of %s is not in it", a.Name, ErrMismatch, sortedKeys(listed)[0], manifest.FileName)
+		return nil, fmt.Errorf("unpack archive %q: it %w: it lacks file %q, which is listed in %s", a.Name, ErrMismatch, sortedKeys(listed)[0], manifest.FileName)
 	}
 	if err := errors.Join(l.t.Close(), z.Close()); err != nil {
 		return nil, err
@@ -116,6 +116,19 @@ func makeLayer(ctx context.Context, source *os.File, a manifest.Asset, include m
 
 func sum(h hash.Hash) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}
+}
+
+// ctxReader ends when the context does.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *ctxReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
 }
 
 type counter struct{ n int64 }
@@ -152,7 +165,7 @@ func (l *layerWriter) copy(f archive.File, r io.Reader, to []imagespec.Item) err
 			return err
 		}
 		if got := hex.EncodeToString(digest.Sum(nil)); got != i.SHA256 {
-			return fmt.Errorf("file %q: %w: its SHA-256 is %s, and %s says %s", f.Path, ErrMismatch, got, manifest.FileName, i.SHA256)
+			return fmt.Errorf("file %q %w: it has SHA-256 %s, but %s lists %s", f.Path, ErrMismatch, got, manifest.FileName, i.SHA256)
 		}
 	}
 	return nil

@@ -19,29 +19,21 @@
 //   - Only a registry's own "404" with its code means that something is absent.
 //     Every other failure means that nobody knows.
 //
-// It never touches the release, which it only reads through [Assets].
+// It never touches the release, which it only reads through [published.Release].
 package oci
 
 import (
-	"context"
 	"errors"
-	"io"
 
 	"dagger/gantry/ci/imagespec"
+	"dagger/gantry/ci/published"
 )
-
-// Assets gives the files of a release.
-type Assets interface {
-	// Open returns the content of the asset called name and its size, or -1
-	// when that isn't known. It is closed by the caller.
-	Open(ctx context.Context, name string) (io.ReadCloser, int64, error)
-}
 
 // What the functions of the package refuse, for errors.Is.
 var (
-	// ErrMismatch says that an asset of the release isn't what the manifest and
-	// the checksums say.
-	ErrMismatch = errors.New("not what the release says it is")
+	// ErrMismatch is [published.ErrMismatch]: an archive or an image differs from
+	// the manifest.
+	ErrMismatch = published.ErrMismatch
 	// ErrBase says that a base image can't run what is put on it.
 	ErrBase = imagespec.ErrBase
 	// ErrSpec says that the manifest's image specification can't be met.

@@ -171,10 +171,10 @@ func (p Publication) check() error {
 		return err
 	}
 	if got := im.Annotations[keyVersion]; got != "" && got != p.Version.String() {
-		return fmt.Errorf("%w: the image is of version %q", ErrMismatch, got)
+		return fmt.Errorf("the image %w: it is of version %q", ErrMismatch, got)
 	}
 	if len(im.Manifests) == 0 {
-		return fmt.Errorf("%w: the index has no images", ErrMismatch)
+		return fmt.Errorf("the image %w: its index is empty", ErrMismatch)
 	}
 	_, err = version.ImageTags(p.Version, nil, p.tags())
 	return err

@@ -21,7 +21,6 @@ import (
 
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
-	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/version"
 )
 
@@ -439,7 +438,7 @@ func TestTagsOverHistories(t *testing.T) {
 			}
 			var own []string
 			for _, tag := range rapid.Permutation(tags).Draw(r, "tags") {
-				if v, ok := published.VersionOf(&manifest.Manifest{Tag: prefixes[0] + "9.9.9", Version: "9.9.9"}, tag); ok {
+				if v, ok := (&manifest.Manifest{Tag: prefixes[0] + "9.9.9", Version: "9.9.9"}).VersionOf(tag); ok {
 					own = append(own, v.String())
 				}
 			}

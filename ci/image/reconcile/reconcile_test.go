@@ -131,7 +131,7 @@ func bases(t testing.TB) oci.Bases {
 
 // publish is what the module does, without the smoke test.
 func (w *world) publish(ctx context.Context, r *published.Release, _ *registries.Registries, repositories []*oci.Repository) error {
-	image, err := oci.Assemble(ctx, r.Release, oci.AssembleOptions{Bases: bases(w.t), Dir: w.t.TempDir()})
+	image, err := oci.Assemble(ctx, r, oci.AssembleOptions{Bases: bases(w.t), Dir: w.t.TempDir()})
 	if err != nil {
 		return err
 	}

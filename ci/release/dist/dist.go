@@ -331,3 +331,17 @@ func Measure(file string) (manifest.Asset, error) {
 	}
 	return manifest.Asset{Name: filepath.Base(file), SHA256: hex.EncodeToString(h.Sum(nil)), Size: n}, nil
 }
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}

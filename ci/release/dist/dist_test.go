@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/release/plan"
 	"dagger/gantry/ci/release/sbom"
 )
@@ -108,7 +109,7 @@ func read(t *testing.T, dir, name string) []byte {
 func TestAssemble(t *testing.T) {
 	bins := binaries(t)
 	dir := assemble(t, input(t, bins))
-	m, err := Read(dir)
+	m, err := Merge(t.Context(), dir, t.TempDir())
 	require.NoError(t, err)
 	assert.Equal(t, "app", m.Component)
 	assert.Equal(t, "2023-11-14T22:13:20Z", m.CommitDate)
@@ -116,7 +117,7 @@ func TestAssemble(t *testing.T) {
 	for _, a := range m.Archives() {
 		f, err := os.Open(filepath.Join(dir, a.Name))
 		require.NoError(t, err)
-		assert.NoError(t, CheckArchive(f, a), a.Name)
+		assert.NoError(t, published.CheckArchive(f, a), a.Name)
 		require.NoError(t, f.Close())
 		assert.Equal(t, "static", a.Binaries[0].Linkage)
 		assert.Equal(t, "0644", a.Files[0].Mode, "the mode of the source is not that of the archive")
@@ -142,17 +143,17 @@ func TestAssembleRefuses(t *testing.T) {
 	}
 }
 
-func TestReadFindsWhatChanged(t *testing.T) {
+func TestMergeFindsWhatChanged(t *testing.T) {
 	bins := binaries(t)
 	for _, c := range []struct {
 		name, says string
 		change     func(dir string) error
 	}{
 		{"an archive is gone", "is missing", func(dir string) error { return os.Remove(filepath.Join(dir, "app-1.0.0-"+amd+".tar.gz")) }},
-		{"a byte more", "bytes of sha256", func(dir string) error {
+		{"a byte more", "has SHA-256", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, manifest.ChangelogName), []byte("# changelog\n"), 0o644)
 		}},
-		{"another manifest", `has "`, func(dir string) error {
+		{"another manifest", "has SHA-256", func(dir string) error {
 			text := append(read(t, dir, manifest.FileName), '\n')
 			return os.WriteFile(filepath.Join(dir, manifest.FileName), text, 0o644)
 		}},
@@ -160,7 +161,7 @@ func TestReadFindsWhatChanged(t *testing.T) {
 	} {
 		dir := assemble(t, input(t, bins))
 		require.NoError(t, c.change(dir))
-		_, err := Read(dir)
+		_, err := Merge(t.Context(), dir, t.TempDir())
 		assert.ErrorContains(t, err, c.says, c.name)
 	}
 }
@@ -173,7 +174,7 @@ func TestMerge(t *testing.T) {
 		require.NoError(t, os.Rename(assemble(t, input(t, bins, target)), filepath.Join(parts, target)))
 	}
 	out := t.TempDir()
-	_, err := Merge(parts, out)
+	_, err := Merge(t.Context(), parts, out)
 	require.NoError(t, err)
 	assert.Equal(t, read(t, whole, manifest.SumsName), read(t, out, manifest.SumsName), "parts and whole are the same bytes")
 
@@ -181,7 +182,7 @@ func TestMerge(t *testing.T) {
 	for _, name := range []string{"notes.txt", amd + "/app.dmg"} {
 		extra := filepath.Join(parts, name)
 		require.NoError(t, os.WriteFile(extra, []byte("x"), 0o644))
-		_, err = Merge(parts, t.TempDir())
+		_, err = Merge(t.Context(), parts, t.TempDir())
 		assert.ErrorContains(t, err, `the dist has "`+name+`", which no release-manifest.json lists`)
 		require.NoError(t, os.Remove(extra))
 	}
@@ -189,15 +190,15 @@ func TestMerge(t *testing.T) {
 	other := input(t, bins, arm)
 	other.Manifest.Toolchain.Rustc = "rustc 1.95.0"
 	require.NoError(t, os.Rename(assemble(t, other), filepath.Join(parts, "other")))
-	_, err = Merge(parts, t.TempDir())
+	_, err = Merge(t.Context(), parts, t.TempDir())
 	assert.ErrorContains(t, err, "were not built alike")
-	_, err = Merge(t.TempDir(), t.TempDir())
+	_, err = Merge(t.Context(), t.TempDir(), t.TempDir())
 	assert.ErrorContains(t, err, "pass what the function dist made")
 }
 
 func TestCheckArchiveFindsWhatChanged(t *testing.T) {
 	dir := assemble(t, input(t, binaries(t), amd))
-	m, err := Read(dir)
+	m, err := Merge(t.Context(), dir, t.TempDir())
 	require.NoError(t, err)
 	check := func(change func(a *manifest.Asset)) error {
 		a := m.Archives()[0]
@@ -207,12 +208,12 @@ func TestCheckArchiveFindsWhatChanged(t *testing.T) {
 		f, err := os.Open(filepath.Join(dir, a.Name))
 		require.NoError(t, err)
 		defer f.Close()
-		return CheckArchive(f, a)
+		return published.CheckArchive(f, a)
 	}
 	assert.NoError(t, check(func(*manifest.Asset) {}))
-	assert.ErrorContains(t, check(func(a *manifest.Asset) { a.Binaries[0].SHA256 = a.SHA256 }), "but the manifest says")
+	assert.ErrorContains(t, check(func(a *manifest.Asset) { a.Binaries[0].SHA256 = a.SHA256 }), "but release-manifest.json lists")
 	assert.ErrorContains(t, check(func(a *manifest.Asset) { a.Files[0].Mode = "0755" }), "and mode 0644")
-	assert.ErrorContains(t, check(func(a *manifest.Asset) { a.Files = nil }), "of which the manifest says nothing")
+	assert.ErrorContains(t, check(func(a *manifest.Asset) { a.Files = nil }), "which release-manifest.json does not list")
 	assert.ErrorContains(t, check(func(a *manifest.Asset) {
 		a.Files = append(a.Files, manifest.File{Path: "more", SHA256: a.SHA256})
 	}), `lacks "more"`)
@@ -293,7 +294,7 @@ func TestAssembleWithBill(t *testing.T) {
 		return in
 	}
 	dir := assemble(t, with())
-	m, err := Read(dir)
+	m, err := Merge(t.Context(), dir, t.TempDir())
 	require.NoError(t, err)
 	var bills []manifest.Asset
 	for _, a := range m.Assets {

@@ -3,6 +3,7 @@ package dist
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/release/plan"
 )
 
@@ -81,13 +83,13 @@ func TestModesInArchives(t *testing.T) {
 	require.NoError(t, os.Chmod(script, 0o710))
 	in.Extra = append(in.Extra, plan.Extra{Path: "run.sh", Source: "run.sh"})
 	dir := assemble(t, in)
-	m, err := Read(dir)
+	m, err := Merge(t.Context(), dir, t.TempDir())
 	require.NoError(t, err)
 	a := m.Archives()[0]
 	f, err := os.Open(filepath.Join(dir, a.Name))
 	require.NoError(t, err)
 	defer f.Close()
-	require.NoError(t, CheckArchive(f, a), "the binary is 0755 in it")
+	require.NoError(t, published.CheckArchive(f, a), "the binary is 0755 in it")
 	modes := map[string]string{}
 	for _, file := range a.Files {
 		modes[filepath.Base(file.Path)] = file.Mode
@@ -96,30 +98,34 @@ func TestModesInArchives(t *testing.T) {
 
 	damaged := a
 	damaged.Size--
-	assert.ErrorContains(t, CheckArchive(f, damaged), "read archive")
+	assert.ErrorContains(t, published.CheckArchive(f, damaged), "is invalid: ")
 	damaged = a
 	damaged.Name = "app.rar"
-	assert.ErrorContains(t, CheckArchive(f, damaged), "app.rar")
+	assert.ErrorContains(t, published.CheckArchive(f, damaged), "app.rar")
 }
 
-func TestReadReportsFailures(t *testing.T) {
-	_, err := Read(t.TempDir())
+func TestMergeReportsUnreadableFiles(t *testing.T) {
+	_, err := Merge(t.Context(), t.TempDir(), t.TempDir())
 	assert.ErrorContains(t, err, manifest.FileName)
 	dir := assemble(t, input(t, binaries(t)))
 	changelog := filepath.Join(dir, manifest.ChangelogName)
 	require.NoError(t, os.Remove(changelog))
 	require.NoError(t, os.Mkdir(changelog, 0o755))
-	_, err = Read(dir)
-	assert.ErrorContains(t, err, "is a directory")
+	_, err = Merge(t.Context(), dir, t.TempDir())
+	assert.ErrorContains(t, err, `asset "CHANGELOG.md" is not a regular file`)
 }
 
 // SHA256SUMS and the manifest list the same files.
-func TestCheckSums(t *testing.T) {
+func TestSums(t *testing.T) {
 	dir := assemble(t, input(t, binaries(t), amd))
-	m, err := Read(dir)
-	require.NoError(t, err)
 	sums, text := read(t, dir, manifest.SumsName), read(t, dir, manifest.FileName)
-	require.NoError(t, CheckSums(sums, text, m))
+	load := func(sums, text []byte) error {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, manifest.SumsName), sums, 0o644))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, manifest.FileName), text, 0o644))
+		_, err := published.Load(t.Context(), published.Dir(dir))
+		return err
+	}
+	require.NoError(t, load(sums, text))
 
 	lines := bytes.SplitAfter(bytes.TrimSuffix(sums, []byte("\n")), []byte("\n"))
 	require.Len(t, lines, 3)
@@ -129,19 +135,18 @@ func TestCheckSums(t *testing.T) {
 		if !bytes.HasSuffix(fewer, []byte("\n")) {
 			fewer = append(fewer, '\n')
 		}
-		err := CheckSums(fewer, text, m)
-		require.ErrorContains(t, err, `"`+name+`"`, "the line is gone")
-		assert.Equal(t, 1, strings.Count(err.Error(), "SHA256SUMS has"), "nothing else is wrong")
+		require.EqualError(t, load(fewer, text), fmt.Sprintf("asset %q is not listed in SHA256SUMS", name), "the line is gone, and nothing else is wrong")
 	}
 	more := append(bytes.Clone(sums), strings.Repeat("a", 64)+"  zz\n"...)
-	assert.ErrorContains(t, CheckSums(more, text, m), `for "zz"`)
-	assert.ErrorContains(t, CheckSums([]byte("<html>\n"), text, m), "read SHA256SUMS")
-	assert.ErrorContains(t, CheckSums(sums, append(text, '\n'), m), manifest.FileName)
+	require.EqualError(t, load(more, text), `asset "zz" is listed in SHA256SUMS, but not in release-manifest.json`)
+	require.ErrorContains(t, load([]byte("<html>\n"), text), `asset "SHA256SUMS" is an HTML page`)
+	require.ErrorContains(t, load([]byte("nothing\n"), text), `asset "SHA256SUMS" is invalid: parse checksums: line 1`)
+	require.ErrorContains(t, load(sums, append(text, '\n')), `asset "release-manifest.json" has SHA-256 `)
 }
 
 func TestMergeReportsFailures(t *testing.T) {
 	bins := binaries(t)
-	_, err := Merge(filepath.Join(t.TempDir(), "none"), t.TempDir())
+	_, err := Merge(t.Context(), filepath.Join(t.TempDir(), "none"), t.TempDir())
 	assert.ErrorIs(t, err, os.ErrNotExist)
 
 	parts := func() string {
@@ -151,13 +156,13 @@ func TestMergeReportsFailures(t *testing.T) {
 	}
 	damaged := parts()
 	require.NoError(t, os.WriteFile(filepath.Join(damaged, "one", archiveOf(amd)), nil, 0o644))
-	_, err = Merge(damaged, t.TempDir())
+	_, err = Merge(t.Context(), damaged, t.TempDir())
 	assert.ErrorContains(t, err, archiveOf(amd))
 
 	for _, name := range []string{archiveOf(amd), manifest.FileName, manifest.SumsName} {
 		to := t.TempDir()
 		require.NoError(t, os.Mkdir(filepath.Join(to, name), 0o755))
-		_, err = Merge(parts(), to)
+		_, err = Merge(t.Context(), parts(), to)
 		assert.ErrorContains(t, err, name)
 	}
 
@@ -165,16 +170,16 @@ func TestMergeReportsFailures(t *testing.T) {
 	twice := parts()
 	require.NoError(t, os.Rename(assemble(t, input(t, bins, amd)), filepath.Join(twice, "two")))
 	to := t.TempDir()
-	m, err := Merge(twice, to)
+	m, err := Merge(t.Context(), twice, to)
 	require.NoError(t, err)
 	assert.Len(t, m.Assets, 2, "each asset once")
-	_, err = Read(to)
+	_, err = Merge(t.Context(), to, t.TempDir())
 	require.NoError(t, err)
 
 	other := input(t, bins, amd)
 	require.NoError(t, os.WriteFile(filepath.Join(other.ExtraDir, "LICENSE"), []byte("Apache-2.0\n"), 0o600))
 	require.NoError(t, os.Rename(assemble(t, other), filepath.Join(twice, "three")))
-	_, err = Merge(twice, t.TempDir())
+	_, err = Merge(t.Context(), twice, t.TempDir())
 	assert.ErrorContains(t, err, "built twice with different bytes")
 }
 

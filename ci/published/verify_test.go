@@ -1,10 +1,8 @@
-package verify
+package published
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
@@ -18,11 +16,6 @@ import (
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/manifest"
 )
-
-func digest(text []byte) string {
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
-}
 
 // made is a release as phase 1 makes it: two archives and a changelog.
 type made struct {
@@ -93,8 +86,8 @@ func (r *made) seal(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// world is a fake GitHub with the release on it.
-type world struct {
+// shop is a fake GitHub with the release on it.
+type shop struct {
 	*made
 	hub    *fakehub.Local
 	repo   *fakehub.Repo
@@ -102,11 +95,11 @@ type world struct {
 	id     int64
 }
 
-// newWorld publishes a release. Before edits what phase 1 built, after the files
+// newShop publishes a release. Before edits what phase 1 built, after the files
 // of the release.
-func newWorld(t *testing.T, cfg fakehub.Config, before func(*made), after func(*made)) *world {
+func newShop(t *testing.T, cfg fakehub.Config, before func(*made), after func(*made)) *shop {
 	t.Helper()
-	w := &world{hub: fakehub.Start(fakehub.New(cfg))}
+	w := &shop{hub: fakehub.Start(fakehub.New(cfg))}
 	t.Cleanup(w.hub.Close)
 	w.repo = w.hub.AddRepo("o", "r")
 	w.commit = w.repo.Commit("one")
@@ -126,13 +119,13 @@ func newWorld(t *testing.T, cfg fakehub.Config, before func(*made), after func(*
 	return w
 }
 
-func (w *world) verify(t *testing.T) (*Result, error) {
+func (w *shop) verify(t *testing.T) (*Verification, error) {
 	t.Helper()
 	client, err := github.New(github.Options{
 		APIURL: w.hub.TLSURL() + "api/v3/", Transport: w.hub.TLSTransport(w.hub.Certificate()), Clock: fakehub.NewClock(time.Now()),
 	})
 	require.NoError(t, err)
-	return Release(context.Background(), client, "o", "r", "v1.0.0")
+	return Verify(context.Background(), client, "o", "r", "v1.0.0")
 }
 
 // A release as phase 1 makes it has nothing wrong, with and without the server's
@@ -140,7 +133,7 @@ func (w *world) verify(t *testing.T) (*Result, error) {
 func TestReleaseThatIsRight(t *testing.T) {
 	for _, cfg := range []fakehub.Config{{}, {NoDigests: true}} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, cfg, nil, nil)
+			w := newShop(t, cfg, nil, nil)
 			r, err := w.verify(t)
 			require.NoError(t, err)
 			require.Empty(t, r.Findings)
@@ -163,44 +156,48 @@ func TestReleaseThatIsRight(t *testing.T) {
 type finding struct {
 	name string
 	cfg  fakehub.Config
-	// before and after are as for newWorld; tamper changes the published release.
+	// before and after are as for newShop; tamper changes the published release.
 	before, after func(*made)
-	tamper        func(*world)
+	tamper        func(*shop)
 	says          string
 }
 
 var noDigests = fakehub.Config{NoDigests: true}
 
 var findings = []finding{
-	{name: "no manifest", after: func(r *made) { delete(r.files, manifest.FileName) }, says: "release-manifest.json is missing"},
-	{name: "no SHA256SUMS", after: func(r *made) { delete(r.files, manifest.SumsName) }, says: "SHA256SUMS is missing"},
-	{name: "a manifest half uploaded", after: func(r *made) { r.files[manifest.FileName] = nil }, says: "release-manifest.json is missing"},
+	{name: "no manifest", after: func(r *made) { delete(r.files, manifest.FileName) }, says: `asset "release-manifest.json" is missing, so nothing can be verified`},
+	{name: "no SHA256SUMS", after: func(r *made) { delete(r.files, manifest.SumsName) }, says: `asset "SHA256SUMS" is missing, so nothing can be verified`},
+	{name: "a manifest half uploaded", after: func(r *made) { r.files[manifest.FileName] = nil }, says: `asset "release-manifest.json" is missing, so nothing can be verified`},
 	{name: "a huge manifest", after: func(r *made) { r.files[manifest.FileName] = make([]byte, manifest.MaxSize+1) },
-		says: fmt.Sprintf("release-manifest.json has %d bytes, more than %d", manifest.MaxSize+1, manifest.MaxSize)},
-	{name: "a broken manifest", after: func(r *made) { r.files[manifest.FileName] = []byte("{}") }, says: "release-manifest.json: "},
-	{name: "another tag's manifest", before: func(r *made) { r.m.Tag, r.m.Version = "v1.0.1", "1.0.1" }, says: `release-manifest.json is that of tag "v1.0.1"`},
+		says: fmt.Sprintf(`asset "release-manifest.json" has %d bytes, more than %d`, manifest.MaxSize+1, manifest.MaxSize)},
+	{name: "another manifest", after: func(r *made) { r.files[manifest.FileName] = []byte("{}") }, says: `asset "release-manifest.json" has SHA-256 `},
+	{name: "a broken manifest", after: func(r *made) {
+		sums := bytes.ReplaceAll(r.files[manifest.SumsName], []byte(digest(r.files[manifest.FileName])), []byte(digest([]byte("{}"))))
+		r.files[manifest.FileName], r.files[manifest.SumsName] = []byte("{}"), sums
+	}, says: `asset "release-manifest.json" is invalid: read release-manifest.json: `},
+	{name: "another tag's manifest", before: func(r *made) { r.m.Tag, r.m.Version = "v1.0.1", "1.0.1" }, says: `release-manifest.json is for tag "v1.0.1"`},
 	{name: "another digest in SHA256SUMS", after: func(r *made) {
 		r.files[manifest.SumsName] = bytes.ReplaceAll(r.files[manifest.SumsName], []byte(digest(r.files["CHANGELOG.md"])), []byte(strings.Repeat("0", 64)))
-	}, says: "SHA256SUMS has \"0000"},
-	{name: "a moved tag", tamper: func(w *world) { w.repo.Tag("v1.0.0", w.repo.Commit("two")) }, says: `tag "v1.0.0" was moved: it is at commit `},
-	{name: "a deleted tag", tamper: func(w *world) { w.repo.Untag("v1.0.0") }, says: `tag "v1.0.0" is gone`},
+	}, says: `asset "CHANGELOG.md" has SHA-256 0000`},
+	{name: "a moved tag", tamper: func(w *shop) { w.repo.Tag("v1.0.0", w.repo.Commit("two")) }, says: `tag "v1.0.0" was moved: it is at commit `},
+	{name: "a deleted tag", tamper: func(w *shop) { w.repo.Untag("v1.0.0") }, says: `tag "v1.0.0" is gone`},
 	{name: "an asset of nobody's", after: func(r *made) { r.files["extra.txt"] = []byte("x") }, says: `asset "extra.txt" is not listed in release-manifest.json`},
 	{name: "a missing asset", after: func(r *made) { delete(r.files, "app-x86_64.tar.gz") }, says: `asset "app-x86_64.tar.gz" is missing`},
 	{name: "an asset half uploaded", after: func(r *made) { r.files["app-x86_64.tar.gz"] = nil }, says: `asset "app-x86_64.tar.gz" is missing`},
-	{name: "an asset with another digest", after: func(r *made) { r.files["CHANGELOG.md"] = []byte("# changelog\n") }, says: `asset "CHANGELOG.md": GitHub has sha256 `},
+	{name: "an asset with another digest", after: func(r *made) { r.files["CHANGELOG.md"] = []byte("# changelog\n") }, says: `asset "CHANGELOG.md" has SHA-256 `},
 	{name: "an asset with another digest, of which the server knows none", cfg: noDigests,
-		after: func(r *made) { r.files["CHANGELOG.md"] = []byte("# changelog\n") }, says: `download "CHANGELOG.md": not what it should be: its SHA-256 is `},
-	{name: "an asset with another size", cfg: noDigests, after: func(r *made) { r.files["CHANGELOG.md"] = []byte("#") }, says: `asset "CHANGELOG.md": GitHub has 1 bytes, the manifest 12`},
+		after: func(r *made) { r.files["CHANGELOG.md"] = []byte("# changelog\n") }, says: `asset "CHANGELOG.md" has SHA-256 `},
+	{name: "an asset with another size", cfg: noDigests, after: func(r *made) { r.files["CHANGELOG.md"] = []byte("#") }, says: `asset "CHANGELOG.md" has 1 bytes, but release-manifest.json lists 12`},
 	{name: "an archive with another program", before: func(r *made) {
 		r.m.Assets[2].Binaries[0].SHA256 = strings.Repeat("1", 64)
-	}, says: `archive "app-x86_64.tar.gz": "app/app" has `},
+	}, says: `asset "app-x86_64.tar.gz" contains "app/app" with `},
 	{name: "an archive without the program", before: func(r *made) {
 		r.m.Assets[2].Binaries[0].Path = "app/other"
-	}, says: `archive "app-x86_64.tar.gz" lacks "app/other"`},
+	}, says: `asset "app-x86_64.tar.gz" lacks "app/other"`},
 	{name: "an archive that is none", before: func(r *made) {
 		r.files["app-x86_64.tar.gz"] = []byte("no archive")
 		r.measure()
-	}, says: `read archive "app-x86_64.tar.gz"`},
+	}, says: `asset "app-x86_64.tar.gz" is invalid: `},
 }
 
 // Each thing that can be wrong is found, named, and makes the verification fail.
@@ -208,7 +205,7 @@ func TestFindings(t *testing.T) {
 	for _, f := range findings {
 		t.Run(f.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, f.cfg, f.before, f.after)
+				w := newShop(t, f.cfg, f.before, f.after)
 				if f.tamper != nil {
 					f.tamper(w)
 				}
@@ -228,7 +225,7 @@ func TestFindings(t *testing.T) {
 // All findings are reported at once.
 func TestSeveralFindings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, fakehub.Config{}, nil, func(r *made) {
+		w := newShop(t, fakehub.Config{}, nil, func(r *made) {
 			delete(r.files, "app-x86_64.tar.gz")
 			r.files["CHANGELOG.md"], r.files["extra.txt"] = []byte("# changelog\n"), []byte("x")
 		})
@@ -244,7 +241,7 @@ func TestSeveralFindings(t *testing.T) {
 func TestStoredDifferently(t *testing.T) {
 	for _, name := range []string{manifest.FileName, "CHANGELOG.md"} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, fakehub.Config{}, nil, nil)
+			w := newShop(t, fakehub.Config{}, nil, nil)
 			w.repo.Rot(w.id, name)
 			r, err := w.verify(t)
 			require.NoError(t, err)
@@ -260,7 +257,7 @@ func TestUnreadableIsNoFinding(t *testing.T) {
 	for _, kind := range []fakehub.FaultKind{fakehub.ServerError, fakehub.Reset, fakehub.GoAwayAfter, fakehub.Denied, fakehub.Login, fakehub.RequestTimeout} {
 		for _, op := range []string{"get release by tag", "list assets", "get ref", "download", "get object"} {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, fakehub.Config{}, nil, nil)
+				w := newShop(t, fakehub.Config{}, nil, nil)
 				w.hub.Arm(fakehub.Fault{Kind: kind, N: 1, Times: -1, Match: func(c fakehub.Call) bool { return c.Op == op }})
 				r, err := w.verify(t)
 				if kind == fakehub.Reset && op == "download" {
@@ -268,7 +265,7 @@ func TestUnreadableIsNoFinding(t *testing.T) {
 					return
 				}
 				require.Error(t, err, "%s on %s", kind, op)
-				require.NotContains(t, err.Error(), "is not what it says")
+				require.NotContains(t, err.Error(), "does not match its manifest")
 				if r != nil {
 					require.Empty(t, r.Findings)
 				}
@@ -277,13 +274,13 @@ func TestUnreadableIsNoFinding(t *testing.T) {
 	}
 	// The manifest and SHA256SUMS were read; it is the first asset that can't be.
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, fakehub.Config{}, nil, nil)
+		w := newShop(t, fakehub.Config{}, nil, nil)
 		w.hub.Arm(fakehub.Fault{Kind: fakehub.Denied, N: 3, Times: -1, Match: func(c fakehub.Call) bool { return c.Op == "get object" }})
 		_, err := w.verify(t)
 		require.ErrorContains(t, err, `download "CHANGELOG.md"`)
 	})
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, fakehub.Config{}, nil, nil)
+		w := newShop(t, fakehub.Config{}, nil, nil)
 		w.repo.Delete(w.id)
 		_, err := w.verify(t)
 		require.ErrorIs(t, err, github.ErrNotFound)
@@ -295,7 +292,7 @@ func TestUnreadableIsNoFinding(t *testing.T) {
 func TestHTTP2ResetsOverTLS(t *testing.T) {
 	calls := 0
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, fakehub.Config{}, nil, nil)
+		w := newShop(t, fakehub.Config{}, nil, nil)
 		_, err := w.verify(t)
 		require.NoError(t, err)
 		calls = len(w.hub.Calls())
@@ -306,7 +303,7 @@ func TestHTTP2ResetsOverTLS(t *testing.T) {
 		for n := 1; n <= calls; n++ {
 			cells++
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, fakehub.Config{}, nil, nil)
+				w := newShop(t, fakehub.Config{}, nil, nil)
 				w.hub.Arm(fakehub.Fault{Kind: kind, N: n})
 				r, err := w.verify(t)
 				require.NoError(t, err, "call %d, %s", n, kind)

@@ -1,4 +1,4 @@
-package verify
+package published
 
 import (
 	"testing"
@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestTextOfAResult(t *testing.T) {
-	r := &Result{Repository: "acme/app", Tag: "v1.0.0", Assets: 3, Bytes: 1234}
+func TestTextOfAVerification(t *testing.T) {
+	r := &Verification{Repository: "acme/app", Tag: "v1.0.0", Assets: 3, Bytes: 1234}
 	assert.Contains(t, r.Text(), "release v1.0.0 of acme/app: 3 assets, 1234 bytes\n")
 	assert.Contains(t, r.Text(), "\nverified: ")
 	assert.NoError(t, r.Err())

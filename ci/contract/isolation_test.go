@@ -1,9 +1,11 @@
-package published
+package contract_test
 
 import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +42,7 @@ import (
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/version"
 )
 
@@ -149,7 +152,15 @@ type cell struct {
 // tagMap has the digest of every tag.
 type tagMap map[string]string
 
-const slug = "acme/server"
+const (
+	slug = "acme/server"
+	sha  = "0123456789abcdef0123456789abcdef01234567"
+)
+
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
 
 var sources = []event.Source{event.SourceDispatch, event.SourceRelease, event.SourceWorkflow, event.SourceTag}
 
@@ -221,7 +232,7 @@ func newBench(t *testing.T) *bench {
 		b.ship(t, number)
 	}
 	push(t, b.registry, b.bases)
-	r, err := oci.Load(t.Context(), loaded(b.releases[0].Files))
+	r, err := published.Load(t.Context(), loaded(b.releases[0].Files))
 	require.NoError(t, err)
 	b.before, err = oci.Assemble(t.Context(), r, oci.AssembleOptions{Bases: oci.BaseIndexes{oci.StaticBase: b.older}, Dir: t.TempDir()})
 	require.NoError(t, err)
@@ -308,7 +319,7 @@ func (b *bench) ship(t *testing.T, number string) {
 	b.releases = append(b.releases, seed)
 }
 
-// loaded are files of a release as [oci.Assets].
+// loaded are files of a release as [published.Assets].
 type loaded []fakehub.File
 
 func (l loaded) Open(_ context.Context, name string) (io.ReadCloser, int64, error) {
@@ -486,7 +497,7 @@ func (w *world) phase2Of(e event.Event, err error) error {
 	if err != nil {
 		return err
 	}
-	r, err := Open(ctx, client, e, Options{})
+	r, err := published.Open(ctx, client, e, published.Options{})
 	if err != nil {
 		return err
 	}
@@ -499,7 +510,7 @@ func (w *world) phase2Of(e event.Event, err error) error {
 		return err
 	}
 	dir := w.t.TempDir()
-	image, err := oci.Assemble(ctx, r.Release, oci.AssembleOptions{Bases: before.Pins.With(w.bases), Dir: dir})
+	image, err := oci.Assemble(ctx, r, oci.AssembleOptions{Bases: before.Pins.With(w.bases), Dir: dir})
 	if err != nil {
 		return err
 	}
@@ -575,7 +586,7 @@ func (w *world) verify(want tagMap) {
 		if want[tag] == "" || want[tag] == w.before.Digest.String() {
 			continue
 		}
-		r, err := oci.Load(w.t.Context(), loaded(seed.Files))
+		r, err := published.Load(w.t.Context(), loaded(seed.Files))
 		require.NoError(w.t, err)
 		verified, err := oci.VerifyImage(w.t.Context(), r.Manifest, w.inside(), oci.VerifyOptions{})
 		require.NoError(w.t, err)
