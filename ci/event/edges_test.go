@@ -23,7 +23,7 @@ func TestParseNamesTheReason(t *testing.T) {
 		"not UTF-8":             {strings.Replace(text, "{", "{\"x\": \"\xff\",", 1), "UTF-8"},
 		"empty":                 {" \n", "empty"},
 		"a list":                {"[" + text + "]", "object"},
-		"trailing data":         {text + text, "more after"},
+		"trailing data":         {text + text, "data after the JSON object"},
 		"too deep":              {nested(65), "levels"},
 		"a key that is no text": {strings.Replace(text, "{", "{1: 2,", 1), "invalid character '1'"},
 		"a value that is none":  {strings.Replace(text, "{", `{"x": y,`, 1), "invalid character 'y'"},

@@ -19,6 +19,7 @@ import (
 	"strings"
 
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/strict"
 	"dagger/gantry/ci/version"
 )
 
@@ -179,8 +180,9 @@ func parse(data []byte, want Expect) (Event, error) {
 	if len(data) > MaxSize {
 		return Event{}, fmt.Errorf("%w: %d bytes are more than %d, the size of any event", ErrFormat, len(data), MaxSize)
 	}
-	if err := checkJSON(data); err != nil {
-		return Event{}, fmt.Errorf("%w: %w", ErrFormat, err)
+	// GitHub's fields that are read here differ by more than case.
+	if _, err := strict.Object(data, 2); err != nil {
+		return Event{}, fmt.Errorf("%w: %w: pass the file that $GITHUB_EVENT_PATH names", ErrFormat, err)
 	}
 	var d document
 	if err := json.Unmarshal(data, &d); err != nil {

@@ -92,7 +92,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a tag that git refuses", workflow, []string{"server-0.8.0", "a..b"}, event.Expect{}, event.ErrFormat, `"a..b-rc.2"`},
 		{"a tag that is an option", workflow, []string{"server-0.8.0", "--upload-pack=x"}, event.Expect{}, event.ErrFormat, "upload-pack"},
 		{"a repository that is a path", workflow, []string{"acme/server", "acme/.."}, event.Expect{}, event.ErrFormat, `"acme/.."`},
-		{"a field twice", workflow, []string{`"inputs":`, `"inputs": {"tag": "v9.9.9"}, "Inputs":`}, event.Expect{}, event.ErrFormat, `"Inputs" is there twice`},
+		{"a field twice", workflow, []string{`"inputs":`, `"inputs": {"tag": "v9.9.9"}, "Inputs":`}, event.Expect{}, event.ErrFormat, `field "Inputs" appears twice`},
 		{"a run that goes on", run, []string{`"action": "completed"`, `"action": "requested"`}, event.Expect{}, event.ErrUnrelated, `was "requested"`},
 		{"a run that failed", run, []string{`"conclusion": "success"`, `"conclusion": "failure"`}, event.Expect{}, event.ErrUnrelated, `ended with "failure"`},
 		{"a run for a fork", run, []string{"401234567,\n      \"full_name\": \"acme/server\"", "401234568,\n      \"full_name\": \"evil/server\""}, event.Expect{}, event.ErrUnrelated, "fork"},

@@ -146,7 +146,7 @@ func TestParseNamesTheField(t *testing.T) {
 	text, err := minimal().Marshal()
 	require.NoError(t, err)
 	_, err = Parse([]byte(strings.Replace(string(text), `"rustc"`, `"cargo": "x", "rustc"`, 1)))
-	assert.ErrorContains(t, err, `field "toolchain.cargo": it is there twice`)
+	assert.ErrorContains(t, err, `field "toolchain.cargo" appears twice`)
 	_, err = Parse([]byte("[1]"))
 	assert.ErrorContains(t, err, "is it an error page")
 }

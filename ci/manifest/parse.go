@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"dagger/gantry/ci/strict"
 )
 
 // MaxSize is the size in bytes of the largest document that [Parse] reads. A
@@ -51,9 +53,6 @@ func Parse(data []byte) (*Manifest, error) {
 func parse(data []byte) (*Manifest, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("%d bytes are more than %d, the size of any manifest", len(data), MaxSize)
-	}
-	if !utf8.Valid(data) {
-		return nil, errors.New("it isn't UTF-8")
 	}
 	var head struct {
 		SchemaVersion *string `json:"schemaVersion"`
@@ -129,76 +128,71 @@ func (m *Manifest) Marshal() ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// checkFields compares the fields of a document with those of Manifest.
-// encoding/json takes a field in any case, takes it twice, takes null for any
-// type and doesn't miss one.
+// checkFields compares a document with [Manifest]. encoding/json accepts a field in
+// any case and null for any type, and misses none.
 func checkFields(data []byte, version string, tolerant bool) error {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	c := fieldChecker{decoder, version, tolerant}
-	return c.value(reflect.TypeFor[Manifest](), "", false)
-}
-
-type fieldChecker struct {
-	*json.Decoder
-	// version of the document's schema.
-	version string
-	// tolerant of fields that it doesn't know.
-	tolerant bool
-}
-
-// value reads the next value, which must be of the type. An optional string
-// must not be empty: to leave it out is the one way to say nothing.
-func (c *fieldChecker) value(t reflect.Type, at string, optional bool) error {
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	token, err := c.Token()
+	document, err := strict.Object(data, 0)
 	if err != nil {
 		return err
 	}
-	what := at
-	if what == "" {
-		what = "the document"
+	c := fieldChecker{version, tolerant}
+	return c.object(document, reflect.TypeFor[Manifest](), "")
+}
+
+type fieldChecker struct {
+	// version is that of the document's schema.
+	version string
+	// tolerant skips unknown fields.
+	tolerant bool
+}
+
+// value checks that a value has a type. An optional string must not be empty: to
+// omit it is the one way to say nothing.
+func (c *fieldChecker) value(v any, t reflect.Type, at string, optional bool) error {
+	must := func(be string) error { return fmt.Errorf("field %q: it must be %s", at, be) }
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
 	}
 	switch t.Kind() {
-	case reflect.Struct:
-		if token != json.Delim('{') {
-			return fmt.Errorf("field %q: it must be an object", what)
+	case reflect.Struct, reflect.Map:
+		object, ok := v.(map[string]any)
+		if !ok {
+			return must("an object")
 		}
-		return c.object(t, at)
-	case reflect.Map:
-		if token != json.Delim('{') {
-			return fmt.Errorf("field %q: it must be an object", what)
+		if t.Kind() == reflect.Struct {
+			return c.object(object, t, at)
 		}
-		return c.members(at, func(key string) error { return c.value(t.Elem(), join(at, key), false) })
-	case reflect.Slice:
-		if token != json.Delim('[') {
-			return fmt.Errorf("field %q: it must be an array", what)
-		}
-		for i := 0; c.More(); i++ {
-			if err := c.value(t.Elem(), at+"["+strconv.Itoa(i)+"]", false); err != nil {
+		for _, key := range slices.Sorted(maps.Keys(object)) {
+			if err := c.value(object[key], t.Elem(), strict.Field(at, key), false); err != nil {
 				return err
 			}
 		}
-		_, err := c.Token()
-		return err
-	case reflect.String:
-		text, ok := token.(string)
+	case reflect.Slice:
+		list, ok := v.([]any)
 		if !ok {
-			return fmt.Errorf("field %q: it must be a string", what)
+			return must("an array")
+		}
+		for i, element := range list {
+			if err := c.value(element, t.Elem(), strict.Element(at, i), false); err != nil {
+				return err
+			}
+		}
+	case reflect.String:
+		text, ok := v.(string)
+		if !ok {
+			return must("a string")
 		}
 		if optional && text == "" {
-			return fmt.Errorf("field %q: it is empty: leave it out", what)
+			return fmt.Errorf("field %q: it is empty: omit it", at)
 		}
 	case reflect.Bool:
-		if _, ok := token.(bool); !ok {
-			return fmt.Errorf("field %q: it must be true or false", what)
+		if _, ok := v.(bool); !ok {
+			return must("true or false")
 		}
 	case reflect.Int64:
-		n, ok := token.(json.Number)
+		n, ok := v.(json.Number)
 		if _, err := strconv.ParseInt(n.String(), 10, 64); !ok || err != nil {
-			return fmt.Errorf("field %q: it must be a whole number", what)
+			return must("a whole number")
 		}
 	default:
 		panic("manifest: no check of fields of kind " + t.Kind().String())
@@ -206,69 +200,30 @@ func (c *fieldChecker) value(t reflect.Type, at string, optional bool) error {
 	return nil
 }
 
-// members reads the members of an object whose opening brace has been read.
-func (c *fieldChecker) members(at string, value func(key string) error) error {
-	seen := map[string]bool{}
-	for c.More() {
-		token, err := c.Token()
-		if err != nil {
-			return err
-		}
-		key, _ := token.(string) // in an object, More is followed by a key
-		if seen[key] {
-			return fmt.Errorf("field %q: it is there twice", join(at, key))
-		}
-		seen[key] = true
-		if err := value(key); err != nil {
-			return err
-		}
-	}
-	_, err := c.Token()
-	return err
-}
-
-func (c *fieldChecker) object(t reflect.Type, at string) error {
-	types := map[string]reflect.Type{}
-	required := map[string]bool{}
+func (c *fieldChecker) object(object map[string]any, t reflect.Type, at string) error {
+	unknown := maps.Clone(object)
 	for i := range t.NumField() {
 		name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		types[name] = t.Field(i).Type
-		if options != "omitempty" {
-			required[name] = true
-		}
-	}
-	err := c.members(at, func(key string) error {
-		if field, known := types[key]; known {
-			optional := !required[key]
-			delete(required, key)
-			return c.value(field, join(at, key), optional)
-		}
-		for name := range types {
+		value, found := object[name]
+		delete(unknown, name)
+		for key := range unknown {
 			if strings.EqualFold(name, key) {
-				return fmt.Errorf("field %q: write it %q", join(at, key), name)
+				return fmt.Errorf("field %q: write it %q", strict.Field(at, key), name)
 			}
 		}
-		if !c.tolerant {
-			return fmt.Errorf("field %q: schema version %s has no such field", join(at, key), c.version)
+		optional := options == "omitempty"
+		if !found && !optional {
+			return fmt.Errorf("field %q: it is missing", strict.Field(at, name))
 		}
-		var skipped json.RawMessage
-		return c.Decode(&skipped)
-	})
-	if err != nil {
-		return err
-	}
-	for i := range t.NumField() { // in the order of the fields: the message is always the same
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		if required[name] {
-			return fmt.Errorf("field %q: it is missing", join(at, name))
+		if !found {
+			continue
+		}
+		if err := c.value(value, t.Field(i).Type, strict.Field(at, name), optional); err != nil {
+			return err
 		}
 	}
-	return nil
-}
-
-func join(at, key string) string {
-	if at == "" {
-		return key
+	if len(unknown) == 0 || c.tolerant {
+		return nil
 	}
-	return at + "." + key
+	return fmt.Errorf("field %q: schema version %s has no such field", strict.Field(at, slices.Min(slices.Collect(maps.Keys(unknown)))), c.version)
 }
