@@ -273,7 +273,7 @@ fn main() {
 	write(t, dir, map[string]string{"Cargo.toml": replaceOnce(t, string(manifest), `packages = ["zlib1g-dev"]`, "")})
 	got = call(t, "--source="+dir, "build", "--target="+foreign, "entries")
 	require.Error(t, got.err)
-	assert.Contains(t, got.said(), `the toolchain lacks library "z": name the Debian package that brings it`)
+	assert.Contains(t, got.said(), `the toolchain lacks library "z": add its Debian package`)
 }
 
 // The bill of materials has the crates that are in the binaries, and none that

@@ -108,7 +108,7 @@ func TestRefuses(t *testing.T) {
 		{"a broken manifest", func(t *testing.T, dir string) { write(t, dir, map[string]string{"Cargo.toml": "[package\n"}) }, []string{"--tag=v1.0.0"}, "read Cargo.toml"},
 		{"a toolchain that has no image", func(t *testing.T, dir string) {
 			write(t, dir, map[string]string{"rust-toolchain.toml": "[toolchain]\nchannel = \"nightly\"\n"})
-		}, []string{"--tag=v1.0.0"}, `asks for "nightly", for which there is no official image: pass --toolchain`},
+		}, []string{"--tag=v1.0.0"}, `pins "nightly", which has no official image: pass --toolchain`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

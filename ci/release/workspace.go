@@ -21,6 +21,7 @@ import (
 
 	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/release/changelog"
 	"dagger/gantry/ci/release/dist"
 	"dagger/gantry/ci/release/plan"
@@ -59,7 +60,7 @@ type Workspace struct {
 
 // Open reads a source.
 func Open(ctx context.Context, client *dagger.Client, source *dagger.Directory, settings Settings) (*Workspace, error) {
-	dir, err := plan.ManifestDir(settings.ManifestPath)
+	dir, err := cargo.ManifestDir(settings.ManifestPath)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func find(ctx context.Context, source *dagger.Directory, dir string) error {
 	if slices.Contains(found, manifest) {
 		return nil
 	}
-	return plan.NoManifest(manifest, found, entries)
+	return cargo.NoManifest(manifest, found, entries)
 }
 
 // withoutCredentials is the source with the configuration of its repository as
@@ -198,7 +199,7 @@ func channel(ctx context.Context, source *dagger.Directory, dir string) (string,
 	if err != nil {
 		return "", fmt.Errorf("read Cargo.toml: %v", err)
 	}
-	return plan.Channel(toolchain, manifest)
+	return cargo.Channel(toolchain, manifest)
 }
 
 // cacheName tells build caches apart: by the packages of the project, the

@@ -21,6 +21,7 @@ import (
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/release/plan"
 )
 
@@ -71,7 +72,7 @@ type Binary struct {
 // Bins.
 func NewTarget(b plan.Build, files []string) Target {
 	t := b.Target
-	out := Target{TargetDir: plan.TargetDir + "/" + t.Triple, Want: binary.Want{Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}}
+	out := Target{TargetDir: cargo.TargetDir + "/" + t.Triple, Want: binary.Want{Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}}
 	for i, bin := range b.Bins {
 		out.Binaries = append(out.Binaries, Binary{Name: bin.Name + t.ExeSuffix, Bin: bin.Name, Package: bin.Package, File: files[i]})
 	}

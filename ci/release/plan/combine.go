@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"path"
 	"reflect"
 	"slices"
 	"sort"
@@ -91,7 +90,7 @@ func (c *Component) disagree(key string, values []any) string {
 			text = []byte(err.Error())
 		}
 		texts = append(texts, string(text))
-		said = append(said, fmt.Sprintf("%s for %s", text, path.Join(c.Packages[i].Dir, "Cargo.toml")))
+		said = append(said, fmt.Sprintf("%s for %s", text, c.Packages[i].Manifest()))
 	}
 	if len(slices.Compact(slices.Clone(texts))) < 2 {
 		return ""
@@ -170,7 +169,7 @@ func (c *Component) features(cfgs []BuildConfig) []string {
 	same := true
 	for i, cfg := range cfgs {
 		for _, f := range cfg.Features {
-			if c.Packages[i].hasFeature(f) {
+			if c.Packages[i].HasFeature(f) {
 				each[i] = append(each[i], f)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/nearest"
+	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/target"
 )
 
@@ -107,6 +108,11 @@ func (p *Prefixes) UnmarshalJSON(raw []byte) error {
 	}
 	*p = several
 	return nil
+}
+
+// cargo returns the features that the settings select.
+func (b BuildConfig) cargo() cargo.Features {
+	return cargo.Features{Names: b.Features, All: isTrue(b.AllFeatures), NoDefault: isTrue(b.NoDefaultFeatures)}
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }

@@ -185,20 +185,3 @@ func TestGitThatFailed(t *testing.T) {
 	plan := planOf(t, mustLoad(t, nil, nil, pkg("app", "1.0.0", ".", nil, "app")), "v1.0.0", g)
 	assert.ErrorContains(t, plan.Err(), "git-crypt is missing")
 }
-
-func TestListsForPeople(t *testing.T) {
-	var names []string
-	for i := range 11 {
-		names = append(names, fmt.Sprint(i))
-	}
-	assert.Equal(t, "nothing", some(nil))
-	assert.Equal(t, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9", some(names[:10]))
-	assert.Equal(t, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …", some(names))
-	for _, path := range []string{"..", "../Cargo.toml", "/Cargo.toml", "a/../../Cargo.toml"} {
-		_, err := ManifestDir(path)
-		assert.ErrorContains(t, err, "is not in the source", path)
-	}
-	dir, err := ManifestDir("..a/Cargo.toml")
-	require.NoError(t, err)
-	assert.Equal(t, "..a", dir)
-}

@@ -6,7 +6,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/BurntSushi/toml"
+	"dagger/gantry/ci/release/cargo"
 )
 
 // checkLock finds what Cargo would refuse to build with --locked: Cargo.lock
@@ -22,43 +22,29 @@ func (p *Plan) checkLock(project *Project) {
 	if project.Lock == "" {
 		return
 	}
-	type locked struct{ Name, Version, Source string }
-	var lock struct {
-		Package []locked
-		Root    *locked // of the oldest version of the format
-	}
-	if _, err := toml.Decode(project.Lock, &lock); err != nil {
+	lock, err := cargo.ReadLock(project.Lock)
+	if err != nil {
 		p.fail("Cargo.lock cannot be read (%v): run cargo generate-lockfile and commit it", err)
 		return
 	}
-	if lock.Root != nil {
-		lock.Package = append(lock.Package, *lock.Root)
-	}
-	own, known := map[string][]string{}, map[string]bool{}
-	for _, l := range lock.Package {
-		known[l.Name] = true
-		if l.Source == "" {
-			own[l.Name] = append(own[l.Name], l.Version)
-		}
-	}
 	const remedy = "run cargo update --workspace, and commit Cargo.lock"
 	for _, pkg := range project.packages {
-		switch versions := own[pkg.Name]; {
+		switch versions := lock.ProjectVersions(pkg.Name); {
 		case slices.Contains(versions, pkg.Version):
 		case len(versions) > 0:
-			p.fail("Cargo.lock has version %s of package %q, but %s says %s: %s", strings.Join(versions, ", "), pkg.Name, path.Join(pkg.Dir, "Cargo.toml"), pkg.Version, remedy)
+			p.fail("Cargo.lock has version %s of package %q, but %s says %s: %s", strings.Join(versions, ", "), pkg.Name, pkg.Manifest(), pkg.Version, remedy)
 		default:
-			p.fail("Cargo.lock does not have package %q of %s: %s", pkg.Name, path.Join(pkg.Dir, "Cargo.toml"), remedy)
+			p.fail("Cargo.lock does not have package %q of %s: %s", pkg.Name, pkg.Manifest(), remedy)
 		}
 		for _, name := range dependencyNames(pkg) {
-			if !known[name] {
-				p.fail("Cargo.lock does not have %q, which %s depends on: %s", name, path.Join(pkg.Dir, "Cargo.toml"), remedy)
+			if !lock.Has(name) {
+				p.fail("Cargo.lock does not have %q, which %s depends on: %s", name, pkg.Manifest(), remedy)
 			}
 		}
 	}
 }
 
-func dependencyNames(pkg *Package) []string {
+func dependencyNames(pkg *cargo.Package) []string {
 	var names []string
 	for _, d := range pkg.Dependencies {
 		names = append(names, d.Name)
@@ -73,12 +59,12 @@ func (p *Plan) checkSource(project *Project, git Git) {
 	missing := map[string]bool{}
 	for _, pkg := range project.packages {
 		for _, d := range pkg.Dependencies {
-			dir := d.dir
+			dir := d.Dir
 			if d.Path == "" || project.has(dir) || missing[dir] {
 				continue
 			}
 			missing[dir] = true
-			from := path.Join(pkg.Dir, "Cargo.toml")
+			from := pkg.Manifest()
 			inSource := path.Join(project.Dir, dir)
 			submodule := slices.IndexFunc(git.Submodules, func(s string) bool { return inSource == s || strings.HasPrefix(inSource, s+"/") })
 			switch {

@@ -23,6 +23,7 @@ import (
 
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/notation"
+	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/release/sbom"
 	"dagger/gantry/ci/target"
 	"dagger/gantry/ci/version"
@@ -125,8 +126,8 @@ type TargetPlan struct {
 	Features []string `json:"features,omitempty"`
 	Archive  string   `json:"archive"`
 	// SBOM is the name of the archive's bill of materials, if there is one.
-	SBOM     string `json:"sbom,omitempty"`
-	Binaries []Bin  `json:"binaries"`
+	SBOM     string      `json:"sbom,omitempty"`
+	Binaries []cargo.Bin `json:"binaries"`
 }
 
 // Extra is a file of the source that goes into archives.
@@ -296,7 +297,7 @@ func (p *Plan) checkVersion(tag version.Tag) {
 	}
 	for i, pkg := range p.component.Packages {
 		policy := or(p.component.settings[i].merged.Prerelease, PolicyExact)
-		manifestPath := path.Join(pkg.Dir, "Cargo.toml")
+		manifestPath := pkg.Manifest()
 		v, err := version.Parse(pkg.Version)
 		if err != nil {
 			p.fail("%s: %v", manifestPath, err)

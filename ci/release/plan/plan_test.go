@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/version"
 )
 
@@ -123,7 +124,7 @@ func TestComponents(t *testing.T) {
 	assert.ErrorContains(t, planOf(t, apart, "v1.0.0", clean()).Err(), `(package "b") says 2.0.0`)
 	assert.ErrorContains(t, planOf(t, apart, "v1.0.0", clean()).Err(), `if "b" is no part of this release, set release = false or a tag-prefix in its [package.metadata.gantry]`)
 
-	tool := func(gantry table) []Bin {
+	tool := func(gantry table) []cargo.Bin {
 		p := mustLoad(t, table{"tag-prefix": "app-v"}, nil, pkg("app", "1.0.0", "app", nil, "app"), pkg("xtask", "1.0.0", "xtask", gantry, "xtask"))
 		return planOf(t, p, "app-v1.0.0", clean()).Targets[0].Binaries
 	}
@@ -349,53 +350,6 @@ func TestRequiredFeatures(t *testing.T) {
 	assert.Len(t, planOf(t, with, "v1.0.0", clean()).Targets[0].Binaries, 2)
 }
 
-func TestExecutables(t *testing.T) {
-	message := func(id, kind, name, exe string) string {
-		out, err := json.Marshal(table{"reason": "compiler-artifact", "package_id": id, "target": table{"kind": []string{kind}, "name": name}, "executable": exe})
-		require.NoError(t, err)
-		return string(out) + "\n"
-	}
-	b := Build{Bins: []Bin{{Name: "app", Package: "app-cli", ID: "cli-id"}}}
-	b.Target.Triple = "x86_64-unknown-linux-gnu"
-	paths, err := b.Executables(message("other-id", "bin", "app", "/target/wrong/app")+message("cli-id", "test", "app", "/target/app-test")+message("cli-id", "bin", "app", "/target/dist/app"), false)
-	require.NoError(t, err)
-	assert.Equal(t, []string{"/target/dist/app"}, paths)
-	_, err = b.Executables(message("other-id", "bin", "app", "/target/wrong/app"), false)
-	assert.ErrorContains(t, err, `cargo built no binary "app" of package "app-cli"; the binaries it named are: "app" of other-id`)
-	both := message("cli-id", "bin", "app", TargetDir+"/x86_64-unknown-linux-gnu/dist/app") + message("cli-id", "bin", "app", TargetDir+"/x86_64-unknown-linux-musl/dist/app")
-	paths, err = b.Executables(both, true)
-	require.NoError(t, err)
-	assert.Equal(t, []string{TargetDir + "/x86_64-unknown-linux-gnu/dist/app"}, paths)
-	_, err = b.Executables("", false)
-	assert.ErrorContains(t, err, "none")
-}
-
-func TestChannel(t *testing.T) {
-	for _, c := range []struct{ name, file, cargo, want, says string }{
-		{"nothing said", "", "", DefaultChannel, ""},
-		{"pinned", "[toolchain]\nchannel = \"1.85.1\"\n", "", "1.85.1", ""},
-		{"old form", "1.80\n", "", "1.80", ""},
-		{"moving", "[toolchain]\nchannel = \"stable\"\n", "", DefaultChannel, ""},
-		{"nightly", "[toolchain]\nchannel = \"nightly-2026-01-01\"\n", "", "", "pass --toolchain"},
-		{"local", "[toolchain]\npath = \"/opt/rust\"\n", "", "", "/opt/rust"},
-		{"unknown", "[toolchain]\nchannel = \"1\"\n", "", "", "no release of Rust"},
-		{"broken", "[toolchain\n", "", "", "read rust-toolchain.toml"},
-		{"an old floor", "", "[package]\nrust-version = \"1.70\"\n", DefaultChannel, ""},
-		{"the same floor", "", "[package]\nrust-version = \"1.96.1\"\n", DefaultChannel, ""},
-		{"a high floor", "", "[workspace.package]\nrust-version = \"1.99\"\n", "1.99", ""},
-		{"an inherited floor", "", "[package]\nrust-version.workspace = true\n[workspace.package]\nrust-version = \"1.97.2\"\n", "1.97.2", ""},
-		{"a file wins over a floor", "1.80", "[package]\nrust-version = \"1.99\"\n", "1.80", ""},
-	} {
-		got, err := Channel(c.file, c.cargo)
-		if c.says != "" {
-			assert.ErrorContains(t, err, c.says, c.name)
-			continue
-		}
-		require.NoError(t, err, c.name)
-		assert.Equal(t, c.want, got, c.name)
-	}
-}
-
 func TestReadGit(t *testing.T) {
 	g, err := ReadGit("present\nshallow false\nhead abc\ntime 1700000000\ntag abc v1.0.0\nreachable abc v1.0.0\ndirty  M src/main.rs\ndirty ?? new file\nignored Cargo.lock\nsubmodule vendor/a b\npointer film.bin\norigin https://github.com/o/r\n")
 	require.NoError(t, err)
@@ -485,27 +439,6 @@ func TestReady(t *testing.T) {
 	assert.Equal(t, "app: ready to be released as v1.2.0\n", got)
 }
 
-func TestManifestDir(t *testing.T) {
-	for manifest, dir := range map[string]string{
-		"": ".", "Cargo.toml": ".", "./Cargo.toml": ".", "rust/Cargo.toml": "rust", "a/b/../Cargo.toml": "a", `rust\Cargo.toml`: "rust",
-	} {
-		got, err := ManifestDir(manifest)
-		require.NoError(t, err, manifest)
-		assert.Equal(t, dir, got, manifest)
-	}
-	for manifest, says := range map[string]string{
-		"rust": "pass --manifest-path=rust/Cargo.toml", "../Cargo.toml": "not in the source", "/src/Cargo.toml": "not in the source", "a/../../Cargo.toml": "not in the source",
-	} {
-		_, err := ManifestDir(manifest)
-		assert.ErrorContains(t, err, says, manifest)
-		assert.ErrorContains(t, err, manifest)
-	}
-	assert.EqualError(t, NoManifest("Cargo.toml", []string{"b/Cargo.toml", "a/x/Cargo.toml"}, []string{".git", "b"}),
-		`the source is not a Cargo workspace: it has no Cargo.toml at its top (it has .git, b); pass --source with the folder that has, or --manifest-path=b/Cargo.toml for the one that is in this source`)
-	assert.ErrorContains(t, NoManifest("Cargo.toml", nil, nil), "(it has nothing); pass --source with the folder that has")
-	assert.EqualError(t, NoManifest("c/Cargo.toml", []string{"Cargo.toml", "b/Cargo.toml"}, nil), `the source has no "c/Cargo.toml"; there is one at its top, which needs no --manifest-path`)
-}
-
 // A workspace in a folder of its repository finds its files from there, and
 // licenses and the changelog's configuration above it too.
 func TestWorkspaceInAFolder(t *testing.T) {
@@ -537,7 +470,7 @@ func TestWorkspaceInAFolder(t *testing.T) {
 	assert.Equal(t, "rust/cliff.toml", plan.ChangelogConfig)
 
 	_, err = Load(raw, "/other", nil)
-	assert.ErrorContains(t, err, `the workspace is at "/src/rust", outside of the source`)
+	assert.ErrorContains(t, err, `the workspace root "/src/rust" is outside of the source`)
 }
 
 func TestOneFolder(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/nearest"
+	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/target"
 	"dagger/gantry/ci/version"
 )
@@ -45,7 +46,7 @@ type Project struct {
 	Licenses map[string]string
 
 	// packages of the workspace, sorted by name.
-	packages []*Package
+	packages []*cargo.Package
 	// absorbed are the packages that have no component of their own, since the
 	// workspace's has their name, by the prefix that they would have.
 	absorbed map[string]*Component
@@ -58,7 +59,7 @@ type Component struct {
 	Name     string
 	Prefixes []string
 	// Packages that are released, sorted by name.
-	Packages []*Package
+	Packages []*cargo.Package
 	// Config that holds for all of its packages. What each may have of its own
 	// (bins, features, prerelease) is in settings.
 	Config Config
@@ -98,21 +99,11 @@ type LeftOut struct {
 // include is a glob and the folder it starts from.
 type include struct{ dir, glob string }
 
-// Bin is a binary and the package that builds it.
-type Bin struct {
-	Name    string `json:"name"`
-	Package string `json:"package"`
-	// Version of the package.
-	Version string `json:"-"`
-	// ID of the package in Cargo's messages.
-	ID string `json:"-"`
-}
-
 // Load reads a workspace from the output of `cargo metadata --no-deps` and the
 // paths of the files of the source, which was at root when Cargo read it. Its
 // errors are the mistakes of the configuration, all of them.
 func Load(cargoMetadata []byte, root string, files []string) (*Project, error) {
-	m, err := readMetadata(cargoMetadata)
+	m, err := cargo.ReadMetadata(cargoMetadata)
 	if err != nil {
 		return nil, err
 	}
@@ -120,11 +111,11 @@ func Load(cargoMetadata []byte, root string, files []string) (*Project, error) {
 	for _, pkg := range m.Packages {
 		p.Licenses[pkg.ManifestPath] = pkg.License
 	}
-	if p.Dir, err = m.dir(root); err != nil {
+	if p.Dir, err = m.DirIn(root); err != nil {
 		return nil, err
 	}
 	for _, f := range files {
-		p.files[m.relative(path.Join(root, f))] = true
+		p.files[m.Relative(path.Join(root, f))] = true
 	}
 	var errs []error
 	workspace, err := readConfig(m.Metadata, "Cargo.toml [workspace.metadata.gantry]")
@@ -180,13 +171,13 @@ func (p *Project) chooseLatest() error {
 // component. Where it has no tag-prefix, its tags start with its name; a tag
 // without a prefix releases the only package, or all of those that have no
 // tag-prefix at one version.
-func (p *Project) components(m *metadata, workspace Config) ([]*Component, error) {
+func (p *Project) components(m *cargo.Workspace, workspace Config) ([]*Component, error) {
 	errs := []error{checkShared(m, workspace)}
 	var all []*Component
 	var leftOut []LeftOut
 	for _, pkg := range m.Packages {
-		manifestPath := path.Join(pkg.Dir, "Cargo.toml")
-		own, err := readConfig(pkg.RawMetadata, manifestPath+" [package.metadata.gantry]")
+		manifestPath := pkg.Manifest()
+		own, err := readConfig(pkg.Metadata, manifestPath+" [package.metadata.gantry]")
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -195,7 +186,7 @@ func (p *Project) components(m *metadata, workspace Config) ([]*Component, error
 		base.Name, base.Include, base.TagPrefix = "", nil, nil
 		set := settings{own: own, merged: merge(base, own)}
 		if why := notReleased(pkg, set); why != "" {
-			if len(pkg.allBins()) > 0 {
+			if len(pkg.AllBins()) > 0 {
 				leftOut = append(leftOut, LeftOut{pkg.Name, why})
 			}
 			if own.TagPrefix != nil && set.merged.Release == nil {
@@ -203,12 +194,12 @@ func (p *Project) components(m *metadata, workspace Config) ([]*Component, error
 			}
 			continue
 		}
-		c := &Component{Name: pkg.Name, Packages: []*Package{pkg}, Config: set.merged, settings: []settings{set}}
+		c := &Component{Name: pkg.Name, Packages: []*cargo.Package{pkg}, Config: set.merged, settings: []settings{set}}
 		if own.Name != "" {
 			c.Name = own.Name
 		}
 		c.include = append(globs(".", workspace.Include), globs(pkg.Dir, own.Include)...)
-		c.Dirs = m.dirs(c.Packages)
+		c.Dirs = m.SourceDirs(c.Packages)
 		c.outside = outside(c.Dirs)
 		if slices.Equal(c.Dirs, []string{"."}) {
 			c.Dirs = nil
@@ -279,11 +270,11 @@ func together(all []*Component) (parts, helpers []*Component) {
 	for _, c := range all {
 		if c.settings[0].own.TagPrefix == nil {
 			unprefixed = append(unprefixed, c)
-			published = published || c.Packages[0].publishable()
+			published = published || c.Packages[0].Publishable()
 		}
 	}
 	for _, c := range unprefixed {
-		if published && !c.Packages[0].publishable() && !isTrue(c.Config.Release) {
+		if published && !c.Packages[0].Publishable() && !isTrue(c.Config.Release) {
 			c.helper = "it has publish = false: set release = true in its [package.metadata.gantry] to include it"
 			helpers = append(helpers, c)
 			continue
@@ -344,17 +335,17 @@ func (c *Component) newTag(version string) string {
 // notReleased says why a package is not one to release; it is empty for one that
 // is. By convention, xtask is the workspace's own tool
 // (https://github.com/matklad/cargo-xtask).
-func notReleased(pkg *Package, set settings) string {
+func notReleased(pkg *cargo.Package, set settings) string {
 	switch {
 	case set.merged.Release != nil && !*set.merged.Release:
 		return "it has release = false"
 	case set.merged.Release == nil && pkg.Name == "xtask" && set.own.TagPrefix == nil:
 		return "xtask is the workspace's own tool; release = true in its [package.metadata.gantry] includes it"
-	case len(pkg.allBins()) == 0:
+	case len(pkg.AllBins()) == 0:
 		return "it has no binary"
-	case len(pkg.bins(set.merged.BuildConfig)) == 0:
+	case len(pkg.Bins(set.merged.cargo())) == 0:
 		return "its features build none of its binaries, which have required-features; enable them with features"
-	case len(set.own.Bins) == 0 && len(narrow(pkg.bins(set.merged.BuildConfig), set.merged.Bins)) == 0:
+	case len(set.own.Bins) == 0 && len(narrow(pkg.Bins(set.merged.cargo()), set.merged.Bins)) == 0:
 		return "bins of [workspace.metadata.gantry] has none of its binaries"
 	}
 	return ""
@@ -370,22 +361,22 @@ func narrow(names, wanted []string) []string {
 
 // checkShared checks the names in the workspace's configuration that each
 // package takes its part of: a name that no package has is a mistake.
-func checkShared(m *metadata, workspace Config) error {
+func checkShared(m *cargo.Workspace, workspace Config) error {
 	const where = "Cargo.toml [workspace.metadata.gantry]"
 	var bins, features []string
 	for _, pkg := range m.Packages {
-		bins = append(bins, pkg.allBins()...)
+		bins = append(bins, pkg.AllBins()...)
 		features = append(features, slices.Sorted(maps.Keys(pkg.Features))...)
 	}
 	var errs []error
 	check := func(cfg BuildConfig, where string) {
 		for _, name := range cfg.Bins {
 			if !slices.Contains(bins, name) {
-				errs = append(errs, fmt.Errorf("%s: no package has the binary %q of bins%s (there are: %s)", where, name, nearest.Hint(name, bins), some(bins)))
+				errs = append(errs, fmt.Errorf("%s: no package has the binary %q of bins%s (there are: %s)", where, name, nearest.Hint(name, bins), cargo.List(bins)))
 			}
 		}
 		for _, f := range cfg.Features {
-			if !slices.ContainsFunc(m.Packages, func(p *Package) bool { return p.hasFeature(f) }) {
+			if !slices.ContainsFunc(m.Packages, func(p *cargo.Package) bool { return p.HasFeature(f) }) {
 				errs = append(errs, fmt.Errorf("%s: no package has the feature %q of features%s", where, f, nearest.Hint(f, features)))
 			}
 		}
@@ -412,7 +403,7 @@ func globs(dir string, patterns []string) []include {
 
 // wholeWorkspace is the component that a tag without a package's prefix
 // releases: every package without a tag-prefix, together.
-func wholeWorkspace(m *metadata, workspace Config, parts []*Component, prefixes []string) *Component {
+func wholeWorkspace(m *cargo.Workspace, workspace Config, parts []*Component, prefixes []string) *Component {
 	c := &Component{Name: workspace.Name, Prefixes: prefixes, former: prefixes[1:], Whole: true, include: globs(".", workspace.Include)}
 	for _, part := range parts {
 		c.Packages = append(c.Packages, part.Packages...)
@@ -431,7 +422,7 @@ func wholeWorkspace(m *metadata, workspace Config, parts []*Component, prefixes 
 		}
 	}
 	if c.Name == "" {
-		c.Name = path.Base(m.WorkspaceRoot)
+		c.Name = path.Base(m.Root)
 		if c.Name == "src" || c.Name == "/" {
 			c.Name = c.Packages[0].Name
 		}
@@ -449,12 +440,12 @@ func wholeWorkspace(m *metadata, workspace Config, parts []*Component, prefixes 
 func (c *Component) Targets() []string { return c.Config.targets() }
 
 // Bins of the component for a target, sorted by name.
-func (c *Component) Bins(triple string) ([]Bin, error) {
-	var out []Bin
+func (c *Component) Bins(triple string) ([]cargo.Bin, error) {
+	var out []cargo.Bin
 	for i, pkg := range c.Packages {
 		set := c.settings[i]
 		cfg := set.merged.forTarget(triple)
-		built := pkg.bins(cfg)
+		built := pkg.Bins(cfg.cargo())
 		if own := set.own.forTarget(triple).Bins; slices.Equal(own, cfg.Bins) {
 			for _, want := range own {
 				if !slices.Contains(built, want) {
@@ -463,7 +454,7 @@ func (c *Component) Bins(triple string) ([]Bin, error) {
 			}
 		}
 		for _, name := range narrow(built, cfg.Bins) {
-			out = append(out, Bin{Name: name, Package: pkg.Name, Version: pkg.Version, ID: pkg.ID})
+			out = append(out, cargo.Bin{Name: name, Package: pkg.Name, Version: pkg.Version, ID: pkg.ID})
 		}
 	}
 	sort.SliceStable(out, func(i, j int) bool { return out[i].Name < out[j].Name })
@@ -476,7 +467,7 @@ func (c *Component) Bins(triple string) ([]Bin, error) {
 // Build is what `cargo build` is to do for one target of one component.
 type Build struct {
 	Target target.Target
-	Bins   []Bin
+	Bins   []cargo.Bin
 	Config BuildConfig
 	// Command is the Cargo subcommand.
 	Command string
@@ -544,7 +535,7 @@ func (b Build) together(other Build) bool {
 
 // OneFolder says whether the binaries of some builds can be in one folder.
 func OneFolder(builds []Build) error {
-	from := map[string]Bin{}
+	from := map[string]cargo.Bin{}
 	for _, b := range builds {
 		for _, bin := range b.Bins {
 			if other, dup := from[bin.Name]; dup && other.ID != bin.ID {
@@ -576,7 +567,7 @@ func (c *Component) build(triple string) (Build, error) {
 	}
 	for i, pkg := range c.Packages {
 		for _, f := range c.settings[i].own.forTarget(triple).Features {
-			if !pkg.hasFeature(f) {
+			if !pkg.HasFeature(f) {
 				return Build{}, fmt.Errorf("package %q has no feature %q%s", pkg.Name, f, nearest.Hint(f, slices.Sorted(maps.Keys(pkg.Features))))
 			}
 		}

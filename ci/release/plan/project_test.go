@@ -451,28 +451,6 @@ func TestLineEndings(t *testing.T) {
 	assert.Equal(t, []string{"src/a b.rs"}, read.LineEndings)
 }
 
-// What Cargo 1.95 says of a member without its workspace.
-func TestMemberHint(t *testing.T) {
-	for _, c := range []struct{ name, stderr, says string }{
-		{"inherits", "error: failed to parse manifest at `/gantry/src/Cargo.toml`\n\nCaused by:\n  error inheriting `edition` from workspace root manifest's `workspace.package.edition`\n\nCaused by:\n  failed to find a workspace root\n", `its Cargo.toml inherits "edition" from its workspace, whose root is not in the source`},
-		{"says no more", "failed to find a workspace root", "its Cargo.toml belongs to a workspace"},
-		{"names its workspace", "error: failed to read `/gantry/Cargo.toml`\n\nCaused by:\n  No such file or directory (os error 2)\n", "its Cargo.toml names a package above it"},
-		{"names a neighbour", "error: failed to read `/gantry/src-other/Cargo.toml`", "its Cargo.toml names a package above it"},
-		{"a member that is missing", "error: failed to load manifest for workspace member `/gantry/src/a`\n\nCaused by:\n  failed to read `/gantry/src/a/Cargo.toml`\n", ""},
-		{"another failure", "error: expected a package", ""},
-	} {
-		hint := MemberHint(c.stderr, "/gantry/src")
-		if c.says == "" {
-			assert.Empty(t, hint, c.name)
-			continue
-		}
-		assert.Contains(t, hint, c.says, c.name)
-		assert.Contains(t, hint, "pass the repository with the workspace's root as --source", c.name)
-		assert.Contains(t, hint, "--manifest-path", c.name)
-		assert.NotContains(t, hint, "/gantry", c.name)
-	}
-}
-
 func TestTargetsOfOtherToolchains(t *testing.T) {
 	p := mustLoad(t, table{"targets": []string{"x86_64-unknown-freebsd", "x86_64-unknown-linux-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
 	plan := planOf(t, p, "v1.0.0", clean("v0.9.0"))

@@ -56,7 +56,7 @@ func (p *Plan) repository(git Git) string {
 		}
 		home := projectURL(pkg.Repository)
 		if home == "" {
-			p.fail("repository %q of %s is not the address of a web page: write it like https://github.com/owner/name", pkg.Repository, path.Join(pkg.Dir, "Cargo.toml"))
+			p.fail("repository %q of %s is not the address of a web page: write it like https://github.com/owner/name", pkg.Repository, pkg.Manifest())
 		}
 		return home
 	}

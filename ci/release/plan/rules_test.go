@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/version"
 )
 
@@ -183,7 +184,7 @@ func TestGroupsOfOtherCommands(t *testing.T) {
 	assert.Equal(t, 4, groups(table{"packages": []string{"libssl-dev"}}))
 	assert.Equal(t, 2, groups(table{"target": table{"x86_64-unknown-linux-gnu": table{"profile": "dev"}}}))
 
-	b := Build{Command: DefaultCargoCommand, Bins: []Bin{{Name: "a"}}}
+	b := Build{Command: DefaultCargoCommand, Bins: []cargo.Bin{{Name: "a"}}}
 	assert.True(t, b.together(b))
 	for _, change := range []func(*Build){
 		func(b *Build) { b.GitDir = true }, func(b *Build) { b.SBOM = true }, func(b *Build) { b.Bins = nil }, func(b *Build) { b.Command = "zigbuild" },
@@ -196,7 +197,7 @@ func TestGroupsOfOtherCommands(t *testing.T) {
 }
 
 func TestArgs(t *testing.T) {
-	b := Build{Bins: []Bin{{Name: "z", Package: "p", Version: "1.0.0"}, {Name: "a", Package: "o", Version: "2.0.0"}, {Name: "b", Package: "p", Version: "1.0.0"}}}
+	b := Build{Bins: []cargo.Bin{{Name: "z", Package: "p", Version: "1.0.0"}, {Name: "a", Package: "o", Version: "2.0.0"}, {Name: "b", Package: "p", Version: "1.0.0"}}}
 	yes := true
 	b.Config = BuildConfig{Profile: "dist", AllFeatures: &yes}
 	assert.Equal(t, []string{"--locked", "--profile", "dist", "--package", "o@2.0.0", "--package", "p@1.0.0", "--bin", "z", "--bin", "a", "--bin", "b", "--all-features"}, b.Args())
@@ -233,42 +234,6 @@ func TestPackagesWithoutBinaries(t *testing.T) {
 	assert.ErrorContains(t, err, "read the output of cargo metadata")
 	xtask := mustLoad(t, nil, nil, pkg("b", "1.0.0", "b", nil, "b"), pkg("xtask", "1.0.0", "xtask", table{"tag-prefix": "xtask-"}, "xtask"))
 	assert.Equal(t, "xtask", planOf(t, xtask, "xtask-1.0.0", clean()).Component, "a prefix says that it is wanted")
-}
-
-func TestRelative(t *testing.T) {
-	m := &metadata{WorkspaceRoot: "/src/rust"}
-	for abs, want := range map[string]string{
-		"/src/rust": ".", "/src/rust/a/b": "a/b", "/src": "..", "/src/other": "../other", "/elsewhere": "../../elsewhere", "/src/rusty": "../rusty",
-	} {
-		assert.Equal(t, want, m.relative(abs), abs)
-	}
-	dir, err := m.dir("/src/rust")
-	require.NoError(t, err)
-	assert.Equal(t, ".", dir)
-	_, err = m.dir("/src/ru")
-	assert.Error(t, err)
-}
-
-func TestMoreChannels(t *testing.T) {
-	for _, c := range []struct{ name, file, cargo, want, says string }{
-		{"a pin of a moving one", "[toolchain]\nchannel = \"stable-x86_64-unknown-linux-gnu\"\n", "", DefaultChannel, ""},
-		{"components only", "[toolchain]\ncomponents = [\"clippy\"]\n", "", DefaultChannel, ""},
-		{"beta", "beta-2026-01-01", "", "", `asks for "beta-2026-01-01", for which there is no official image`},
-		{"space only", " \n", "", DefaultChannel, ""},
-		{"a floor of two parts", "", "[package]\nrust-version = \"1.100\"\n", "1.100", ""},
-		{"a floor of another major version", "", "[package]\nrust-version = \"2.96\"\n", "2.96", ""},
-		{"the higher of two floors", "", "[package]\nrust-version = \"1.98\"\n[workspace.package]\nrust-version = \"1.97\"\n", "1.98", ""},
-		{"a floor that is none", "", "[package]\nrust-version = \"new\"\n", DefaultChannel, ""},
-		{"a broken manifest", "", "[package\n", "", "read Cargo.toml"},
-	} {
-		got, err := Channel(c.file, c.cargo)
-		if c.says != "" {
-			assert.ErrorContains(t, err, c.says, c.name)
-			continue
-		}
-		require.NoError(t, err, c.name)
-		assert.Equal(t, c.want, got, c.name)
-	}
 }
 
 func TestMoreOfWhatTheSourceLacks(t *testing.T) {
@@ -314,13 +279,6 @@ func TestMoreFactsOfGit(t *testing.T) {
 	assert.False(t, g.Present || g.Worktree || g.Shallow)
 	_, err = ReadGit("time never\n")
 	assert.ErrorContains(t, err, `read the commit time "never"`)
-}
-
-func TestMoreOfNoManifest(t *testing.T) {
-	assert.ErrorContains(t, NoManifest("Cargo.toml", []string{"b/Cargo.toml", "a/Cargo.toml", "c/Cargo.toml"}, nil), "--manifest-path=a/Cargo.toml")
-	ten := strings.Split("a b c d e f g h i j", " ")
-	assert.Contains(t, NoManifest("Cargo.toml", nil, ten).Error(), "(it has a, b, c, d, e, f, g, h, i, j);")
-	assert.Contains(t, NoManifest("Cargo.toml", nil, append(ten, "k")).Error(), "(it has a, b, c, d, e, f, g, h, i, j, …);")
 }
 
 // Tables are merged key by key, and what a package sets wins.

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"dagger/gantry/ci/engine"
+	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/release/plan"
 	"dagger/gantry/ci/target"
 	"dagger/gantry/internal/dagger"
@@ -121,7 +122,7 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory, dir st
 	if err := g.Wait(); err != nil {
 		var failed *dagger.ExecError
 		if errors.As(err, &failed) {
-			if hint := plan.MemberHint(failed.Stderr, SrcDir); hint != "" {
+			if hint := cargo.MemberHint(failed.Stderr, SrcDir); hint != "" {
 				return nil, errors.New(hint)
 			}
 		}
@@ -166,7 +167,7 @@ const noGit = "no git\n"
 // Git is a container that has git: the toolchain's own, if it has.
 func (t Toolchain) Git(facts *Facts) *dagger.Container {
 	if facts.NoGit {
-		t.Custom, t.Channel = nil, plan.DefaultChannel
+		t.Custom, t.Channel = nil, cargo.DefaultChannel
 	}
 	return t.Base()
 }
@@ -365,10 +366,10 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 		exclude = append(exclude, ".git")
 	}
 	source = source.Filter(dagger.DirectoryFilterOpts{Exclude: exclude})
-	cargo := append([]string{first.Command}, first.Args()...)
+	command := append([]string{first.Command}, first.Args()...)
 	var native []string
 	for _, b := range group {
-		cargo = append(cargo, "--target", b.Target.Triple)
+		command = append(command, "--target", b.Target.Triple)
 		if b.Target.Native(string(platform)) {
 			native = append(native, b.Target.Triple)
 		}
@@ -392,7 +393,7 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 		return nil, err
 	}
 	args = append(args,
-		"CARGO_TARGET_DIR="+plan.TargetDir,
+		"CARGO_TARGET_DIR="+cargo.TargetDir,
 		"GANTRY_RUN="+strings.Join(native, " "))
 	if first.SBOM {
 		args = append(args, "GANTRY_SBOM=true")
@@ -403,7 +404,7 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	}
 	out := ctr.
 		WithMountedDirectory(input, source).
-		WithExec(slices.Concat(args, []string{"--"}, cargo)).
+		WithExec(slices.Concat(args, []string{"--"}, command)).
 		Directory(output)
 	messages, err := out.File("messages").Contents(ctx)
 	if err != nil {
@@ -411,9 +412,15 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	}
 	result := &Output{Dir: out, Targets: make([]TargetOutput, len(group))}
 	for i, b := range group {
-		executables, err := b.Executables(messages, len(group) > 1)
+		// A call for several targets names the binaries of all of them ("Build cache",
+		// The Cargo Book).
+		within := ""
+		if len(group) > 1 {
+			within = cargo.TargetDir + "/" + b.Target.Triple
+		}
+		executables, err := cargo.Executables(messages, within, b.Bins)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("target %q: %w", b.Target.Triple, err)
 		}
 		for _, exe := range executables {
 			result.Targets[i].Files = append(result.Targets[i].Files, "exe"+exe)
@@ -449,7 +456,7 @@ func explainBuild(doing string, err error) error {
 	if !errors.As(err, &failed) {
 		return explained
 	}
-	if hint := plan.Hint(failed.Stderr); hint != "" {
+	if hint := cargo.Hint(failed.Stderr); hint != "" {
 		return fmt.Errorf("%v\n%s", explained, hint)
 	}
 	return explained

@@ -1,4 +1,4 @@
-package plan
+package cargo
 
 import (
 	"fmt"
@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// What is said of a library that is missing, by the crate pkg-config (in its
-// two wordings), pkg-config itself, the crate openssl-sys, and the linkers.
+// missingLibrary matches the messages about a missing library: of the crate
+// pkg-config (in its two wordings), of pkg-config itself, of the crate openssl-sys,
+// and of the linkers.
 var missingLibrary = []*regexp.Regexp{
 	regexp.MustCompile("system library ['`]([^'`]+)['`] required by"),
 	regexp.MustCompile(`Package '?([^ ']+)'?(?:, required by '[^']*',)? (?:was )?not found`),
@@ -16,9 +17,10 @@ var missingLibrary = []*regexp.Regexp{
 	regexp.MustCompile(`(?:cannot find|unable to find library) -l([^\s:]+)`),
 }
 
-// What is said of a program that is missing, by the crate cmake and those like
-// it, by the crate cc (in its two wordings), by prost-build, by rustc of a linker that .cargo/config.toml names, and by
-// gcc and clang of one that they were to use.
+// missingProgram matches the messages about a missing program: of the crate cmake
+// and those like it, of the crate cc (in its two wordings), of prost-build, of
+// rustc about a linker that .cargo/config.toml names, and of gcc and clang about a
+// linker that they were told to use.
 var missingProgram = []*regexp.Regexp{
 	regexp.MustCompile("is `([^`\\s]+)` not installed"),
 	regexp.MustCompile("Failed to find tool\\. Is `([^`\\s]+)` installed"),
@@ -33,28 +35,29 @@ var missingProgram = []*regexp.Regexp{
 // targets, in its message that it is missing.
 var noMuslCXX = regexp.MustCompile(`(?i)failed to find tool.*musl-g\+\+`)
 
-// Hint says what to do about a build that failed with the text given on its
-// standard error, where that can be told; it is empty otherwise.
+// Hint explains how to fix a build from the text on its standard error. It is
+// empty for failures that it doesn't know.
 func Hint(stderr string) string {
 	var hints []string
 	if names := firstOf(missingLibrary, stderr); len(names) > 0 {
-		hints = append(hints, fmt.Sprintf("the toolchain lacks library %s: name the Debian package that brings it in packages of [workspace.metadata.gantry] or of the target's table there (\"zlib1g-dev\" is that of the target, \"zlib1g-dev:amd64\" one for build scripts), or pass --toolchain with a container that has it", strings.Join(names, ", ")))
+		hints = append(hints, fmt.Sprintf("the toolchain lacks library %s: add its Debian package to packages in [workspace.metadata.gantry] or in the target's table there (\"zlib1g-dev\" for the target, \"zlib1g-dev:amd64\" for build scripts), or pass --toolchain with a container that has it", strings.Join(names, ", ")))
 	}
 	if noMuslCXX.MatchString(stderr) {
-		hints = append(hints, "Debian has no C++ compiler for musl: leave the musl targets out of targets, or pass --toolchain with a container that has one, such as one with zig and --cargo-command=zigbuild")
+		hints = append(hints, "Debian has no C++ compiler for musl: remove the musl targets from targets, or pass --toolchain with a container that has one, such as one with zig and --cargo-command=zigbuild")
 	} else if names := firstOf(missingProgram, stderr); len(names) > 0 {
-		hints = append(hints, fmt.Sprintf("the toolchain lacks program %s: name the Debian package that brings it, with the architecture that the build runs on (\"cmake:amd64\"), in packages of [workspace.metadata.gantry], or pass --toolchain with a container that has it", strings.Join(names, ", ")))
+		hints = append(hints, fmt.Sprintf("the toolchain lacks program %s: add its Debian package, with the architecture of the build machine (\"cmake:amd64\"), to packages in [workspace.metadata.gantry], or pass --toolchain with a container that has it", strings.Join(names, ", ")))
 	}
 	if strings.Contains(stderr, "fatal: not a git repository") {
-		hints = append(hints, "the build asks git for something: set git-dir = true in [package.metadata.gantry] to let it see .git")
+		hints = append(hints, "the build runs git, but can't see .git: set git-dir = true in [package.metadata.gantry]")
 	}
 	if strings.Contains(stderr, "--locked was passed") {
-		hints = append(hints, "Cargo.lock does not fit the Cargo.toml files of the commit: run cargo check, and commit Cargo.lock")
+		hints = append(hints, "Cargo.lock does not match the Cargo.toml files of the commit: run cargo check, and commit Cargo.lock")
 	}
 	return strings.Join(hints, "\n")
 }
 
-// firstOf the patterns that matches says what all its matches name, quoted.
+// firstOf returns the quoted names in all matches of the first pattern that
+// matches.
 func firstOf(patterns []*regexp.Regexp, text string) []string {
 	for _, p := range patterns {
 		var names []string

@@ -1,0 +1,45 @@
+package cargo
+
+import (
+	"slices"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Lock is a Cargo.lock.
+type Lock struct{ Packages []LockedPackage }
+
+// LockedPackage is an entry of Cargo.lock. One without a Source is a package of
+// the project.
+type LockedPackage struct{ Name, Version, Source, Checksum string }
+
+// ReadLock reads the text of a Cargo.lock.
+func ReadLock(text string) (Lock, error) {
+	var file struct {
+		Package []LockedPackage
+		Root    *LockedPackage // in the first version of the format
+	}
+	if _, err := toml.Decode(text, &file); err != nil {
+		return Lock{}, err
+	}
+	if file.Root != nil {
+		file.Package = append(file.Package, *file.Root)
+	}
+	return Lock{file.Package}, nil
+}
+
+// Has reports whether any version of a package is locked.
+func (l Lock) Has(name string) bool {
+	return slices.ContainsFunc(l.Packages, func(p LockedPackage) bool { return p.Name == name })
+}
+
+// ProjectVersions returns the versions of the project's packages with a name.
+func (l Lock) ProjectVersions(name string) []string {
+	var versions []string
+	for _, p := range l.Packages {
+		if p.Name == name && p.Source == "" {
+			versions = append(versions, p.Version)
+		}
+	}
+	return versions
+}
