@@ -128,7 +128,7 @@ func TestPrivateRegistry(t *testing.T) {
 	}
 	distrusted := publish("--username=robot", "--password=env:CANARY")
 	require.Error(t, distrusted.err)
-	assert.Contains(t, distrusted.said(), "pass --root-cas")
+	assert.Contains(t, distrusted.said(), "pass --ca-certificates")
 	refused := publish("--root-cas="+ca, "--username=robot", "--password=env:WRONG")
 	require.Error(t, refused.err)
 	assert.Contains(t, refused.said(), "UNAUTHORIZED")

@@ -139,7 +139,7 @@ func TestEnterprise(t *testing.T) {
 	h := newHubWith(t, source, &certificate)
 	distrusted := h.release(t, source)
 	require.Error(t, distrusted.err)
-	assert.Contains(t, distrusted.said(), "pass --root-cas")
+	assert.Contains(t, distrusted.said(), "pass --ca-certificates")
 	assert.False(t, distrusted.started(), "something was compiled")
 
 	got := h.release(t, source, "--root-cas="+ca)

@@ -189,7 +189,7 @@ func TestOptions(t *testing.T) {
 	require.NoError(t, err)
 	connections.Store(0)
 	_, err = stranger.Published(t.Context(), "octo", "hello", "v1.0.0")
-	require.ErrorContains(t, err, "pass --root-cas")
+	require.ErrorContains(t, err, "pass --ca-certificates")
 	require.EqualValues(t, 1, connections.Load(), "there is no other try")
 }
 

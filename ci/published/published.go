@@ -18,6 +18,7 @@ import (
 	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/wire"
 )
 
 // Release is a published release whose manifest and checksums agree.
@@ -142,7 +143,7 @@ func match(e event.Event, m *manifest.Manifest, sha256 string, same func(*event.
 // published yet or lacks an asset, and in the end reports what is missing.
 func Open(ctx context.Context, client *github.Client, e event.Event, o Options) (*Release, error) {
 	if o.Sleep == nil {
-		o.Sleep = sleep
+		o.Sleep = wire.Sleep
 	}
 	for waited := time.Duration(0); ; waited += poll {
 		r, missing, err := open(ctx, client, e)
@@ -171,15 +172,6 @@ func Open(ctx context.Context, client *github.Client, e event.Event, o Options) 
 		if err := o.Sleep(ctx, poll); err != nil {
 			return nil, err
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/version"
+	"dagger/gantry/ci/wire"
 )
 
 // Action is what a step of a publication does.
@@ -393,15 +394,7 @@ func (w *work) readBack(ctx context.Context) error {
 // soon waits a few times for what was written to be seen: some registries are
 // several machines.
 func (w *work) soon(ctx context.Context, seen func() (bool, error)) (bool, error) {
-	for try := 1; ; try++ {
-		ok, err := seen()
-		if ok || err != nil || try >= w.r.o.Tries {
-			return ok, err
-		}
-		if err := w.r.o.Sleep(ctx, w.r.o.backoff(try)); err != nil {
-			return false, err
-		}
-	}
+	return wire.Until(w.r.o.Tries, seen, func(try int) error { return w.r.o.pause(ctx, try) })
 }
 
 // decide says what becomes of each floating tag, from the registry's tags, the
@@ -500,7 +493,7 @@ func (w *work) put(ctx context.Context, tag string, image partial.WithRawManifes
 			}
 			return true, nil
 		}
-		if err := w.r.o.Sleep(ctx, w.r.o.backoff(try)); err != nil {
+		if err := w.r.o.pause(ctx, try); err != nil {
 			return false, errors.Join(wrote, err)
 		}
 	}

@@ -1,13 +1,11 @@
 package oci
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -20,6 +18,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
+
+	"dagger/gantry/ci/wire"
 )
 
 // RegistryOptions are the durable settings for a registry. The zero value
@@ -51,60 +51,19 @@ type RegistryOptions struct {
 }
 
 func (o RegistryOptions) withDefaults() (RegistryOptions, error) {
-	if o.Transport != nil && o.RootCAs != nil {
-		return o, errors.New("set either a transport or root certificates, not both")
-	}
 	if o.Keychain == nil {
 		o.Keychain = nobody{}
 	}
-	if o.Tries <= 0 {
-		o.Tries = 5
-	}
-	if o.Wait <= 0 {
-		o.Wait = time.Second
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = time.Minute
-	}
-	if o.Jobs <= 0 {
-		o.Jobs = 4
-	}
+	o.Tries = cmp.Or(max(o.Tries, 0), 5)
+	o.Wait = cmp.Or(max(o.Wait, 0), time.Second)
+	o.Timeout = cmp.Or(max(o.Timeout, 0), time.Minute)
+	o.Jobs = cmp.Or(max(o.Jobs, 0), 4)
 	if o.Sleep == nil {
-		o.Sleep = sleep
+		o.Sleep = wire.Sleep
 	}
-	if o.Transport == nil {
-		t, err := NewTransport(o.RootCAs)
-		if err != nil {
-			return o, err
-		}
-		o.Transport = t
-	}
-	return o, nil
-}
-
-// NewTransport returns the default transport of [RegistryOptions], which trusts
-// the certificates, in PEM, in addition to the system's.
-func NewTransport(rootCAs []byte) (*http.Transport, error) {
-	t := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   16,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ExpectContinueTimeout: time.Second,
-	}
-	if rootCAs != nil {
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(rootCAs) {
-			return nil, errors.New("read the root certificates: no certificate in PEM found")
-		}
-		t.TLSClientConfig = &tls.Config{RootCAs: pool}
-	}
-	return t, nil
+	var err error
+	o.Transport, err = wire.TransportOr(o.Transport, o.RootCAs)
+	return o, err
 }
 
 // Repository is one repository of a registry. It may be used by several

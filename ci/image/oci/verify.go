@@ -21,6 +21,7 @@ import (
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/version"
+	"dagger/gantry/ci/wire"
 )
 
 // Finding is something that is wrong with a published image.
@@ -212,7 +213,7 @@ func (v *verifier) again(ctx context.Context, read func() error) error {
 			return err
 		}
 		v.result.Findings, v.result.Bases = v.result.Findings[:findings], v.result.Bases[:bases]
-		if err := v.o.Sleep(ctx, v.o.backoff(try)); err != nil {
+		if err := v.o.pause(ctx, try); err != nil {
 			return err
 		}
 	}
@@ -230,7 +231,7 @@ func (v *verifier) unlessKnown(err error) error {
 	var refused *transport.Error
 	var network net.Error
 	switch {
-	case err == nil, errors.As(err, new(*unknownError)), errors.As(err, new(*brokenError)), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, errStalled), errors.Is(err, io.ErrUnexpectedEOF):
+	case err == nil, errors.As(err, new(*unknownError)), wire.IsBroken(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.As(err, &refused):
 		// The index names it, so that it should be there.

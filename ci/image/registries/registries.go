@@ -25,6 +25,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/wire"
 )
 
 // Login is a user's name and password for a registry, "ghcr.io", or for a path
@@ -84,7 +85,7 @@ func New(s Settings) (*Registries, error) {
 		named: map[string]bool{}, logins: map[string]bool{}, username: s.Username != "",
 	}
 	var err error
-	if r.transport, err = oci.NewTransport(s.RootCAs); err != nil {
+	if r.transport, err = wire.NewTransport(s.RootCAs); err != nil {
 		return nil, err
 	}
 	d := &dialer{named: r.named}
