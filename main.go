@@ -1,19 +1,14 @@
-// Gantry releases Rust projects: it lifts a Cargo workspace into a GitHub
-// Release (cross-built archives, changelog, checksums), and the release into
-// multi-arch container images made from exactly those binaries.
+// Gantry releases Rust projects.
 //
-// Everything has a default that comes from `cargo metadata` and git; what a
-// project wants otherwise is in its Cargo.toml, in
-// [workspace.metadata.gantry] and [package.metadata.gantry]. Begin with
-// `plan`, which writes nothing and says what a release would be.
+// It turns a Cargo workspace into a GitHub Release with cross-built archives, checksums and a changelog, and makes multi-arch container images from exactly those binaries.
+// Start with `release --tag=v1.2.3 plan`: it writes nothing and reports what a release would contain and what stands in its way.
 package main
 
 import (
 	"context"
 
+	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/release"
-	"dagger/gantry/ci/release/changelog"
-	"dagger/gantry/ci/release/plan"
 	"dagger/gantry/internal/dagger"
 )
 
@@ -26,6 +21,12 @@ type Gantry struct {
 	// +private
 	ManifestPath string
 	// +private
+	Repository string
+	// +private
+	GitHubURL string
+	// +private
+	Certificates *dagger.File
+	// +private
 	CustomToolchain *dagger.Container
 	// +private
 	CargoCommand string
@@ -33,205 +34,141 @@ type Gantry struct {
 	CacheNamespace string
 }
 
-// New takes the workspace to release.
+// New holds what all functions share.
+// It reads nothing.
 func New(
-	// Folder of the Cargo workspace, with Cargo.toml at its top, and with its
-	// .git folder where a tag is to be planned or released. By default, the
-	// folder of the module.
+	// Directory of the Cargo workspace, with Cargo.toml at its top and its .git directory.
+	// By default, the directory of the module.
 	// +defaultPath="/"
 	// +ignore=["target"]
 	source *dagger.Directory,
-	// Commit of a remote repository: its URL, # and a tag, branch or commit, such as
-	// "https://github.com/owner/name#v1.2.3". --source is ignored then. The whole
-	// history is fetched, which it would not be for a URL as --source, and the tags
-	// of that history only: for a backport, the planned image tags may ignore newer
-	// releases.
+	// Commit of a remote repository to use instead of --source: a URL, # and a tag, branch or commit, such as "https://github.com/owner/name#v1.2.3".
+	// The whole history is fetched.
+	// For a backport, the planned image tags may ignore newer releases.
 	// +optional
 	git *dagger.GitRef,
-	// Path of the workspace's Cargo.toml in the source, such as
-	// "rust/Cargo.toml", where it is not at the top: --source is then the whole
-	// repository.
+	// Path of the workspace's Cargo.toml, such as "rust/Cargo.toml".
+	// The source is then the whole repository.
+	// By default, "Cargo.toml".
 	// +optional
 	manifestPath string,
-	// Container with cargo and rustc to build in, instead of the official Rust
-	// image for what rust-toolchain.toml asks for. A target that the official
-	// image can't serve needs one.
+	// GitHub repository of the releases, as owner/name.
+	// By default, the one in Cargo.toml's repository key or the remote "origin".
+	// Functions that read no source need it.
+	// +optional
+	repository string,
+	// Address of GitHub, such as "https://github.example.com", or of its API. By default, github.com.
+	// +optional
+	github string,
+	// Certificates in PEM to trust in addition to the system's, for GitHub, registries and mirrors.
+	// +optional
+	caCertificates *dagger.File,
+	// Container with cargo and rustc to build in.
+	// By default, the official Rust image of the channel that rust-toolchain.toml names.
 	// +optional
 	toolchain *dagger.Container,
-	// Cargo subcommand that builds, such as "zigbuild". By default, what
-	// cargo-command in Cargo.toml says, or "build".
+	// Cargo subcommand that builds, such as "zigbuild".
+	// By default, cargo-command in Cargo.toml or "build".
 	// +optional
 	cargoCommand string,
-	// Any name, to keep build caches apart from those of other names; a new one
-	// begins with empty caches. By default, they are told apart by project,
-	// target and toolchain.
+	// Namespace for build caches; a new name starts empty.
+	// By default, caches differ by project, target and toolchain only.
 	// +optional
 	cacheNamespace string,
 ) *Gantry {
-	return &Gantry{Source: source, Git: git, ManifestPath: manifestPath, CustomToolchain: toolchain, CargoCommand: cargoCommand, CacheNamespace: cacheNamespace}
-}
-
-func (g *Gantry) open(ctx context.Context) (*release.Workspace, error) {
-	return release.Open(ctx, dag, g.Source, release.Settings{
-		Git: g.Git, ManifestPath: g.ManifestPath, Toolchain: g.CustomToolchain, CargoCommand: g.CargoCommand, Cache: g.CacheNamespace,
-	})
-}
-
-// plan of a tag, for all of its targets.
-func (g *Gantry) plan(ctx context.Context, tag string) (*plan.Plan, error) {
-	w, err := g.open(ctx)
-	if err != nil {
-		return nil, err
+	return &Gantry{
+		Source: source, Git: git, ManifestPath: manifestPath, Repository: repository, GitHubURL: github, Certificates: caCertificates,
+		CustomToolchain: toolchain, CargoCommand: cargoCommand, CacheNamespace: cacheNamespace,
 	}
-	return w.Plan(tag, nil)
 }
 
-// Plan says what a release of the tag would be, and all that is wrong with it.
+func (g *Gantry) settings() release.Settings {
+	return release.Settings{
+		Client: dag, Source: g.Source, Git: g.Git, ManifestPath: g.ManifestPath, Repository: g.Repository, GitHub: g.gitHub(),
+		Toolchain: g.CustomToolchain, CargoCommand: g.CargoCommand, Cache: g.CacheNamespace,
+	}
+}
+
+func (g *Gantry) gitHub() engine.GitHub {
+	return engine.GitHub{URL: g.GitHubURL, Certificates: g.Certificates, UserAgent: "gantry/" + version}
+}
+
+// ReleaseReady fails if a component can't be released now, with every reason.
 //
-// It names component, version, previous tag, targets, assets and image tags. It
-// compiles and writes nothing.
-func (g *Gantry) Plan(
-	ctx context.Context,
-	// Git tag of the release, such as "v1.2.3" or "server-1.2.3". It need not
-	// exist yet.
-	tag string,
-	// Print JSON, for programs.
-	// +optional
-	asJSON bool,
-) (string, error) {
-	p, err := g.plan(ctx, tag)
-	if err != nil {
-		return "", err
-	}
-	if asJSON {
-		return p.JSON()
-	}
-	return p.Text(), nil
-}
-
-// Check fails if the tag can't be released as the source is, with every reason.
-//
-// It prints the plan otherwise. It compiles and writes nothing.
-func (g *Gantry) Check(
-	ctx context.Context,
-	// Git tag of the release, such as "v1.2.3" or "server-1.2.3". It need not
-	// exist yet.
-	tag string,
-) (string, error) {
-	p, err := g.plan(ctx, tag)
-	if err != nil {
-		return "", err
-	}
-	return p.Text(), p.Err()
-}
-
-// ReleaseReady checks that each component could be released now.
-//
-// Each is planned as the version that its Cargo.toml has; one that is tagged
-// already is passed over. It compiles and writes nothing.
+// It plans each component as the version in its Cargo.toml.
+// Already tagged versions are skipped.
+// It compiles and writes nothing.
 //
 // +check
 func (g *Gantry) ReleaseReady(ctx context.Context) (string, error) {
-	w, err := g.open(ctx)
-	if err != nil {
-		return "", err
-	}
-	return w.Project.Ready(w.Git)
+	return release.Ready(ctx, g.settings())
 }
 
-// Matrix gives the targets as the JSON of a CI's build matrix.
-//
-// It is {"include": [{"target": …, "archive": …, "binaries": …}, …]} on one
-// line, so that each can be built on a runner of its own.
-func (g *Gantry) Matrix(
-	ctx context.Context,
-	// Git tag of the release; its component decides the targets.
-	tag string,
-) (string, error) {
-	p, err := g.plan(ctx, tag)
-	if err != nil {
-		return "", err
-	}
-	return plan.Matrix(p.Targets)
-}
-
-// Toolchain is the container that builds a target, to look into or build upon.
+// Toolchain returns the container that builds a target, to inspect or extend.
 //
 // It has the standard library, linker and packages that the target needs.
 func (g *Gantry) Toolchain(
 	ctx context.Context,
 	// Rust target triple, such as "aarch64-unknown-linux-musl".
 	target string,
-	// Component whose configuration counts. By default, the first.
+	// Component whose configuration to use.
+	// By default, the first.
 	// +optional
 	component string,
 ) (*dagger.Container, error) {
-	w, err := g.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return w.Toolchain(ctx, target, component)
+	return release.Toolchain(ctx, g.settings(), target, component)
 }
 
-// Build compiles one target and gives a folder of its binaries, checked.
+// Build compiles one target and returns a directory of its binaries, checked.
 //
-// Architecture, linkage and glibc floor are checked, and native binaries are
-// started. It needs no git history.
+// It checks architecture, linkage and glibc floor, and starts native binaries.
+// It needs no git history, and recompiles only what changed.
 func (g *Gantry) Build(
 	ctx context.Context,
 	// Rust target triple, such as "aarch64-unknown-linux-musl".
 	target string,
-	// Component to build. By default, all of the workspace.
+	// Component to build.
+	// By default, the whole workspace.
 	// +optional
 	component string,
 ) (*dagger.Directory, error) {
-	w, err := g.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return w.Build(ctx, target, component)
+	return release.Build(ctx, g.settings(), target, component)
 }
 
-// Dist builds every file of a release, the same bytes for the same commit.
+// VerifyRelease checks a published release from the outside.
 //
-// There is an archive for each target, SHA256SUMS, CHANGELOG.md and
-// release-manifest.json.
+// It downloads every asset and compares digests, SHA256SUMS, release-manifest.json and the contents of each archive.
+// It needs --repository and no source.
 //
-// Called again with nothing changed, it is the engine's cache that answers.
-func (g *Gantry) Dist(
+// +cache="session"
+func (g *Gantry) VerifyRelease(
 	ctx context.Context,
-	// Git tag of the release. The source must be clean, with full history, and
-	// at the tag's commit if the tag exists.
+	// Git tag of the release.
 	tag string,
-	// Rust target triples to build. By default, those of the configuration.
+	// Token that can read the repository.
+	// Public repositories need none.
 	// +optional
-	targets []string,
-) (*dagger.Directory, error) {
-	w, err := g.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return w.Dist(ctx, tag, targets)
+	token *dagger.Secret,
+) (string, error) {
+	return g.gitHub().Verify(ctx, token, g.Repository, tag)
 }
 
-// Changelog is the history of the tag's component as Markdown.
+// Images makes container images of published releases.
+// It needs --repository and no source.
 //
-// It is made by git-cliff, with the project's cliff.toml or a good default.
-func (g *Gantry) Changelog(
-	ctx context.Context,
-	// Git tag that the changelog ends at.
-	tag string,
-	// Only the section of this release, without headers, as for the notes of
-	// a GitHub Release.
+// It only reads releases: nothing here can change one.
+func (g *Gantry) Images(
+	// Token that can read the repository.
+	// Public repositories need none.
 	// +optional
-	notes bool,
-) (*dagger.File, error) {
-	w, err := g.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return w.Changelog(ctx, tag, changelog.Options{NotesOnly: notes})
+	token *dagger.Secret,
+	// Seconds to wait for the release of an event to be complete.
+	// A tag without a release fails at once.
+	// +default=300
+	wait int,
+) *Images {
+	return &Images{Of: g, Token: token, Wait: wait}
 }
 
-// ModuleVersion is the version of Gantry itself.
+// ModuleVersion returns the version of Gantry.
 func (g *Gantry) ModuleVersion() string { return version }

@@ -2,216 +2,222 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
+	"slices"
 	"strings"
-	"time"
-
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/trace"
 
 	"dagger/gantry/ci/github"
-	"dagger/gantry/ci/published"
+	"dagger/gantry/ci/rehearse"
 	"dagger/gantry/ci/release"
+	"dagger/gantry/ci/release/changelog"
+	"dagger/gantry/ci/release/plan"
 	"dagger/gantry/internal/dagger"
 )
 
-// Existing says what Release may do to a release that exists and differs from
-// what was built.
+// Release is the planned release of a tag.
+type Release struct {
+	// Git tag, such as "v1.2.3".
+	Tag string
+	// Version of the tag, such as "1.2.3-rc.1".
+	Version string
+	// Channel of the version:
+	// "stable", or its prerelease identifier such as "rc".
+	Channel string
+	// Name of the component that the tag releases.
+	Component string
+	// Tag of the release before this one.
+	// Empty for the first.
+	PreviousTag string
+	// Commit that is released.
+	Commit string
+	// Whether the version is a prerelease.
+	Prerelease bool
+	// Whether GitHub's Latest moves to this release, as far as the source's tags show.
+	Latest bool
+	// Names of the release's assets.
+	Assets []string
+	// Tags that the container image gets.
+	ImageTags []string
+	// Rust target triples.
+	Targets []string
+	// Problems that stop the release, each with a fix.
+	Problems []string
+	// Warnings don't stop the release.
+	Warnings []string
+
+	// +private
+	Of *Gantry
+	// +private
+	Text string
+	// +private
+	JSON string
+	// +private
+	TargetMatrix string
+	// +private
+	Parts []*dagger.Directory
+}
+
+// Release plans the release of a tag.
+//
+// It reads the source, and compiles and writes nothing.
+// Problems don't make it fail:
+// `plan` shows them, and `dist` and `publish` refuse them.
+func (g *Gantry) Release(
+	ctx context.Context,
+	// Git tag, such as "v1.2.3" or "server-1.2.3".
+	// It need not exist yet.
+	// By default, the tag at the source's commit, or else the tag for the version in Cargo.toml.
+	// +optional
+	tag string,
+) (*Release, error) {
+	p, err := release.Plan(ctx, g.settings(), tag)
+	if err != nil {
+		return nil, err
+	}
+	return &Release{
+		Of: g, Tag: p.Tag, Version: p.Version, Channel: p.Channel, Component: p.Component, PreviousTag: p.PreviousTag, Commit: p.Commit,
+		Prerelease: p.Channel != "stable", Latest: p.Latest && p.OwnsLatest, Assets: p.Assets, ImageTags: p.MovedTags(), Targets: p.Triples(),
+		Problems: p.Messages(plan.SeverityError), Warnings: p.Messages(plan.SeverityWarning), Text: p.Text(), JSON: p.JSON(), TargetMatrix: p.Matrix(),
+	}, nil
+}
+
+func (r *Release) request() release.Request {
+	return release.Request{Settings: r.Of.settings(), Tag: r.Tag, Parts: r.Parts}
+}
+
+// Plan shows what releasing the tag would do, and every problem.
+func (r *Release) Plan() string { return r.Text }
+
+// Check returns the plan, or fails with every problem.
+//
+// A CI runs it before anything else.
+func (r *Release) Check() (string, error) { return r.Text, plan.Refusal(r.Tag, r.Problems) }
+
+// AsJSON returns the plan as JSON.
+func (r *Release) AsJSON() dagger.JSON { return dagger.JSON(r.JSON) }
+
+// Matrix returns the targets as the matrix of a CI job, in JSON.
+//
+// It is {"include": [{"target": …, "archive": …, "binaries": …}, …]} on one line, to build each target on its own runner.
+func (r *Release) Matrix() dagger.JSON { return dagger.JSON(r.TargetMatrix) }
+
+// Dist builds every file of the release, with the same bytes for the same commit.
+//
+// It returns an archive for each target, SHA256SUMS, CHANGELOG.md and release-manifest.json.
+// Unchanged input is served from the engine's cache.
+func (r *Release) Dist(
+	ctx context.Context,
+	// Rust target triples to build.
+	// By default, all of the plan.
+	// +optional
+	targets []string,
+) (*dagger.Directory, error) {
+	return r.request().Dist(ctx, targets)
+}
+
+// Changelog returns the history of the component up to the tag, as Markdown.
+//
+// git-cliff makes it, with the project's cliff.toml or a good default.
+func (r *Release) Changelog(ctx context.Context) (*dagger.File, error) {
+	return r.request().Changelog(ctx, changelog.Options{})
+}
+
+// Notes returns the changelog's section of this release, as Markdown.
+func (r *Release) Notes(ctx context.Context) (*dagger.File, error) {
+	return r.request().Changelog(ctx, changelog.Options{NotesOnly: true})
+}
+
+// WithDist adds files of this release that `dist` built elsewhere.
+//
+// `publish` then builds nothing.
+// Use it once for each runner that built some of the targets.
+func (r *Release) WithDist(
+	// Output of `dist`; partial outputs may be in subdirectories.
+	dist *dagger.Directory,
+) *Release {
+	with := *r
+	with.Parts = append(slices.Clone(r.Parts), dist)
+	return &with
+}
+
+// Existing says what to do about a release that exists and differs from the files that were built.
 type Existing string
 
 const (
 	// Strict reports every difference as an error.
 	Strict Existing = "STRICT"
-	// Fill uploads what a published release lacks, and leaves everything else of
-	// it alone.
+	// Fill uploads missing assets to a published release, and leaves everything else of it untouched.
 	Fill Existing = "FILL"
 	// Replace also overwrites assets that differ.
 	Replace Existing = "REPLACE"
 )
 
-// Release brings the GitHub Release of a tag into the state it should have.
+// Publish creates or completes the GitHub Release of the tag.
 //
-// Whatever the last attempt left, one more run ends in a release with every
-// asset, sends only what is missing, and publishes last. It gives a report.
+// It is safe to re-run: it uploads only missing assets, into a draft, and publishes last.
+// GitHub's Latest moves to the highest stable version and never down.
+// It returns a report.
 //
-// It plans first: a release that is complete and equal is a success with
-// nothing sent; one that differs is an error that lists the differences.
-// GitHub's Latest goes to the highest stable version and never down.
-//
-// +cache="session"
-func (g *Gantry) Release(
+// +cache="never"
+func (r *Release) Publish(
 	ctx context.Context,
-	// Git tag of the release. If GitHub does not have it yet, publishing
-	// creates it at the source's commit.
-	tag string,
-	// Token that may write contents of the repository.
+	// Token that can write the contents of the repository.
 	token *dagger.Secret,
-	// Release files made by the function dist, elsewhere; several parts, each
-	// of some targets, may lie in folders below. By default, they are built.
-	// +optional
-	dist *dagger.Directory,
-	// GitHub repository as owner/name. By default, that of Cargo.toml's
-	// repository key, or of the remote called origin.
-	// +optional
-	repository string,
-	// Say what would be done, and write nothing.
-	// +optional
-	dryRun bool,
+	// What to do about a release that exists and differs:
+	// STRICT reports every difference as an error;
+	// FILL uploads missing assets to a published release, such as one that another tool made;
+	// REPLACE also overwrites assets that differ.
+	// An immutable release is never changed.
+	// +default="STRICT"
+	existing Existing,
 	// Stop before publishing, and leave a complete draft.
 	// +optional
 	draft bool,
-	// What to do about a release that exists and differs: STRICT reports every
-	// difference as an error; FILL uploads missing assets to a published release,
-	// such as one that another tool made, and leaves everything else of it alone;
-	// REPLACE also overwrites assets that differ. An immutable release is never
-	// changed.
-	// +default="STRICT"
-	existing Existing,
-	// Send the repository_dispatch event "gantry-release-published" in the end.
-	// Events of a workflow's own token start no other workflow, except by this.
+	// Send the repository_dispatch event "gantry-release-published" at the end.
+	// Needed with GITHUB_TOKEN, whose events don't trigger other workflows.
 	// +optional
 	dispatch bool,
-	// Base of the API, such as https://github.example.com/api/v3/. By default,
-	// https://api.github.com/.
+	// Report what would be done, and write nothing.
 	// +optional
-	apiURL string,
-	// Base of uploads. By default, it follows from the API's.
-	// +optional
-	uploadURL string,
-	// Base of pages and downloads. By default, it follows from the API's.
-	// +optional
-	downloadURL string,
-	// Certificates in PEM to trust besides the system's.
-	// +optional
-	rootCAs *dagger.File,
-	// Print the report as JSON, for programs.
-	// +optional
-	asJSON bool,
+	dryRun bool,
 ) (string, error) {
-	client, err := githubClient(ctx, token, endpoint{apiURL, uploadURL, downloadURL, rootCAs})
-	if err != nil {
-		return "", err
-	}
-	w, err := g.open(ctx)
-	if err != nil {
-		return "", err
-	}
-	report, err := w.Release(ctx, tag, client, release.ReleaseOptions{
-		Repository: repository, Dist: dist, DryRun: dryRun, Draft: draft, Existing: github.Existing(strings.ToLower(string(existing))), Dispatch: dispatch,
+	return r.request().Publish(ctx, token, release.PublishOptions{
+		Existing: github.Existing(strings.ToLower(string(existing))), Draft: draft, Dispatch: dispatch, DryRun: dryRun,
 	})
-	return tell(report, err, asJSON)
 }
 
-// tell gives a report back, or only an error: what was done until it belongs in
-// the log then.
-func tell[R any, P interface {
-	*R
-	Text() string
-	JSON() ([]byte, error)
-}](report P, err error, asJSON bool) (string, error) {
-	switch {
-	case err != nil:
-		if report != nil {
-			fmt.Fprint(os.Stderr, report.Text())
-		}
-		return "", err
-	case asJSON:
-		text, err := report.JSON()
-		return string(text) + "\n", err
-	}
-	return report.Text(), nil
-}
+// Faults says which faults a rehearsal injects.
+type Faults string
 
-// VerifyRelease checks a published release from the outside.
+const (
+	// None injects no fault.
+	None Faults = "NONE"
+	// Light injects faults that a release meets every few weeks.
+	Light Faults = "LIGHT"
+	// Heavy injects many faults at once.
+	Heavy Faults = "HEAVY"
+)
+
+// Rehearse dry-runs both phases against fake servers that inject realistic faults.
 //
-// It downloads every asset and compares digests, SHA256SUMS,
-// release-manifest.json and what is in each archive. It needs no token where
-// the repository is public.
+// It builds what `dist` builds.
+// The fake GitHub and registry run in the function's container and fail as the real ones do: lost answers, broken uploads, rate limits, broken connections.
+// Base images are read from their registries.
+// It needs no token and writes nothing outside.
+// It returns the reports of both phases, and fails if a re-run of either would change anything.
 //
 // +cache="session"
-func (g *Gantry) VerifyRelease(
+func (r *Release) Rehearse(
 	ctx context.Context,
-	// Git tag of the release.
-	tag string,
-	// GitHub repository as owner/name.
-	repository string,
-	// Token that may read the repository, if it is private.
+	// Faults to inject:
+	// NONE, LIGHT or HEAVY.
+	// +default="LIGHT"
+	faults Faults,
+	// Skip the smoke test of the image.
 	// +optional
-	token *dagger.Secret,
-	// Base of the API. By default, https://api.github.com/.
+	skipSmoke bool,
+	// Mirrors of the registries of base images, each as HOST=URL, such as "gcr.io=https://mirror.example.com".
 	// +optional
-	apiURL string,
-	// Base of pages and downloads. By default, it follows from the API's.
-	// +optional
-	downloadURL string,
-	// Certificates in PEM to trust besides the system's.
-	// +optional
-	rootCAs *dagger.File,
+	mirrors []string,
 ) (string, error) {
-	client, err := githubClient(ctx, token, endpoint{apiURL, "", downloadURL, rootCAs})
-	if err != nil {
-		return "", err
-	}
-	owner, name, err := release.Repository(repository)
-	if err != nil {
-		return "", err
-	}
-	result, err := published.Verify(ctx, client, owner, name, tag)
-	if err != nil {
-		return "", err
-	}
-	return result.Text(), result.Err()
-}
-
-// endpoint is where a GitHub is.
-type endpoint struct {
-	api, upload, download string
-	rootCAs               *dagger.File
-}
-
-func githubClient(ctx context.Context, token *dagger.Secret, at endpoint) (*github.Client, error) {
-	options := github.Options{
-		APIURL: at.api, UploadURL: at.upload, WebURL: at.download,
-		Observer: spans{}, UserAgent: "gantry/" + version,
-	}
-	if token != nil {
-		options.Token = token.Plaintext
-	}
-	if at.rootCAs != nil {
-		pem, err := at.rootCAs.Contents(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("read the root certificates: %v", err)
-		}
-		options.RootCAs = []byte(pem)
-	}
-	return github.New(options)
-}
-
-// spans shows each step of a release in Dagger's progress.
-type spans struct{ github.NopObserver }
-
-func (spans) Planned(_ context.Context, p *github.Plan) { fmt.Fprint(os.Stderr, p.Text()) }
-
-func (spans) StepStart(ctx context.Context, s github.Step) context.Context {
-	ctx, _ = otel.Tracer("gantry").Start(ctx, s.String())
-	return ctx
-}
-
-func (spans) StepProgress(ctx context.Context, _ github.Step, sent int64) {
-	trace.SpanFromContext(ctx).SetAttributes(attribute.Int64("gantry.sent", sent))
-}
-
-func (spans) StepEnd(ctx context.Context, _ github.Step, err error) {
-	span := trace.SpanFromContext(ctx)
-	if err != nil {
-		span.SetStatus(codes.Error, err.Error())
-	}
-	span.End()
-}
-
-func (spans) Waiting(_ context.Context, why string, d time.Duration) {
-	fmt.Fprintf(os.Stderr, "waiting %s: %s\n", d.Round(time.Second), why)
+	return rehearse.Play(ctx, r.request(), rehearse.Options{Faults: rehearse.Faults(strings.ToLower(string(faults))), SkipSmoke: skipSmoke, Mirrors: mirrors})
 }

@@ -17,7 +17,7 @@ import (
 const module = "dagger/gantry/"
 
 // graph lists the packages that build container graphs; all others are pure.
-var graph = []string{"ci/engine", "ci/release", "ci/release/toolchain", "ci/release/changelog", "ci/image"}
+var graph = []string{"ci/engine", "ci/release", "ci/release/toolchain", "ci/release/changelog", "ci/image", "ci/rehearse"}
 
 // goPackage holds the fields of go list's output that the rules read.
 type goPackage struct {

@@ -25,7 +25,7 @@ func replaceOnce(t *testing.T, text, old, with string) string {
 func dist(t *testing.T, source, tag string, args ...string) (string, result) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "dist")
-	call := call(t, append(append([]string{"--source=" + source}, args...), "dist", "--tag="+tag, "--targets="+native, "export", "--path="+out)...)
+	call := call(t, append(append([]string{"--source=" + source}, args...), "release", "--tag="+tag, "dist", "--targets="+native, "export", "--path="+out)...)
 	return out, call
 }
 
@@ -161,7 +161,7 @@ func TestCustomTargetDirAndProfile(t *testing.T) {
 func TestReleaseProfile(t *testing.T) {
 	dir := tiny(t, "\n[profile.release]\nlto = true\npanic = \"abort\"\nstrip = true\ncodegen-units = 1\nopt-level = \"z\"\n")
 	out := filepath.Join(t.TempDir(), "dist")
-	require.NoError(t, call(t, "--source="+dir, "dist", "--tag=v1.0.0", "export", "--path="+out).err)
+	require.NoError(t, call(t, "--source="+dir, "release", "--tag=v1.0.0", "dist", "export", "--path="+out).err)
 	files := unpack(t, out)
 	archives := readManifest(t, out).Archives()
 	require.Len(t, archives, 4)
@@ -254,7 +254,7 @@ fn main() {
 	run(t, dir, "git", "tag", "-d", "v1.0.0")
 	commit(t, dir, "v1.0.0")
 	out := filepath.Join(t.TempDir(), "dist")
-	got := call(t, "--source="+dir, "dist", "--tag=v1.0.0", "export", "--path="+out)
+	got := call(t, "--source="+dir, "release", "--tag=v1.0.0", "dist", "export", "--path="+out)
 	require.NoError(t, got.err)
 	files := unpack(t, out)
 	archives := readManifest(t, out).Archives()
@@ -318,21 +318,21 @@ func TestPlanAndMatrix(t *testing.T) {
 	dir := sample(t)
 	// A newer client leaves its lock file beside the project; it is no change of it.
 	write(t, dir, map[string]string{"dagger.lock": "[[\"version\", \"1\"]]\n"})
-	got := call(t, "--source="+dir, "plan", "--tag=tally-1.4.0")
+	got := call(t, "--source="+dir, "release", "--tag=tally-1.4.0", "plan")
 	require.NoError(t, got.err)
 	assert.Contains(t, got.stdout, "previous tag  tally-1.3.1")
-	require.NoError(t, call(t, "--source="+dir, "check", "--tag=tally-1.4.0").err)
-	unready := call(t, "--source="+dir, "check", "--tag=tally-1.5.0")
+	require.NoError(t, call(t, "--source="+dir, "release", "--tag=tally-1.4.0", "check").err)
+	unready := call(t, "--source="+dir, "release", "--tag=tally-1.5.0", "check")
 	require.Error(t, unready.err, "what plan only prints, check fails on")
 	assert.Contains(t, unready.said(), `tag "tally-1.5.0"`)
 	assert.Contains(t, got.stdout, "ready to release")
 
-	got = call(t, "--source="+dir, "matrix", "--tag=tally-cli-0.3.0")
+	got = call(t, "--source="+dir, "release", "--tag=tally-cli-0.3.0", "matrix")
 	require.NoError(t, got.err)
 	assert.Contains(t, got.stdout, `{"include":[{"target":"x86_64-unknown-linux-gnu"`)
 
 	run(t, dir, "git", "checkout", "-q", "release/1.3")
-	got = call(t, "--source="+dir, "plan", "--tag=tally-1.3.2", "--as-json")
+	got = call(t, "--source="+dir, "release", "--tag=tally-1.3.2", "as-json")
 	require.NoError(t, got.err)
 	assert.Contains(t, got.stdout, `"previousTag": "tally-1.3.1"`)
 	assert.Contains(t, got.stdout, `"latest": false`)

@@ -40,7 +40,7 @@ func TestWorkspaceInAFolder(t *testing.T) {
 	// Neither an upload nor a stale build may come of it.
 	write(t, dir, map[string]string{"rust/target/release/tiny": "stale\n"})
 
-	got := call(t, "--source="+dir, "plan", "--tag=v1.0.0")
+	got := call(t, "--source="+dir, "release", "--tag=v1.0.0", "plan")
 	require.Error(t, got.err)
 	assert.Contains(t, got.said(), "no Cargo.toml at its top")
 	assert.Contains(t, got.said(), "or --manifest-path=rust/Cargo.toml for the one that is in this source")

@@ -52,14 +52,14 @@ func TestFromGit(t *testing.T) {
 	url := serve(t, bare)
 
 	out := filepath.Join(t.TempDir(), "dist")
-	got := call(t, "--git="+url+"#tally-cli-0.3.0", "dist", "--tag=tally-cli-0.3.0", "--targets="+native, "export", "--path="+out)
+	got := call(t, "--git="+url+"#tally-cli-0.3.0", "release", "--tag=tally-cli-0.3.0", "dist", "--targets="+native, "export", "--path="+out)
 	require.NoError(t, got.err)
 	local, _ := mustDist(t, dir, "tally-cli-0.3.0")
 	// The repository that it is from is not in the files, since Cargo.toml names it.
 	assert.Equal(t, sums(t, local), sums(t, out))
 	assert.Equal(t, "tally-cli-0.2.0", readManifest(t, out).PreviousTag)
 
-	got = call(t, "--source="+url+"#tally-cli-0.3.0", "plan", "--tag=tally-cli-0.3.0")
+	got = call(t, "--source="+url+"#tally-cli-0.3.0", "release", "--tag=tally-cli-0.3.0", "plan")
 	require.NoError(t, got.err)
 	assert.Contains(t, got.stdout, "shallow clone")
 	assert.Contains(t, got.stdout, "pass the URL of a repository as --git")
@@ -89,7 +89,7 @@ func TestSubmodulesAndLargeFiles(t *testing.T) {
 	commit(t, dir, "v1.0.0")
 	plan := func() string {
 		t.Helper()
-		got := call(t, "--source="+dir, "plan", "--tag=v1.0.0")
+		got := call(t, "--source="+dir, "release", "--tag=v1.0.0", "plan")
 		require.NoError(t, got.err)
 		return got.stdout
 	}

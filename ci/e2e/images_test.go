@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,11 +32,11 @@ func TestImages(t *testing.T) {
 	require.NotEmpty(t, inside, "set by scripts/test: the registry, as containers see it")
 	repository := fmt.Sprintf("/test/tiny-%d", time.Now().UnixNano())
 	images := func(args ...string) result {
-		return call(t, append([]string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http=" + inside, "--mirrors=gcr.io=http://" + inside}, args...)...)
+		return call(t, h.images(args...)...)
 	}
 
 	// A registry that is not there fails the phase and nothing else.
-	got := images("publish", "--tag=v1.0.0", "--addresses="+strings.Split(inside, ":")[0]+":1/x/y")
+	got := images("image", "--tag=v1.0.0", "publish", "--addresses="+strings.Split(inside, ":")[0]+":1/x/y")
 	require.Error(t, got.err)
 	assert.Equal(t, released, h.Dump(), "a failure of phase 2 changed the release")
 
@@ -45,8 +46,7 @@ func TestImages(t *testing.T) {
 	payload := h.repo.Dispatches()[0]
 	event := filepath.Join(t.TempDir(), "event.json")
 	require.NoError(t, os.WriteFile(event, fmt.Appendf(nil, `{"action": %q, "client_payload": %s, "repository": {"full_name": "example/tiny"}}`, payload.EventType, payload.Payload), 0o644))
-	published, did := traced(t, "images", "--repository=example/tiny", "--api-url="+h.api, "--plain-http="+inside, "--mirrors=gcr.io=http://"+inside,
-		"publish", "--event="+event, "--addresses="+inside+repository)
+	published, did := traced(t, h.images("from-event", "--event="+event, "publish", "--addresses="+inside+repository)...)
 	require.NoError(t, published.err)
 	// By the engine's trace, the only containers are those of the smoke test:
 	// nothing was compiled, and nothing emulated but the finished program.
@@ -73,16 +73,16 @@ func TestImages(t *testing.T) {
 		assert.Len(t, m.Manifests, 2, tag)
 	}
 
-	again := images("publish", "--tag=v1.0.0", "--addresses="+inside+repository)
+	again := images("image", "--tag=v1.0.0", "publish", "--addresses="+inside+repository)
 	require.NoError(t, again.err)
 	assert.Contains(t, again.stdout, "0 bytes")
-	verified := images("verify", "--ref="+inside+repository, "--tag=v1.0.0")
+	verified := images("image", "--tag=v1.0.0", "verify", "--ref="+inside+repository)
 	require.NoError(t, verified.err)
 	assert.Contains(t, verified.stdout, "byte for byte, on linux/amd64, linux/arm64")
 	reconciled := images("reconcile", "--addresses="+inside+repository)
 	require.NoError(t, reconciled.err)
 	assert.Contains(t, reconciled.stdout, "v1.0.0: ok: nothing is missing")
-	explained := images("explain", "--tag=v1.0.0", "--addresses="+inside+repository)
+	explained := images("image", "--tag=v1.0.0", "explain", "--addresses="+inside+repository)
 	require.NoError(t, explained.err)
 	assert.Contains(t, explained.stdout, "latest")
 	assert.Equal(t, released, h.Dump(), "phase 2 changed the release")
@@ -116,9 +116,11 @@ func TestPrivateRegistry(t *testing.T) {
 	credentials := base64.StdEncoding.EncodeToString([]byte("robot:" + canary))
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `{"auths": {%q: {"auth": %q}}}`, f.address, credentials), 0o600))
 	address := fmt.Sprintf("%s/test/private-%d", f.address, time.Now().UnixNano())
-	publish := func(args ...string) result {
-		args = append(append([]string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--mirrors=gcr.io=http://" + os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS")}, args...),
-			"publish", "--tag=v1.0.0", "--addresses="+address)
+	publish := func(certificates string, login ...string) result {
+		args := append(append(h.images(), login...), "image", "--tag=v1.0.0", "publish", "--addresses="+address)
+		if certificates != "" {
+			args = append([]string{"--ca-certificates=" + certificates}, args...)
+		}
 		got, trace := traced(t, append([]string{"--debug", "-vvv"}, args...)...)
 		for _, secret := range []string{canary, credentials, "wrong-password"} {
 			assert.NotContains(t, got.stdout+got.log, secret, "the password was printed")
@@ -126,16 +128,19 @@ func TestPrivateRegistry(t *testing.T) {
 		}
 		return got
 	}
-	distrusted := publish("--username=robot", "--password=env:CANARY")
+	robot := func(secret string) []string {
+		return []string{"with-registry-auth", "--address=" + f.address, "--username=robot", "--secret=env:" + secret}
+	}
+	distrusted := publish("", robot("CANARY")...)
 	require.Error(t, distrusted.err)
 	assert.Contains(t, distrusted.said(), "pass --ca-certificates")
-	refused := publish("--root-cas="+ca, "--username=robot", "--password=env:WRONG")
+	refused := publish(ca, robot("WRONG")...)
 	require.Error(t, refused.err)
 	assert.Contains(t, refused.said(), "UNAUTHORIZED")
-	published := publish("--root-cas="+ca, "--username=robot", "--password=env:CANARY")
+	published := publish(ca, robot("CANARY")...)
 	require.NoError(t, published.err)
 	assert.Contains(t, published.stdout, "done: tag 1.0.0")
-	again := publish("--root-cas="+ca, "--docker-config=file:"+config)
+	again := publish(ca, "with-docker-config", "--config=file:"+config)
 	require.NoError(t, again.err)
 	assert.Contains(t, again.stdout, "pushed 0 bytes")
 	noCanaryInEngine(t, start)
@@ -169,9 +174,9 @@ fn main() {
 	require.NoError(t, h.release(t, source).err)
 
 	inside := os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS")
-	image := []string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http=" + inside, "--mirrors=gcr.io=http://" + inside, "image", "--tag=v1.0.0"}
+	image := h.images("image", "--tag=v1.0.0")
 	for _, platform := range []string{"linux/amd64", "linux/arm64"} {
-		got := call(t, append(image, "container", "--platform="+platform, "with-env-variable", "--name=TZ", "--value=Asia/Tokyo",
+		got := call(t, append(slices.Clone(image), "container", "--platform="+platform, "with-env-variable", "--name=TZ", "--value=Asia/Tokyo",
 			"with-exec", "--args=--works", "--use-entrypoint", "stdout")...)
 		require.NoError(t, got.err, platform)
 		var roots int
@@ -183,14 +188,14 @@ fn main() {
 
 	// Base + binary + less than 20 KiB, as the registry has them: compressed.
 	repository := fmt.Sprintf("/test/static-%d", time.Now().UnixNano())
-	require.NoError(t, call(t, append(image, "publish", "--addresses="+inside+repository)...).err)
+	require.NoError(t, call(t, append(slices.Clone(image), "publish", "--addresses="+inside+repository)...).err)
 	local := os.Getenv("GANTRY_REGISTRY")
 	base, err := remote.Index(must(t, local+"/distroless/static-debian12:nonroot"))
 	require.NoError(t, err)
 	index, err := remote.Index(must(t, local+repository+":1.0.0"))
 	require.NoError(t, err)
 	dist := filepath.Join(t.TempDir(), "dist")
-	require.NoError(t, call(t, "--source="+source, "dist", "--tag=v1.0.0", "export", "--path="+dist).err)
+	require.NoError(t, call(t, "--source="+source, "release", "--tag=v1.0.0", "dist", "export", "--path="+dist).err)
 	for arch, target := range map[string]string{"amd64": "x86_64-unknown-linux-musl", "arm64": "aarch64-unknown-linux-musl"} {
 		archive, err := os.Stat(filepath.Join(dist, "tiny-1.0.0-"+target+".tar.gz"))
 		require.NoError(t, err)

@@ -139,11 +139,11 @@ func TestInterrupted(t *testing.T) {
 	} {
 		name := fmt.Sprintf("%s %s after %q", c.command, c.signal, c.marker)
 		// A namespace of its own has to compile everything.
-		args := []string{"--source=" + source, "--cache-namespace=" + unique + fmt.Sprint(i), c.command}
+		args := []string{"--source=" + source, "--cache-namespace=" + unique + fmt.Sprint(i)}
 		if c.command == "dist" {
-			args = append(args, "--tag=v1.0.0")
+			args = append(args, "release", "--tag=v1.0.0", "dist")
 		} else {
-			args = append(args, "--target="+native)
+			args = append(args, "build", "--target="+native)
 		}
 		args = append(args, "export", "--path="+out)
 		interrupt(t, c.signal, c.marker, c.after, args...)
@@ -161,7 +161,7 @@ func TestInterrupted(t *testing.T) {
 		marker string
 	}{{syscall.SIGINT, "Compiling part3"}, {syscall.SIGTERM, "gantry: compiled "}} {
 		h := newHub(t, source)
-		args := []string{"--source=" + source, "--cache-namespace=" + unique + "r" + fmt.Sprint(i), "release", "--tag=v1.0.0", "--token=env:CANARY", "--repository=example/tiny", "--api-url=" + h.api}
+		args := append([]string{"--cache-namespace=" + unique + "r" + fmt.Sprint(i)}, h.publish(source, "v1.0.0")...)
 		interrupt(t, c.signal, c.marker, 0, args...)
 		got := again(fmt.Sprintf("release %s after %q", c.signal, c.marker), args...)
 		assert.Contains(t, got.stdout, "publish v1.0.0 (as latest)", "the release is complete")
@@ -169,17 +169,17 @@ func TestInterrupted(t *testing.T) {
 	}
 
 	h := newHub(t, source)
-	require.NoError(t, call(t, "--source="+source, "release", "--tag=v1.0.0", "--token=env:CANARY", "--repository=example/tiny", "--api-url="+h.api).err)
+	require.NoError(t, call(t, h.publish(source, "v1.0.0")...).err)
 	released := h.Dump()
 	for i, c := range []struct {
 		signal syscall.Signal
 		marker string
 	}{{syscall.SIGINT, "image 1.0.0: sha256:"}, {syscall.SIGKILL, "--version"}} {
 		repository := fmt.Sprintf("%s/test/interrupted-%s-%d", inside, unique, i)
-		args := []string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http=" + inside, "--mirrors=gcr.io=http://" + inside, "publish", "--tag=v1.0.0", "--addresses=" + repository}
+		args := h.images("image", "--tag=v1.0.0", "publish", "--addresses="+repository)
 		interrupt(t, c.signal, c.marker, 0, args...)
 		again(fmt.Sprintf("publish %s after %q", c.signal, c.marker), args...)
-		verified := call(t, "images", "--repository=example/tiny", "--api-url="+h.api, "--plain-http="+inside, "--mirrors=gcr.io=http://"+inside, "verify", "--ref="+repository, "--tag=v1.0.0")
+		verified := call(t, h.images("image", "--tag=v1.0.0", "verify", "--ref="+repository)...)
 		assert.NoError(t, verified.err)
 		assert.Equal(t, released, h.Dump(), "phase 2 changed the release")
 	}

@@ -161,7 +161,7 @@ func TestIsolation(t *testing.T) {
 		write(t, source, map[string]string{"src/main.rs": program})
 		commit(t, source, "v"+version)
 		h.repo.Tag("v"+version, strings.TrimSpace(run(t, source, "git", "rev-parse", "HEAD")))
-		got := call(t, "--source="+source, "release", "--tag=v"+version, "--token=env:CANARY", "--repository=example/tiny", "--api-url="+h.api)
+		got := call(t, h.publish(source, "v"+version)...)
 		require.NoError(t, got.err)
 	}
 	run(t, source, "git", "tag", "-d", "v1.0.0")
@@ -173,7 +173,7 @@ func TestIsolation(t *testing.T) {
 	f := newFlaky(t)
 	inside := os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS")
 	images := func(args ...string) result {
-		return call(t, append([]string{"images", "--repository=example/tiny", "--api-url=" + h.api, "--plain-http=" + f.address + "," + inside, "--mirrors=gcr.io=http://" + inside}, args...)...)
+		return call(t, append(h.images("with-plain-http", "--host="+f.address), args...)...)
 	}
 	versions := map[string]string{}
 	digest := func(v string) {
@@ -192,7 +192,7 @@ func TestIsolation(t *testing.T) {
 		repository := fmt.Sprintf("/test/isolation-%d", time.Now().UnixNano())
 		address := "--addresses=" + f.address + repository
 		f.arm(fault)
-		got := images("publish", "--tag=v1.0.0", address)
+		got := images("image", "--tag=v1.0.0", "publish", address)
 		f.arm(nil)
 		if says != "" {
 			assert.Error(t, got.err, name)
@@ -200,7 +200,7 @@ func TestIsolation(t *testing.T) {
 		assert.Contains(t, got.said(), says, name)
 		if got.err != nil {
 			again++
-			require.NoError(t, images("publish", "--tag=v1.0.0", address).err, "%s: run again", name)
+			require.NoError(t, images("image", "--tag=v1.0.0", "publish", address).err, "%s: run again", name)
 		}
 		assert.Equal(t, released, h.Dump(), "%s changed the release", name)
 		for _, tag := range []string{"1.0.0", "1.0", "1", "latest"} {
@@ -251,33 +251,33 @@ func TestIsolation(t *testing.T) {
 	cells++
 	f.arm(always(answer(http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")))
 	baseless := "--addresses=" + inside + fmt.Sprintf("/test/isolation-%d", time.Now().UnixNano())
-	bad := call(t, "images", "--repository=example/tiny", "--api-url="+h.api, "--plain-http="+inside, "--mirrors=gcr.io=http://"+f.address,
-		"publish", "--tag=v1.0.0", baseless)
+	bad := call(t, h.at("images", "with-plain-http", "--host="+inside, "with-mirror", "--host=gcr.io", "--url=http://"+f.address,
+		"image", "--tag=v1.0.0", "publish", baseless)...)
 	f.arm(nil)
 	assert.Error(t, bad.err)
 	assert.Contains(t, bad.said(), "MANIFEST_UNKNOWN")
 	again++
-	require.NoError(t, images("publish", "--tag=v1.0.0", baseless).err, "a bad base image: run again")
+	require.NoError(t, images("image", "--tag=v1.0.0", "publish", baseless).err, "a bad base image: run again")
 
 	// Events: out of order, replayed, at the same moment, and one of an image
 	// that does not pass its smoke test.
 	repository := fmt.Sprintf("test/isolation-events-%d", time.Now().UnixNano())
 	address := "--addresses=" + f.address + "/" + repository
 	cells += 4
-	require.NoError(t, images("publish", "--tag=v1.0.0", address).err)
+	require.NoError(t, images("image", "--tag=v1.0.0", "publish", address).err)
 	assert.Equal(t, released, h.Dump(), "phase 2 changed the release")
 	// A program that is right where it is built, and wrong in an image.
 	release("1.1.0", "fn main() { if std::env::args().next().unwrap().contains(\"/gantry/\") { println!(\"tiny 1.1.0\"); } else { println!(\"tiny\"); } }\n")
 	digest("1.1.0")
 	released = h.Dump()
-	failing := images("publish", "--tag=v1.1.0", address)
+	failing := images("image", "--tag=v1.1.0", "publish", address)
 	require.Error(t, failing.err)
 	assert.Contains(t, failing.said(), `which does not name version 1.1.0`)
-	require.NoError(t, images("publish", "--tag=v0.9.0", address).err)
+	require.NoError(t, images("image", "--tag=v0.9.0", "publish", address).err)
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
-			assert.NoError(t, images("publish", "--tag=v1.0.0", address).err)
+			assert.NoError(t, images("image", "--tag=v1.0.0", "publish", address).err)
 		})
 	}
 	wg.Wait()

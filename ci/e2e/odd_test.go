@@ -49,7 +49,7 @@ func TestOdd(t *testing.T) {
 			}
 			run(t, dir, "git", "tag", "-d", "v1.0.0")
 			commit(t, dir, tag)
-			got := call(t, "--source="+dir, "dist", "--tag="+tag)
+			got := call(t, "--source="+dir, "release", "--tag="+tag, "dist")
 			require.Error(t, got.err)
 			for _, says := range c.says {
 				assert.Contains(t, got.said(), says)

@@ -18,30 +18,32 @@ func TestReadme(t *testing.T) {
 	require.NoError(t, err)
 	readme := string(text)
 
-	for _, object := range [][]string{nil, {"images", "--repository=o/r"}} {
-		_, list, found := strings.Cut(help(t, object...), "FUNCTIONS\n")
-		require.True(t, found)
-		list, _, _ = strings.Cut(list, "\n\n")
-		names := regexp.MustCompile(`(?m)^  ([a-z-]+) `).FindAllStringSubmatch(list, -1)
-		require.NotEmpty(t, names)
-		for _, name := range names {
-			assert.True(t, strings.Contains(readme, "| `"+name[1]) || strings.Contains(readme, "| … `"+name[1]), "function %q is not in the table", name[1])
+	_, functions, found := strings.Cut(readme, "## Functions")
+	require.True(t, found)
+	functions, _, _ = strings.Cut(functions, "\n## ")
+	for _, object := range [][]string{nil, {"release"}, {"images"}, {"images", "image"}} {
+		for _, name := range functionsOf(t, object...) {
+			assert.Regexp(t, "`"+name+"[` ]", functions, "function %q of %q is not in the tables", name, object)
 		}
 	}
-	calls := regexp.MustCompile(`(?m)^dagger call (?:--source=\. )?([a-z-]+)((?: --?[a-z-]+=\S+| [a-z]+)*)`).FindAllStringSubmatch(readme, -1)
+	calls := regexp.MustCompile(`(?m)^dagger call (.*)$`).FindAllStringSubmatch(readme, -1)
 	require.GreaterOrEqual(t, len(calls), 4)
 	for _, c := range calls {
-		path := []string{c[1]}
-		for _, word := range strings.Fields(c[2]) {
-			if !strings.HasPrefix(word, "-") && word != "export" {
-				path = append(path, "--repository=o/r", word)
+		var path []string
+		flags := map[string]string{}
+		for _, word := range strings.Fields(c[1]) {
+			if !strings.HasPrefix(word, "-") {
+				if word == "export" {
+					break
+				}
+				path = append(path, word)
+				continue
 			}
+			flag, _, _ := strings.Cut(word, "=")
+			flags[flag] = strings.Join(path, " ")
 		}
-		text := help(t, path...)
-		for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(c[2], -1) {
-			if flag != "--path" && flag != "--repository" {
-				assert.Contains(t, text, flag, "dagger call %s", strings.Join(path, " "))
-			}
+		for flag, of := range flags {
+			assert.Contains(t, help(t, strings.Fields(of)...), flag, "dagger call %s", c[1])
 		}
 	}
 
@@ -56,12 +58,26 @@ func TestReadme(t *testing.T) {
 	toml := strings.ReplaceAll(string(manifest), `name = "tiny"`, `name = "server"`)
 	write(t, dir, map[string]string{"Cargo.toml": toml + "\n[profile.dist]\ninherits = \"release\"\n\n[workspace]\n", "Cargo.lock": "version = 3\n\n[[package]]\nname = \"server\"\nversion = \"1.0.0\"\n"})
 	commit(t, dir, "server-1.0.0")
-	got := call(t, "--source="+dir, "plan", "--tag=server-1.0.0")
+	got := call(t, "--source="+dir, "release", "--tag=server-1.0.0", "plan")
 	require.NoError(t, got.err)
 	assert.Contains(t, got.stdout, "ready to release")
 }
 
-// help of a function.
+// functionsOf returns the names of the functions of what a call returns.
+func functionsOf(t *testing.T, path ...string) []string {
+	t.Helper()
+	_, list, found := strings.Cut(help(t, path...), "FUNCTIONS\n")
+	require.True(t, found)
+	list, _, _ = strings.Cut(list, "\n\n")
+	var names []string
+	for _, match := range regexp.MustCompile(`(?m)^  ([a-z][a-z-]*) `).FindAllStringSubmatch(list, -1) {
+		names = append(names, match[1])
+	}
+	require.NotEmpty(t, names)
+	return names
+}
+
+// help returns the help of a function.
 func help(t *testing.T, path ...string) string {
 	t.Helper()
 	got := call(t, append(path, "--help")...)

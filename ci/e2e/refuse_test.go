@@ -116,7 +116,9 @@ func TestRefuses(t *testing.T) {
 			if c.change != nil {
 				c.change(t, dir)
 			}
-			got := call(t, append([]string{"--source=" + dir, "dist"}, c.args...)...)
+			// The tag is for release, and what follows for dist.
+			args := append([]string{"--source=" + dir, "release", c.args[0], "dist"}, c.args[1:]...)
+			got := call(t, args...)
 			require.Error(t, got.err)
 			assert.Contains(t, got.said(), c.says)
 			assert.False(t, got.started(), "something was compiled:\n%s", tail(got.log))
@@ -130,7 +132,7 @@ func TestRefusesAmbiguousPrefixes(t *testing.T) {
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, []byte(replaceOnce(t, string(text), `"tally-cli-"`, `"tally-v"`)), 0o644))
-	got := call(t, "--source="+dir, "plan", "--tag=tally-1.4.0")
+	got := call(t, "--source="+dir, "release", "--tag=tally-1.4.0", "plan")
 	require.Error(t, got.err)
 	assert.Contains(t, got.said(), "is ambiguous with")
 }

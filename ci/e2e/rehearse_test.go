@@ -12,16 +12,16 @@ import (
 // written anywhere.
 func TestRehearse(t *testing.T) {
 	source := tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\", \"aarch64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\n")
-	got := call(t, "--source="+source, "rehearse", "--tag=v1.0.0", "--mirrors=gcr.io=http://"+os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS"))
+	got := call(t, "--source="+source, "release", "--tag=v1.0.0", "rehearse", "--mirrors=gcr.io=http://"+os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS"))
 	require.NoError(t, got.err)
-	assert.Regexp(t, `phase 1, on a stand-in of GitHub that failed [1-9]\d* times:`, got.stdout)
-	assert.Contains(t, got.stdout, "run again: 0 bytes, 0 writes")
-	assert.Regexp(t, `phase 2, driven by the event of phase 1, on a stand-in of a registry that failed [1-9]\d* times:`, got.stdout)
+	assert.Regexp(t, `phase 1, against a fake GitHub that failed [1-9]\d* times:`, got.stdout)
+	assert.Contains(t, got.stdout, "re-run: 0 bytes, 0 writes")
+	assert.Regexp(t, `phase 2, started by the event of phase 1, against a fake registry that failed [1-9]\d* times:`, got.stdout)
 	assert.Contains(t, got.stdout, "done: move latest")
 	assert.Contains(t, got.stdout, "pushed 0 bytes")
-	assert.Contains(t, got.stdout, "the release was untouched by phase 2")
+	assert.Contains(t, got.stdout, "phase 2 did not change the release")
 
-	none := call(t, "--source="+tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\"]\n"), "rehearse", "--tag=v1.0.0", "--smooth")
+	none := call(t, "--source="+tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\"]\n"), "release", "--tag=v1.0.0", "rehearse", "--faults=none")
 	require.NoError(t, none.err)
 	assert.Contains(t, none.stdout, "that failed 0 times")
 	assert.Contains(t, none.stdout, "phase 2: there is no image")

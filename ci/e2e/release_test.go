@@ -59,11 +59,32 @@ func newHubWith(t *testing.T, source string, certificate *tls.Certificate) *hub 
 	return h
 }
 
-// release calls release, and looks for the token in everything it prints.
+// at returns the arguments of a call for the test's GitHub: settings, and what follows.
+func (h *hub) at(args ...string) []string {
+	return append([]string{"--repository=example/tiny", "--github=" + h.api}, args...)
+}
+
+// publish returns the arguments that publish the release of a tag.
+func (h *hub) publish(source, tag string, args ...string) []string {
+	return h.at(append([]string{"--source=" + source, "release", "--tag=" + tag, "publish", "--token=env:CANARY"}, args...)...)
+}
+
+// images returns the arguments of phase 2. Base images come from the test's registry.
+func (h *hub) images(args ...string) []string {
+	inside := os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS")
+	return h.at(append([]string{"images", "with-plain-http", "--host=" + inside, "with-mirror", "--host=gcr.io", "--url=http://" + inside}, args...)...)
+}
+
+// release publishes v1.0.0, and looks for the token in everything that is printed.
 func (h *hub) release(t *testing.T, source string, args ...string) result {
 	t.Helper()
+	return h.releaseWith(t, h.publish(source, "v1.0.0", args...))
+}
+
+func (h *hub) releaseWith(t *testing.T, args []string) result {
+	t.Helper()
 	t.Setenv("CANARY", canary)
-	got, trace := traced(t, append([]string{"--debug", "-vvv", "--source=" + source, "release", "--tag=v1.0.0", "--token=env:CANARY", "--repository=example/tiny", "--api-url=" + h.api}, args...)...)
+	got, trace := traced(t, append([]string{"--debug", "-vvv"}, args...)...)
 	assert.NotContains(t, got.stdout+got.log, canary, "the token was printed")
 	assert.False(t, strings.Contains(trace.raw.String(), canary), "the token is in the trace")
 	return got
@@ -118,11 +139,11 @@ func TestRelease(t *testing.T) {
 	run(t, source, "git", "tag", "-f", "v1.0.0")
 
 	// What was published is what dist makes, and verifies from the outside.
-	verified := call(t, "verify-release", "--tag=v1.0.0", "--repository=example/tiny", "--api-url="+h.api)
+	verified := call(t, h.at("verify-release", "--tag=v1.0.0")...)
 	require.NoError(t, verified.err)
 	assert.Contains(t, verified.stdout, "verified: every asset is what")
 	out := filepath.Join(t.TempDir(), "dist")
-	require.NoError(t, call(t, "--source="+source, "dist", "--tag=v1.0.0", "export", "--path="+out).err)
+	require.NoError(t, call(t, "--source="+source, "release", "--tag=v1.0.0", "dist", "export", "--path="+out).err)
 	sums, published := h.repo.Asset("v1.0.0", manifest.SumsName)
 	require.True(t, published)
 	text, err := os.ReadFile(filepath.Join(out, manifest.SumsName))
@@ -142,10 +163,10 @@ func TestEnterprise(t *testing.T) {
 	assert.Contains(t, distrusted.said(), "pass --ca-certificates")
 	assert.False(t, distrusted.started(), "something was compiled")
 
-	got := h.release(t, source, "--root-cas="+ca)
+	got := h.releaseWith(t, append([]string{"--ca-certificates=" + ca}, h.publish(source, "v1.0.0")...))
 	require.NoError(t, got.err)
 	assert.Equal(t, "v1.0.0", h.repo.Latest())
-	verified := call(t, "verify-release", "--tag=v1.0.0", "--repository=example/tiny", "--api-url="+h.api, "--root-cas="+ca)
+	verified := call(t, append([]string{"--ca-certificates=" + ca}, h.at("verify-release", "--tag=v1.0.0")...)...)
 	require.NoError(t, verified.err)
 	assert.Contains(t, verified.stdout, "verified: every asset is what")
 }
@@ -180,16 +201,23 @@ func TestReleaseOfPartsBuiltElsewhere(t *testing.T) {
 	h := newHub(t, source)
 	parts := t.TempDir()
 	for _, target := range []string{native, foreign} {
-		require.NoError(t, call(t, "--source="+source, "dist", "--tag=v1.0.0", "--targets="+target, "export", "--path="+filepath.Join(parts, target)).err)
+		require.NoError(t, call(t, "--source="+source, "release", "--tag=v1.0.0", "dist", "--targets="+target, "export", "--path="+filepath.Join(parts, target)).err)
 		if target == native {
-			got := h.release(t, source, "--dist="+parts)
+			got := h.releaseWith(t, h.at("--source="+source, "release", "--tag=v1.0.0", "with-dist", "--dist="+parts, "publish", "--token=env:CANARY"))
 			require.Error(t, got.err)
 			assert.Contains(t, got.said(), "the dist has no archive for "+foreign)
 		}
 	}
 	whole := filepath.Join(t.TempDir(), "whole")
-	require.NoError(t, call(t, "--source="+source, "dist", "--tag=v1.0.0", "export", "--path="+whole).err)
-	require.NoError(t, h.release(t, source, "--dist="+parts).err)
+	require.NoError(t, call(t, "--source="+source, "release", "--tag=v1.0.0", "dist", "export", "--path="+whole).err)
+	args := []string{"--source=" + source, "release", "--tag=v1.0.0"}
+	for _, target := range []string{native, foreign} {
+		args = append(args, "with-dist", "--dist="+filepath.Join(parts, target))
+	}
+	merged := filepath.Join(t.TempDir(), "merged")
+	require.NoError(t, call(t, append(args, "dist", "export", "--path="+merged)...).err)
+	run(t, merged, "diff", "-r", whole, merged)
+	require.NoError(t, h.releaseWith(t, h.at(append(args, "publish", "--token=env:CANARY")...)).err)
 	sums, published := h.repo.Asset("v1.0.0", manifest.SumsName)
 	require.True(t, published)
 	text, err := os.ReadFile(filepath.Join(whole, manifest.SumsName))
@@ -202,10 +230,10 @@ func TestReleaseRefuses(t *testing.T) {
 	source := tiny(t, "")
 	h := newHub(t, source)
 	t.Setenv("WRONG", "ghp_wrong")
-	got := call(t, "--source="+source, "release", "--tag=v1.0.0", "--token=env:WRONG", "--repository=example/tiny", "--api-url="+h.api)
+	got := call(t, h.at("--source="+source, "release", "--tag=v1.0.0", "publish", "--token=env:WRONG")...)
 	require.Error(t, got.err)
 	assert.False(t, got.started(), "something was compiled")
-	got = h.release(t, source, "--repository=example")
+	got = call(t, "--repository=example", "--github="+h.api, "--source="+source, "release", "--tag=v1.0.0", "publish", "--token=env:WRONG")
 	require.Error(t, got.err)
 	assert.Contains(t, got.said(), `repository "example" is not owner/name`)
 	assert.False(t, got.started(), "something was compiled")
@@ -239,7 +267,7 @@ func TestBackportWithoutWorkflowPermission(t *testing.T) {
 	commit(t, source, "v1.0.1")
 	h.repo.Workflows(head(), map[string]string{"ci.yml": "on: push"})
 	t.Setenv("CANARY", canary)
-	args := []string{"--source=" + source, "release", "--tag=v1.0.1", "--token=env:CANARY", "--repository=example/tiny", "--api-url=" + h.api}
+	args := h.publish(source, "v1.0.1")
 	refused := call(t, args...)
 	require.Error(t, refused.err)
 	assert.Contains(t, refused.said(), "push the tag first (git push origin v1.0.1)")

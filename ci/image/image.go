@@ -1,157 +1,377 @@
-// Package image runs the stages of phase 2: assemble, smoke test, publish,
-// verify, reconcile.
+// Package image is phase 2: it assembles, smoke tests, publishes, verifies and
+// reconciles container images of published releases.
 //
 // It ties ci/published and ci/image/oci together and adds what needs an engine: the
-// smoke test. It keeps one invariant: it only reads the release, so that no
-// failure here can change one.
+// smoke test. It keeps one invariant: it only reads releases, so that no failure
+// here can change one.
 package image
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/reconcile"
 	"dagger/gantry/ci/image/registries"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
 	"dagger/gantry/internal/dagger"
 )
 
-// Assembled is an image in a file.
-type Assembled struct {
-	// Path of an OCI archive.
-	Path string
+// Image is the image of a release as an OCI archive, or only the reason why an
+// event asks for none.
+type Image struct {
+	// Tag and Version of the release.
+	Tag, Version string
 	// Digest of the index, "sha256:…".
 	Digest string
-	// Platforms of the index, "linux/amd64".
+	// Platforms of the index, such as "linux/amd64".
 	Platforms []string
+	// Archive holds the image of all platforms.
+	Archive *dagger.File
 	// Manifest of the release, as text.
 	Manifest string
+	// Skipped says why an event asks for no image.
+	Skipped string
 }
 
-// Assemble makes the image of a release and leaves it in the function's own
-// file system. Where one of the repositories has the version's image already,
-// the base images are those that it was made from; one that can't be read may
-// have it, so that nothing is assembled without the others' answer.
-func Assemble(ctx context.Context, r *published.Release, from *registries.Registries, repositories []*oci.Repository) (*Assembled, error) {
-	before, err := oci.ReadPublished(ctx, r.ExactTag(), repositories...)
+// Phase runs the stages of phase 2 with the settings of a caller.
+type Phase struct {
+	Settings
+	Client *dagger.Client
+}
+
+// OfEvent assembles the image of the release that an event is about, from a file
+// such as $GITHUB_EVENT_PATH.
+func (p Phase) OfEvent(ctx context.Context, file *dagger.File) (Image, error) {
+	content, err := Event(ctx, file)
 	if err != nil {
-		return nil, err
+		return Image{}, err
+	}
+	i, err := p.assemble(ctx, "", content)
+	if event.Skipped(err) {
+		return Image{Skipped: err.Error()}, nil
+	}
+	return i, err
+}
+
+// Of assembles the image of the release of a tag.
+func (p Phase) Of(ctx context.Context, tag string) (Image, error) { return p.assemble(ctx, tag, nil) }
+
+// assemble uses the base images of the published image of the version if the
+// repositories of the release's manifest have one. Repositories that are unknown or
+// can't be read don't matter before the image is published, when they are read
+// again.
+func (p Phase) assemble(ctx context.Context, tag string, content []byte) (Image, error) {
+	r, err := p.find(ctx, tag, content)
+	if err != nil {
+		return Image{}, err
+	}
+	s, err := p.registries(ctx)
+	if err != nil {
+		return Image{}, err
+	}
+	from, err := registries.New(s)
+	if err != nil {
+		return Image{}, err
+	}
+	before := &oci.Published{}
+	if r.Manifest.Image != nil && len(r.Manifest.Image.Repositories) > 0 {
+		if before, err = p.published(ctx, r, from); err != nil {
+			fmt.Fprintf(os.Stderr, "assembled on the current base images: %v\n", err)
+			before = &oci.Published{}
+		}
 	}
 	if err := before.Agrees(r); err != nil {
-		return nil, err
+		return Image{}, err
 	}
-	if before.Unread != nil {
-		fmt.Fprintf(os.Stderr, "%s has the image; others can't be read: %v\n", before.Repository, before.Unread)
-	}
-	return assemble(ctx, r, before.Pins.With(from.Bases()))
+	return p.build(ctx, r, before.Pins.With(from.Bases()))
 }
 
-// Repositories opens the repositories of a release's images: those that the
-// caller gave, or those of its manifest.
-func Repositories(s registries.Settings, given []string, m *manifest.Manifest) ([]*oci.Repository, *registries.Registries, error) {
-	var named []string
-	if m.Image != nil {
-		named = m.Image.Repositories
-	}
-	addresses, notes, err := registries.Addresses(given, named)
+// published reads the published image of a release from the repositories of its
+// manifest.
+func (p Phase) published(ctx context.Context, r *published.Release, from *registries.Registries) (*oci.Published, error) {
+	repositories, err := open(r, from, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
+	}
+	return oci.ReadPublished(ctx, r.ExactTag(), repositories...)
+}
+
+// open opens the repositories of a release's images: the addresses that the caller
+// passed, or those of the release's manifest.
+func open(r *published.Release, from *registries.Registries, addresses []string) ([]*oci.Repository, error) {
+	var named []string
+	if r.Manifest.Image != nil {
+		named = r.Manifest.Image.Repositories
+	}
+	addresses, notes, err := registries.Addresses(addresses, named)
+	if err != nil {
+		return nil, err
 	}
 	for _, note := range notes {
 		fmt.Fprintln(os.Stderr, note)
 	}
-	if len(given) > 0 {
-		s.Addresses = addresses
-	}
-	from, err := registries.New(s)
+	return from.Repositories(addresses)
+}
+
+// Assemble makes the image of a release for repositories. If one of them has the
+// version's image already, the new one uses the same base images.
+func Assemble(ctx context.Context, client *dagger.Client, r *published.Release, from *registries.Registries, repositories []*oci.Repository) (Image, error) {
+	before, err := oci.ReadPublished(ctx, r.ExactTag(), repositories...)
 	if err != nil {
-		return nil, nil, err
+		return Image{}, err
 	}
-	repositories, err := from.Repositories(addresses)
-	return repositories, from, err
+	if err := before.Agrees(r); err != nil {
+		return Image{}, err
+	}
+	if before.Unread != nil {
+		fmt.Fprintf(os.Stderr, "%s has the image; others can't be read: %v\n", before.Repository, before.Unread)
+	}
+	return Phase{Client: client}.build(ctx, r, before.Pins.With(from.Bases()))
 }
 
-// Preview is [Assemble] for an image to look at: repositories that aren't known
-// or can't be read don't matter until it is published, when they are read again.
-func Preview(ctx context.Context, r *published.Release, s registries.Settings, given []string) (*Assembled, error) {
-	before := &oci.Published{}
-	repositories, from, err := Repositories(s, given, r.Manifest)
-	if err == nil {
-		if before, err = oci.ReadPublished(ctx, r.ExactTag(), repositories...); err != nil {
-			before = &oci.Published{}
-		} else if err := before.Agrees(r); err != nil {
-			return nil, err
-		}
-	}
-	if err != nil {
-		if len(given) > 0 {
-			return nil, err
-		}
-		fmt.Fprintf(os.Stderr, "assembled on the base images of today: %v\n", err)
-	}
-	if from == nil {
-		if from, err = registries.New(s); err != nil {
-			return nil, err
-		}
-	}
-	return assemble(ctx, r, before.Pins.With(from.Bases()))
-}
-
-// Skipped makes a report of an event that leaves nothing to do, for people or
-// programs. Every other error stays one.
-func Skipped(err error, asJSON bool) (string, error) {
-	if !event.Skipped(err) {
-		return "", err
-	}
-	if !asJSON {
-		return fmt.Sprintf("skipped: %v\n", err), nil
-	}
-	text, err := json.Marshal(map[string]string{"skipped": err.Error()})
-	return string(text) + "\n", err
-}
-
-func assemble(ctx context.Context, r *published.Release, bases oci.Bases) (*Assembled, error) {
+// build assembles an image and leaves it as an OCI archive in the function's file
+// system.
+func (p Phase) build(ctx context.Context, r *published.Release, bases oci.Bases) (Image, error) {
 	image, err := oci.Assemble(ctx, r, oci.AssembleOptions{Bases: bases})
 	if err != nil {
-		return nil, err
+		return Image{}, err
 	}
 	defer func() { _ = image.Close() }()
 	dir, err := os.MkdirTemp("", "layout-")
 	if err != nil {
-		return nil, err
+		return Image{}, err
 	}
 	defer os.RemoveAll(dir)
 	if err := oci.WriteLayout(dir, image.Index, r.Manifest.Version); err != nil {
-		return nil, err
+		return Image{}, err
 	}
 	text, err := r.Manifest.Marshal()
 	if err != nil {
-		return nil, err
+		return Image{}, err
 	}
-	out := &Assembled{Manifest: string(text), Path: "image-" + image.Digest.Hex[:12] + ".tar", Digest: image.Digest.String()}
-	for _, p := range image.Platforms {
-		out.Platforms = append(out.Platforms, p.Platform)
+	path := "image-" + image.Digest.Hex[:12] + ".tar"
+	out := Image{
+		Tag: r.Manifest.Tag, Version: r.Manifest.Version, Digest: image.Digest.String(),
+		Archive: p.Client.CurrentModule().WorkdirFile(path), Manifest: string(text),
 	}
-	f, err := os.Create(out.Path)
+	for _, built := range image.Platforms {
+		out.Platforms = append(out.Platforms, built.Platform)
+	}
+	f, err := os.Create(path)
 	if err != nil {
-		return nil, err
+		return Image{}, err
 	}
+	fmt.Fprintf(os.Stderr, "image %s: %s\n", out.Version, out.Digest)
 	return out, errors.Join(oci.WriteTarball(f, dir), f.Close())
 }
 
+// target is a release with the repositories of its image.
+type target struct {
+	release      *published.Release
+	from         *registries.Registries
+	repositories []*oci.Repository
+}
+
+// target finds the release of an image again, and opens the repositories.
+func (p Phase) target(ctx context.Context, i Image, addresses []string) (*target, error) {
+	r, err := p.find(ctx, i.Tag, nil)
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.registries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.Addresses = addresses
+	from, err := registries.New(s)
+	if err != nil {
+		return nil, err
+	}
+	repositories, err := open(r, from, addresses)
+	return &target{r, from, repositories}, err
+}
+
+// at returns the image as the repositories need it: if one of them has the
+// version's image on other base images, it is assembled again on those.
+func (p Phase) at(ctx context.Context, i Image, t *target) (Image, error) {
+	before, err := oci.ReadPublished(ctx, t.release.ExactTag(), t.repositories...)
+	if err != nil || before.Repository == "" {
+		return i, err
+	}
+	if err := before.Agrees(t.release); err != nil {
+		return Image{}, err
+	}
+	index, done, err := load(ctx, i)
+	if err != nil {
+		return Image{}, err
+	}
+	defer done()
+	if same, err := before.SameBases(index); err != nil || same {
+		return i, err
+	}
+	fmt.Fprintf(os.Stderr, "%s has %s on other base images: assembling it on those\n", before.Repository, t.release.ExactTag())
+	return p.build(ctx, t.release, before.Pins.With(t.from.Bases()))
+}
+
+// load exports the archive of an image and reads its index, until done is called.
+func load(ctx context.Context, i Image) (_ v1.ImageIndex, done func(), _ error) {
+	dir, err := os.MkdirTemp("", "publish-")
+	if err != nil {
+		return nil, nil, err
+	}
+	done = func() { _ = os.RemoveAll(dir) }
+	index, err := export(ctx, i, dir)
+	if err != nil {
+		done()
+	}
+	return index, done, err
+}
+
+func export(ctx context.Context, i Image, dir string) (v1.ImageIndex, error) {
+	path := filepath.Join(dir, "image.tar")
+	if _, err := i.Archive.Export(ctx, path); err != nil {
+		return nil, fmt.Errorf("export the image: %v", err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return oci.ReadTarball(f, filepath.Join(dir, "layout"))
+}
+
+// Publish publishes an image and returns a report.
+func (p Phase) Publish(ctx context.Context, i Image, addresses []string, dryRun bool) (string, error) {
+	if i.Skipped != "" {
+		return fmt.Sprintf("skipped: %s\n", i.Skipped), nil
+	}
+	t, err := p.target(ctx, i, addresses)
+	if err != nil {
+		return "", err
+	}
+	if i, err = p.at(ctx, i, t); err != nil {
+		return "", err
+	}
+	return engine.Report(Publish(ctx, p.Client, Publication{Image: i, Release: t.release, Repositories: t.repositories, SkipSmoke: p.SkipSmoke, DryRun: dryRun}))
+}
+
+// Publication is an image and where to publish it.
+type Publication struct {
+	Image             Image
+	Release           *published.Release
+	Repositories      []*oci.Repository
+	SkipSmoke, DryRun bool
+}
+
+// Publish pushes an image, tests it and tags it.
+func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Report, error) {
+	index, done, err := load(ctx, p.Image)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	publication := oci.Publication{Version: p.Release.Version(), Manifest: p.Release.Manifest, Index: index, Known: p.Release.Known, Flagged: p.Release.Flagged, DryRun: p.DryRun}
+	if !p.SkipSmoke {
+		publication.Smoke = func(ctx context.Context) error {
+			output, err := Smoke(ctx, client, p.Image)
+			fmt.Fprint(os.Stderr, output)
+			return err
+		}
+	}
+	return oci.Publish(ctx, publication, p.Repositories...)
+}
+
+// Verify compares a published image with its release.
+func (p Phase) Verify(ctx context.Context, i Image, ref string) (string, error) {
+	if i.Skipped != "" {
+		return "", fmt.Errorf("there is no image to compare with: %s", i.Skipped)
+	}
+	address, reference := oci.SplitReference(ref)
+	t, err := p.target(ctx, i, []string{address})
+	if err != nil {
+		return "", err
+	}
+	if i, err = p.at(ctx, i, t); err != nil {
+		return "", err
+	}
+	digest, err := v1.NewHash(i.Digest)
+	if err != nil {
+		return "", err
+	}
+	verified, err := oci.VerifyImage(ctx, t.release.Manifest, t.repositories[0], oci.VerifyOptions{Reference: reference, Digest: digest, Bases: t.from.Bases()})
+	if err != nil {
+		return "", err
+	}
+	if len(verified.Findings) > 0 {
+		return "", fmt.Errorf("image %q is not release %q of %s:\n%s", ref, i.Tag, p.Repository, strings.TrimSpace(verified.Text()))
+	}
+	return fmt.Sprintf("verified: %s is release %s of %s, byte for byte, on %s\ndigest: %s\n%s",
+		ref, i.Tag, p.Repository, strings.Join(i.Platforms, ", "), i.Digest, verified.Text()), nil
+}
+
+// Explain reports which tags the image gets or keeps in each repository, and why.
+func (p Phase) Explain(ctx context.Context, i Image, addresses []string) (string, error) {
+	if i.Skipped != "" {
+		return fmt.Sprintf("skipped: %s\n", i.Skipped), nil
+	}
+	t, err := p.target(ctx, i, addresses)
+	if err != nil {
+		return "", err
+	}
+	return oci.Explain(ctx, oci.Candidate{Manifest: t.release.Manifest, Known: t.release.Known, Flagged: t.release.Flagged, Repositories: t.repositories})
+}
+
+// Reconcile publishes images missing from the last releases and returns a report.
+func (p Phase) Reconcile(ctx context.Context, last int, component string, addresses []string, dryRun bool) (string, error) {
+	if p.Override != "" {
+		return "", errors.New("image settings are for one release, and reconcile looks at several: publish that release with them (image --tag=… publish)")
+	}
+	client, err := p.client(ctx)
+	if err != nil {
+		return "", err
+	}
+	settings, err := p.registries(ctx)
+	if err != nil {
+		return "", err
+	}
+	settings.Addresses = addresses
+	return engine.Report(reconcile.Run(ctx, reconcile.Options{
+		Client: client, Repository: p.Repository, Last: last, Component: component, Settings: settings, DryRun: dryRun,
+		Publish: func(ctx context.Context, r *published.Release, from *registries.Registries, to []*oci.Repository) error {
+			i, err := Assemble(ctx, p.Client, r, from, to)
+			if err != nil {
+				return err
+			}
+			report, err := Publish(ctx, p.Client, Publication{Image: i, Release: r, Repositories: to, SkipSmoke: p.SkipSmoke})
+			if report != nil {
+				fmt.Fprint(os.Stderr, report.Text())
+			}
+			return err
+		},
+	}))
+}
+
 // Smoke starts the image on each platform, foreign ones under emulation, as the
-// manifest asks for it: by default, with --version, and it must print the
-// version. What is tested is the archive that is published, and it runs as the
-// user that the image names.
-func Smoke(ctx context.Context, client *dagger.Client, archive *dagger.File, platforms []string, m *manifest.Manifest) (string, error) {
+// manifest asks: by default with --version, and it must print the version. It tests
+// the archive that is published, as the image's user.
+func Smoke(ctx context.Context, client *dagger.Client, i Image) (string, error) {
+	if i.Skipped != "" {
+		return fmt.Sprintf("skipped: %s\n", i.Skipped), nil
+	}
+	m, err := manifest.Parse([]byte(i.Manifest))
+	if err != nil {
+		return "", err
+	}
 	test, err := oci.SmokeTestOf(m)
 	if err != nil {
 		return "", err
@@ -160,82 +380,27 @@ func Smoke(ctx context.Context, client *dagger.Client, archive *dagger.File, pla
 		return "not started: smoke.skip is set in the image's configuration\n", nil
 	}
 	var report strings.Builder
-	for _, p := range platforms {
-		ctr := client.Container(dagger.ContainerOpts{Platform: dagger.Platform(p)}).Import(archive).
-			WithExec(test.Args, dagger.ContainerWithExecOpts{UseEntrypoint: true})
-		said, err := ctr.Stdout(ctx)
-		if err == nil {
-			var errs string
-			errs, err = ctr.Stderr(ctx)
-			said += errs
-		}
+	for _, platform := range i.Platforms {
+		output, err := start(ctx, client, i.Archive, platform, test.Args)
 		if err != nil {
-			return report.String(), engine.Explain(fmt.Sprintf("start the image on %s", p), err)
+			return report.String(), engine.Explain(fmt.Sprintf("start the image on %s", platform), err)
 		}
-		if err := test.Check(said); err != nil {
-			return report.String(), fmt.Errorf("start the image on %s: %w", p, err)
+		if err := test.Check(output); err != nil {
+			return report.String(), fmt.Errorf("start the image on %s: %w", platform, err)
 		}
-		fmt.Fprintf(&report, "%s: %s\n", p, strings.TrimSpace(said))
+		fmt.Fprintf(&report, "%s: %s\n", platform, strings.TrimSpace(output))
 	}
 	return report.String(), nil
 }
 
-// SmokeOf is [Smoke] with the manifest's text.
-func SmokeOf(ctx context.Context, client *dagger.Client, archive *dagger.File, platforms []string, text string) (string, error) {
-	m, err := manifest.Parse([]byte(text))
+// start runs the image on a platform and returns what it prints.
+func start(ctx context.Context, client *dagger.Client, archive *dagger.File, platform string, args []string) (string, error) {
+	ctr := client.Container(dagger.ContainerOpts{Platform: dagger.Platform(platform)}).Import(archive).
+		WithExec(args, dagger.ContainerWithExecOpts{UseEntrypoint: true})
+	out, err := ctr.Stdout(ctx)
 	if err != nil {
 		return "", err
 	}
-	return Smoke(ctx, client, archive, platforms, m)
-}
-
-// Publication is what to publish, and where.
-type Publication struct {
-	Release      *published.Release
-	Repositories []*oci.Repository
-	// Archive is the image, as Assemble left it.
-	Archive   *dagger.File
-	Platforms []string
-	// SkipSmoke leaves the smoke test out.
-	SkipSmoke, DryRun bool
-	// Compare makes sure that the base images are those of an image that one of
-	// the repositories has already; needed where others than those to publish to
-	// were asked when it was assembled.
-	Compare bool
-}
-
-// Publish publishes an assembled image.
-func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Report, error) {
-	dir, err := os.MkdirTemp("", "publish-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "image.tar")
-	if _, err := p.Archive.Export(ctx, path); err != nil {
-		return nil, fmt.Errorf("take the image: %v", err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	index, err := oci.ReadTarball(f, filepath.Join(dir, "layout"))
-	if err != nil {
-		return nil, err
-	}
-	if p.Compare {
-		if err := oci.ComparePins(ctx, p.Release.ExactTag(), index, p.Repositories...); err != nil {
-			return nil, err
-		}
-	}
-	publication := oci.Publication{Version: p.Release.Version(), Manifest: p.Release.Manifest, Index: index, Known: p.Release.Known, Flagged: p.Release.Flagged, DryRun: p.DryRun}
-	if !p.SkipSmoke {
-		publication.Smoke = func(ctx context.Context) error {
-			said, err := Smoke(ctx, client, p.Archive, p.Platforms, p.Release.Manifest)
-			fmt.Fprint(os.Stderr, said)
-			return err
-		}
-	}
-	return oci.Publish(ctx, publication, p.Repositories...)
+	errs, err := ctr.Stderr(ctx)
+	return out + errs, err
 }

@@ -1,8 +1,8 @@
-// Package rehearse is the stage that a release is rehearsed on: a stand-in of
-// GitHub and one of a registry, both in this process, that fail as the real ones do.
+// Package rehearse dry-runs both phases against a fake GitHub and a fake registry,
+// which inject faults as the real ones have them.
 //
-// It is pure but for a port of its own on the loopback interface. It keeps one
-// invariant: nothing that is rehearsed is sent anywhere else.
+// It keeps one invariant: nothing that is rehearsed is sent anywhere but to the fake
+// servers, which listen on the loopback interface.
 package rehearse
 
 import (
@@ -27,30 +27,32 @@ import (
 
 const token = "of-nobody"
 
-// Stage of a rehearsal.
+// Stage has the fake servers of a rehearsal.
 type Stage struct {
-	// Repository of the releases on the stand-in, and Registry, the host of the
-	// registry.
+	// Repository holds the releases on the fake GitHub. Registry is the host of the
+	// fake registry.
 	Repository, Registry string
 
 	hub    *fakehub.Local
 	repo   *fakehub.Repo
 	clock  *fakehub.Clock
 	server *http.Server
-	faults bool
 	// requests that the registry has had, and those that it failed.
 	requests, failed atomic.Int64
 }
 
-// New sets the stage for a tag at a commit. With faults, things go wrong.
-func New(owner, name, tag, commit string, date time.Time, faults bool) (*Stage, error) {
+// New starts the fake servers for a tag at a commit.
+func New(owner, name, tag, commit string, date time.Time, faults Faults) (*Stage, error) {
+	if err := faults.check(); err != nil {
+		return nil, err
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("open a registry to rehearse with: %w", err)
 	}
 	clock := fakehub.NewClock(date.Add(time.Hour))
 	s := &Stage{
-		Repository: owner + "/" + name, Registry: l.Addr().String(), clock: clock, faults: faults,
+		Repository: owner + "/" + name, Registry: l.Addr().String(), clock: clock,
 		hub: fakehub.Start(fakehub.New(fakehub.Config{
 			Tokens: map[string]fakehub.Access{token: {User: "rehearsal", Push: true, Scopes: "repo"}}, Now: clock.Now,
 		})),
@@ -58,14 +60,13 @@ func New(owner, name, tag, commit string, date time.Time, faults bool) (*Stage, 
 	s.repo = s.hub.AddRepo(owner, name)
 	s.repo.AddCommit(commit, date)
 	s.repo.Tag(tag, commit)
-	if faults {
-		for _, f := range faultsOfGitHub {
-			s.hub.Arm(f)
-		}
+	for _, f := range faults.ofGitHub() {
+		s.hub.Arm(f)
 	}
 	store := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	s.server = &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if n := s.requests.Add(1); s.faults && n%failing == 0 {
+		failing := faults.ofRegistry()
+		if n := s.requests.Add(1); failing > 0 && n%failing == 0 {
 			s.failed.Add(1)
 			if n%(2*failing) == 0 {
 				panic(http.ErrAbortHandler) // the connection breaks
@@ -77,26 +78,6 @@ func New(owner, name, tag, commit string, date time.Time, faults bool) (*Stage, 
 	})}
 	go func() { _ = s.server.Serve(l) }()
 	return s, nil
-}
-
-// failing is which of the registry's requests fails: each of that many.
-const failing = 7
-
-// op matches calls of the stand-in.
-func op(name string) func(fakehub.Call) bool {
-	return func(c fakehub.Call) bool { return c.Op == name }
-}
-
-// faultsOfGitHub are those that lose most releases: something was done but the
-// answer is lost, half an asset, and the limits.
-var faultsOfGitHub = []fakehub.Fault{
-	{Kind: fakehub.ServerErrorAfter, N: 1, Match: op("create release")},
-	{Kind: fakehub.BadGateway, N: 1, Match: op("upload asset")},
-	{Kind: fakehub.Reset, N: 2, Match: op("upload asset")},
-	{Kind: fakehub.ResetAfter, N: 3, Match: op("upload asset")},
-	{Kind: fakehub.Secondary, N: 4, Match: op("upload asset")},
-	{Kind: fakehub.BadGatewayAfter, N: 1, Match: op("update release")},
-	{Kind: fakehub.Page, N: 1, Match: op("list releases")},
 }
 
 // Close ends it.
@@ -140,16 +121,16 @@ func (s *Stage) Failures() (hub, registry int) {
 	return s.hub.FaultsMet(), int(s.failed.Load())
 }
 
-// Report on what was rehearsed, in the order of the lines added.
-type Report struct{ text strings.Builder }
+// report collects what was rehearsed, in the order of the lines added.
+type report struct{ text strings.Builder }
 
-// Add a line, and below it the lines of a text, indented.
-func (r *Report) Add(line, text string) {
+// Add adds a line, and below it the lines of a text, indented.
+func (r *report) Add(line, text string) {
 	fmt.Fprintln(&r.text, line)
 	for l := range strings.Lines(strings.TrimSpace(text)) {
 		fmt.Fprint(&r.text, "  ", strings.TrimRight(l, "\n"), "\n")
 	}
 }
 
-// Text of the report.
-func (r *Report) Text() string { return r.text.String() }
+// Text returns the report.
+func (r *report) Text() string { return r.text.String() }

@@ -11,13 +11,13 @@ import (
 	"dagger/gantry/internal/dagger"
 )
 
-// GitTree returns the commit of a remote repository with its .git: the whole history,
+// gitTree returns the commit of a remote repository with its .git: the whole history,
 // and the tags.
 //
 // Engines from 0.20.1 on leave the tags out unless asked, by an argument that older
 // ones don't know and the generated client doesn't have; without tags, every release
 // would be taken for the first. So the engine is asked whether it has the argument.
-func GitTree(ctx context.Context, client *dagger.Client, ref *dagger.GitRef) (*dagger.Directory, error) {
+func gitTree(ctx context.Context, client *dagger.Client, ref *dagger.GitRef) (*dagger.Directory, error) {
 	const doing = "fetch the repository of --git"
 	var schema struct {
 		Type struct {

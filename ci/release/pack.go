@@ -14,9 +14,9 @@ import (
 	"dagger/gantry/internal/dagger"
 )
 
-// PackCommand is the argument by which the module's own program packs, instead
+// packCommand is the argument by which the module's own program packs, instead
 // of serving functions.
-const PackCommand = "gantry-pack"
+const packCommand = "gantry-pack"
 
 // Places in the packer's container.
 const (
@@ -25,8 +25,8 @@ const (
 	packOut = "/gantry-out"
 )
 
-// PackMain is what the program does for [PackCommand].
-func PackMain() error {
+// packMain is what the program does for [packCommand].
+func packMain() error {
 	return dist.Main(jobFile, packOut)
 }
 
@@ -34,13 +34,13 @@ func PackMain() error {
 // function writes to its own disk is out of reach for every later session, but
 // what a container writes can be made again, and so be cached.
 type packer struct {
-	w *Workspace
+	w *workspace
 	// outputs of the builds of each group.
 	outputs   []*dagger.Directory
 	changelog *dagger.File
 }
 
-func (w *Workspace) packer(groups int) *packer {
+func (w *workspace) packer(groups int) *packer {
 	return &packer{w: w, outputs: make([]*dagger.Directory, groups)}
 }
 
@@ -48,7 +48,7 @@ func (w *Workspace) packer(groups int) *packer {
 // there: what is added to the command says what to do. Without what is generated, it is
 // the source that the engine made this very program from, so that much of it
 // is in its cache.
-func (w *Workspace) program(ctx context.Context) (*dagger.Container, []string, error) {
+func (w *workspace) program(ctx context.Context) (*dagger.Container, []string, error) {
 	ctr := w.client.CurrentModule().Source().
 		WithoutFile("dagger.gen.go").
 		WithoutDirectory("internal").
@@ -117,7 +117,7 @@ func (p *packer) pack(ctx context.Context, job dist.Job) (*dagger.Directory, err
 	}
 	out, err := ctr.
 		WithNewFile(jobFile, string(text)).
-		WithExec(append(command, PackCommand)).
+		WithExec(append(command, packCommand)).
 		Directory(packOut).
 		Sync(ctx)
 	if err != nil {

@@ -1,202 +1,163 @@
+// Package release is phase 1, in the order of its stages: open, plan, prepare, build,
+// pack, publish.
+//
+// It is a container graph over the packages below it. It keeps one invariant: nothing
+// compiles before everything that can be checked without compiling has been checked.
 package release
 
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-
-	"github.com/Masterminds/semver/v3"
 
 	"dagger/gantry/ci/engine"
-	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/github"
-	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/release/changelog"
-	"dagger/gantry/ci/release/dist"
 	"dagger/gantry/ci/release/plan"
 	"dagger/gantry/internal/dagger"
 )
 
-// ReleaseOptions are the caller's wishes for a release.
-type ReleaseOptions struct {
-	// Repository is "owner/name"; empty takes that of Cargo.toml or of the
-	// remote called origin.
+// Settings of the caller.
+type Settings struct {
+	Client *dagger.Client
+	// Source holds the workspace and its .git.
+	Source *dagger.Directory
+	// Git is a commit of a remote repository, opened instead of the source; or nil.
+	Git *dagger.GitRef
+	// ManifestPath is the path of the workspace's Cargo.toml in the source; empty
+	// for the one at its top.
+	ManifestPath string
+	// Repository is "owner/name" on GitHub; empty takes that of Cargo.toml or of
+	// the remote called origin.
 	Repository string
-	// Dist holds release files that were built elsewhere; nil builds them.
-	Dist *dagger.Directory
-	// DryRun and Draft are as in [github.Spec].
-	DryRun, Draft bool
-	// Existing says what may be done to a release that is there.
+	GitHub     engine.GitHub
+	// Toolchain is the caller's container, or nil.
+	Toolchain *dagger.Container
+	// CargoCommand builds instead of the configured subcommand, if not empty.
+	CargoCommand string
+	// Cache tells build caches apart, beyond projects and targets.
+	Cache string
+}
+
+// Plan plans the release of a tag; an empty one means the default tag of the source.
+func Plan(ctx context.Context, s Settings, tag string) (*plan.Plan, error) {
+	w, err := open(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return w.plan(tag, nil)
+}
+
+// Ready plans the release of each component as the version in its Cargo.toml. It
+// reports the plans, or everything that stands in their way.
+func Ready(ctx context.Context, s Settings) (string, error) {
+	w, err := open(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	return w.project.Ready(w.git)
+}
+
+// Toolchain returns the container that builds a target of a component.
+func Toolchain(ctx context.Context, s Settings, triple, component string) (*dagger.Container, error) {
+	w, err := open(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	builds, err := w.builds(triple, component)
+	if err != nil {
+		return nil, err
+	}
+	return w.toolchain.For(ctx, builds[:1])
+}
+
+// Build compiles a target of a component, or of all for an empty name, into a
+// directory of binaries.
+func Build(ctx context.Context, s Settings, triple, component string) (*dagger.Directory, error) {
+	w, err := open(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return w.build(ctx, triple, component)
+}
+
+// Request asks for a stage of the release of a tag.
+type Request struct {
+	Settings
+	Tag string
+	// Parts are directories of release files that were built elsewhere. Without any,
+	// the files are built.
+	Parts []*dagger.Directory
+}
+
+// Dist returns the files of the release for some targets; none means all.
+func (r Request) Dist(ctx context.Context, targets []string) (*dagger.Directory, error) {
+	w, err := open(ctx, r.Settings)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Parts) == 0 {
+		return w.dist(ctx, r.Tag, targets)
+	}
+	if len(targets) > 0 {
+		return nil, fmt.Errorf("--targets=%v: the files come from with-dist, which has all targets or fails: drop --targets", targets)
+	}
+	p, err := w.releasable(r.Tag)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.files(ctx, p, r.given()); err != nil {
+		return nil, err
+	}
+	return r.Client.CurrentModule().Workdir(distDir), nil
+}
+
+// given joins the parts into one directory; nil for none.
+func (r Request) given() *dagger.Directory {
+	if len(r.Parts) == 0 {
+		return nil
+	}
+	all := r.Client.Directory()
+	for i, part := range r.Parts {
+		all = all.WithDirectory(fmt.Sprint(i), part)
+	}
+	return all
+}
+
+// Changelog returns the changelog of the component up to the tag.
+func (r Request) Changelog(ctx context.Context, opts changelog.Options) (*dagger.File, error) {
+	w, err := open(ctx, r.Settings)
+	if err != nil {
+		return nil, err
+	}
+	return w.changelogOf(ctx, r.Tag, opts)
+}
+
+// PublishOptions say how to publish.
+type PublishOptions struct {
+	// Existing says what to do about a release that exists and differs.
 	Existing github.Existing
+	// Draft and DryRun are as in [github.Spec].
+	Draft, DryRun bool
 	// Dispatch sends a repository_dispatch event once the release is published.
 	Dispatch bool
 }
 
-// Release brings the release of a tag into the state it should have. The
-// report is given also with an error, unless nothing could be planned.
-func (w *Workspace) Release(ctx context.Context, tag string, client *github.Client, opts ReleaseOptions) (*github.Report, error) {
-	p, err := w.Plan(tag, nil)
+// Publish creates or completes the release on the GitHub of the settings, and
+// returns a report.
+func (r Request) Publish(ctx context.Context, token *dagger.Secret, opts PublishOptions) (string, error) {
+	client, err := r.GitHub.Client(ctx, token)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	if err := p.Err(); err != nil {
-		return nil, err
-	}
-	spec, err := w.spec(p, client.Host(), opts)
-	if err != nil {
-		return nil, err
-	}
-	// What GitHub would refuse is known before the first compile.
-	for _, name := range p.Assets {
-		spec.Assets = append(spec.Assets, github.Asset{Name: name})
-	}
-	if opts.Dist == nil {
-		if _, err := client.Preflight(ctx, *spec); err != nil {
-			return nil, err
-		}
-	}
-	m, err := w.files(ctx, p, opts.Dist)
-	if err != nil {
-		return nil, err
-	}
-	if spec.Assets, err = assets(m); err != nil {
-		return nil, err
-	}
-	if opts.Dispatch {
-		if spec.Dispatch, err = dispatch(m, spec); err != nil {
-			return nil, err
-		}
-	}
-	notes, err := w.Changelog(ctx, tag, changelog.Options{NotesOnly: true})
-	if err != nil {
-		return nil, err
-	}
-	if spec.Notes, err = notes.Contents(ctx); err != nil {
-		return nil, engine.Explain("make the release notes", err)
-	}
-	spec.Notes = strings.TrimSpace(spec.Notes)
-	return client.Release(ctx, *spec)
+	return engine.Report(r.PublishTo(ctx, client, opts))
 }
 
-// spec returns the release that a plan describes, without its assets and notes.
-// host is that of the GitHub that will be asked.
-func (w *Workspace) spec(p *plan.Plan, host string, opts ReleaseOptions) (*github.Spec, error) {
-	owner, name, err := github.RepositoryAt(opts.Repository, p.Repository, host)
+// PublishTo is Publish to the GitHub of a client. The report is there with an error
+// too, unless nothing could be planned.
+func (r Request) PublishTo(ctx context.Context, client *github.Client, opts PublishOptions) (*github.Report, error) {
+	w, err := open(ctx, r.Settings)
 	if err != nil {
 		return nil, err
 	}
-	spec := &github.Spec{
-		Owner: owner, Repo: name, Tag: p.Tag, Commit: p.Commit, Title: p.Title(), Changelog: manifest.ChangelogName,
-		Prerelease: p.Channel != "stable",
-		VersionOf: func(tag string) (*semver.Version, bool) {
-			t, err := w.Project.Scheme.Parse(tag)
-			if err != nil || t.Component != p.Component {
-				return nil, false
-			}
-			return t.Version, true
-		},
-		OwnsLatest: p.OwnsLatest,
-		Existing:   opts.Existing, DraftOnly: opts.Draft, DryRun: opts.DryRun,
-	}
-	return spec, nil
-}
-
-// dispatch is the event that asks phase 2 for the release, whose assets are in
-// spec.
-func dispatch(m *manifest.Manifest, spec *github.Spec) (*github.Dispatch, error) {
-	i := slices.IndexFunc(spec.Assets, func(a github.Asset) bool { return a.Name == manifest.FileName })
-	payload, err := event.NewPayload(spec.Owner+"/"+spec.Repo, m, spec.Assets[i].SHA256, 0)
-	if err != nil {
-		return nil, err
-	}
-	return &github.Dispatch{EventType: event.EventType, Payload: payload}, nil
-}
-
-// Repository reads an "owner/name" that the caller gave.
-func Repository(named string) (owner, name string, err error) {
-	return github.RepositoryAt(named, "", "")
-}
-
-// distDir is where the files of the release are, in the function's own file
-// system.
-const distDir = "dist"
-
-// files puts the files of the release into [distDir]: built, or those that were
-// built elsewhere, which must be all of this very commit's. Every digest of the
-// manifest it gives back was compared with the file.
-func (w *Workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Directory) (*manifest.Manifest, error) {
-	if given == nil {
-		var err error
-		if given, err = w.Dist(ctx, p.Tag, nil); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := given.Export(ctx, "given"); err != nil {
-		return nil, fmt.Errorf("take the dist: %v", err)
-	}
-	if err := os.MkdirAll(distDir, 0o755); err != nil {
-		return nil, err
-	}
-	m, err := dist.Merge(ctx, "given", distDir)
-	if err != nil {
-		return nil, err
-	}
-	if m.Tag != p.Tag || m.Commit != p.Commit || m.Component != p.Component {
-		return nil, fmt.Errorf("the dist is that of tag %q at commit %s, not of %q at %s: build it from the same source", m.Tag, m.Commit, p.Tag, p.Commit)
-	}
-	var missing []string
-	for _, t := range p.Targets {
-		if _, found := m.ArchiveFor(t.Target); !found {
-			missing = append(missing, t.Target)
-		}
-	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("the dist has no archive for %s: build them too, or take them out of targets", strings.Join(missing, ", "))
-	}
-	// Once it is published, nothing of it can be changed.
-	if err := dist.CheckImage(m); err != nil {
-		return nil, err
-	}
-	return m, nil
-}
-
-// assets of the release, sorted by name.
-func assets(m *manifest.Manifest) ([]github.Asset, error) {
-	all := slices.Clone(m.Assets)
-	// Neither can have a digest in the manifest.
-	for _, name := range []string{manifest.FileName, manifest.SumsName} {
-		measured, err := dist.Measure(filepath.Join(distDir, name))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, measured)
-	}
-	slices.SortFunc(all, func(a, b manifest.Asset) int { return strings.Compare(a.Name, b.Name) })
-	var out []github.Asset
-	for _, a := range all {
-		out = append(out, github.Asset{
-			Name: a.Name, Size: a.Size, SHA256: a.SHA256, ContentType: contentType(a.Name),
-			Open: func() (io.ReadCloser, error) { return os.Open(filepath.Join(distDir, a.Name)) },
-		})
-	}
-	return out, nil
-}
-
-func contentType(name string) string {
-	switch {
-	case strings.HasSuffix(name, ".tar.gz"):
-		return "application/gzip"
-	case strings.HasSuffix(name, ".zip"):
-		return "application/zip"
-	case strings.HasSuffix(name, ".json"):
-		return "application/json"
-	case strings.HasSuffix(name, ".md"):
-		return "text/markdown"
-	default:
-		return "text/plain"
-	}
+	return w.publish(ctx, r.Tag, client, r.given(), opts)
 }

@@ -141,24 +141,19 @@ func (p *Published) Agrees(r *published.Release) error {
 	return fmt.Errorf("tag %q of %q was published with image settings that replace the release's, %s, and is never rewritten: pass the same with with-image-settings (given: %s), if they are yours", r.ExactTag(), p.Repository, p.Override, given)
 }
 
-// ComparePins makes sure that an image to be published has the base images of
-// the one that a repository has under the tag already, if one has.
-func ComparePins(ctx context.Context, tag string, index v1.ImageIndex, repositories ...*Repository) error {
-	before, err := ReadPublished(ctx, tag, repositories...)
-	if err != nil || before.Repository == "" {
-		return err
-	}
+// SameBases reports whether an index is made from the base images of the published
+// image, on every platform of that.
+func (p *Published) SameBases(index v1.ImageIndex) (bool, error) {
 	pins, err := PinsOf(index)
 	if err != nil {
-		return err
+		return false, err
 	}
-	for _, platform := range slices.Sorted(maps.Keys(before.Pins)) {
-		if is, was := pins[platform], before.Pins[platform]; is != was {
-			return fmt.Errorf("tag %q of %q was made on base image %s@%s for %q, and this image on %s@%s: assemble it for that repository (--addresses=%s)",
-				tag, before.Repository, was.Name, was.Digest, platform, is.Name, is.Digest, before.Repository)
+	for platform, was := range p.Pins {
+		if pins[platform] != was {
+			return false, nil
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // With returns bases that use the pins where they name the image asked for.

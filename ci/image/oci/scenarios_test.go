@@ -209,6 +209,16 @@ func publications() []scenario {
 	}
 }
 
+// sameBases compares the base images of an index with those of the published image.
+func sameBases(r *oci.Repository, index v1.ImageIndex) (string, error) {
+	before, err := oci.ReadPublished(context.Background(), "1.2.3", r)
+	if err != nil {
+		return "", err
+	}
+	same, err := before.SameBases(index)
+	return fmt.Sprintln("same base images:", same), err
+}
+
 // otherImage is another image of the version 1.2.3.
 func otherImage(h *hub) v1.ImageIndex {
 	return mutate.Annotations(double(h.t, "1.2.3"), map[string]string{"org.example": "another"}).(v1.ImageIndex)
@@ -363,10 +373,10 @@ func readings() []scenario {
 			return published(oci.ReadPublished(context.Background(), "1.2.3", r))
 		}},
 		{"compare base images", based(), nil, func(h *hub, r *oci.Repository) (string, error) {
-			return "", oci.ComparePins(context.Background(), "1.2.3", h.image.Index, r)
+			return sameBases(r, h.image.Index)
 		}},
 		{"compare other base images", based(), nil, func(h *hub, r *oci.Repository) (string, error) {
-			return "", oci.ComparePins(context.Background(), "1.2.3", otherImage(h), r)
+			return sameBases(r, otherImage(h))
 		}},
 		{"read a digest", seeded("1.2.3"), nil, func(_ *hub, r *oci.Repository) (string, error) {
 			digest, err := r.Digest(context.Background(), "1.2.3")

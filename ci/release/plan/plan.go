@@ -155,24 +155,6 @@ func (p *Plan) warn(format string, args ...any) {
 	p.Problems = append(p.Problems, Problem{SeverityWarning, fmt.Sprintf(format, args...)})
 }
 
-// Err joins the errors among the problems; nil when there are none.
-func (p *Plan) Err() error {
-	var lines []string
-	for _, problem := range p.Problems {
-		if problem.Severity == SeverityError {
-			lines = append(lines, problem.Message)
-		}
-	}
-	switch len(lines) {
-	case 0:
-		return nil
-	case 1:
-		return fmt.Errorf("cannot release %q: %s", p.Tag, lines[0])
-	default:
-		return fmt.Errorf("cannot release %q, for %d reasons:\n- %s", p.Tag, len(lines), strings.Join(lines, "\n- "))
-	}
-}
-
 // Plan of the release of a tag. An error means that there is no plan at all,
 // since the tag names nothing that is known; everything else that is wrong is
 // among the plan's problems, so that all of it is seen at once. only narrows

@@ -386,10 +386,53 @@ func TestProjectURL(t *testing.T) {
 
 func TestMatrix(t *testing.T) {
 	p := mustLoad(t, table{"targets": []string{"x86_64-unknown-linux-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
-	m, err := Matrix(planOf(t, p, "v1.0.0", clean()).Targets)
-	require.NoError(t, err)
+	m := planOf(t, p, "v1.0.0", clean()).Matrix()
+	assert.NotContains(t, m, "\n")
 	assert.JSONEq(t, `{"include":[{"target":"x86_64-unknown-linux-gnu","platform":"linux/amd64","libc":"gnu","profile":"release",
 		"archive":"app-1.0.0-x86_64-unknown-linux-gnu.tar.gz","binaries":[{"name":"app","package":"app"}]}]}`, m)
+}
+
+func TestDefaultTag(t *testing.T) {
+	one := mustLoad(t, nil, nil, pkg("app", "1.2.0", ".", nil, "app"))
+	two := mustLoad(t, nil, nil,
+		pkg("server", "1.4.0", "server", table{"tag-prefix": "server-"}, "server"), pkg("cli", "0.3.0", "cli", table{"tag-prefix": "cli-"}, "cli"))
+	git := clean()
+	tagged := func(names ...string) Git {
+		g := git
+		g.Tags = nil
+		for _, n := range names {
+			name, elsewhere := strings.CutPrefix(n, "other:")
+			commit := git.Commit
+			if elsewhere {
+				commit = strings.Repeat("9", 40)
+			}
+			g.Tags = append(g.Tags, version.GitTag{Name: name, Commit: commit})
+		}
+		return g
+	}
+	for _, c := range []struct {
+		project *Project
+		git     Git
+		tag     string
+		fails   string
+	}{
+		{one, tagged(), "v1.2.0", ""},
+		{one, tagged("v1.1.0"), "v1.1.0", ""},
+		{one, tagged("other:v1.1.0"), "v1.2.0", ""},
+		{one, tagged("nightly", "v1.2.0-rc.1"), "v1.2.0-rc.1", ""},
+		{one, tagged("v1.2.0-rc.2", "v1.2.0", "v1.2.0-rc.10"), "v1.2.0", ""},
+		{two, tagged(), "", "pass --tag=cli-0.3.0 or --tag=server-1.4.0"},
+		{two, tagged("server-1.4.0"), "server-1.4.0", ""},
+		{two, tagged("server-1.4.0", "cli-0.3.0"), "", "pass --tag="},
+	} {
+		tag, err := c.project.DefaultTag(c.git)
+		if c.fails != "" {
+			assert.ErrorContains(t, err, c.fails)
+			continue
+		}
+		require.NoError(t, err)
+		assert.Equal(t, c.tag, tag)
+	}
 }
 
 func TestLinksOfArchives(t *testing.T) {

@@ -102,18 +102,19 @@ func (p *Plan) imageText(b *strings.Builder) {
 	_ = w.Flush()
 }
 
-// JSON is the plan for programs.
-func (p *Plan) JSON() (string, error) {
-	out, err := json.MarshalIndent(p, "", "  ")
-	return string(out) + "\n", err
+// JSON returns the plan as JSON.
+func (p *Plan) JSON() string { return encode(json.MarshalIndent(p, "", "  ")) + "\n" }
+
+// Matrix returns the targets as the matrix of a CI job, in JSON on one line:
+// {"include": [{"target": …}, …]}, as GitHub Actions' fromJSON and other CIs take it.
+func (p *Plan) Matrix() string {
+	return encode(json.Marshal(map[string]any{"include": append([]TargetPlan{}, p.Targets...)}))
 }
 
-// Matrix is the JSON of a CI's build matrix: {"include": [{"target": …}, …]},
-// on one line, as GitHub Actions' fromJSON and other CIs take it.
-func Matrix(targets []TargetPlan) (string, error) {
-	if targets == nil {
-		targets = []TargetPlan{}
+// encode returns the JSON of a value without anything that can't be encoded.
+func encode(text []byte, err error) string {
+	if err != nil {
+		panic(err)
 	}
-	out, err := json.Marshal(map[string]any{"include": targets})
-	return string(out), err
+	return string(text)
 }

@@ -1,0 +1,213 @@
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"dagger/gantry/ci/engine"
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/release/changelog"
+	"dagger/gantry/ci/release/dist"
+	"dagger/gantry/ci/release/plan"
+	"dagger/gantry/ci/release/toolchain"
+	"dagger/gantry/ci/target"
+	"dagger/gantry/internal/dagger"
+)
+
+// plan plans the release of a tag, or of the default tag for an empty one.
+func (w *workspace) plan(tag string, targets []string) (*plan.Plan, error) {
+	if tag == "" {
+		var err error
+		if tag, err = w.project.DefaultTag(w.git); err != nil {
+			return nil, err
+		}
+	}
+	p, err := w.project.Plan(tag, w.git, targets)
+	if err != nil {
+		return nil, err
+	}
+	p.Toolchain = w.toolchain.Name()
+	return p, nil
+}
+
+// build compiles one target of a component, or of all for the empty name, into a
+// directory of binaries.
+func (w *workspace) build(ctx context.Context, triple, component string) (*dagger.Directory, error) {
+	builds, err := w.builds(triple, component)
+	if err != nil {
+		return nil, err
+	}
+	if err := plan.OneFolder(builds); err != nil {
+		return nil, err
+	}
+	if err := w.prepare(ctx, builds); err != nil {
+		return nil, err
+	}
+	p := w.packer(len(builds))
+	var targets []dist.Target
+	for i := range builds {
+		built, err := w.compile(ctx, p, i, builds[i:i+1], false)
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, built...)
+	}
+	return p.pack(ctx, dist.Job{Input: dist.Input{Targets: targets}, BinariesOnly: true})
+}
+
+func (w *workspace) builds(triple, component string) ([]plan.Build, error) {
+	if _, err := target.Lookup(triple); err != nil {
+		return nil, err
+	}
+	components := w.project.Separate()
+	if component != "" {
+		c, err := w.project.Component(component)
+		if err != nil {
+			return nil, err
+		}
+		components = []*plan.Component{c}
+	}
+	var builds []plan.Build
+	for _, c := range components {
+		b, err := c.Build(triple)
+		if err != nil {
+			return nil, err
+		}
+		builds = append(builds, b)
+	}
+	return w.withCommand(builds), nil
+}
+
+// withCommand lets the caller's Cargo subcommand win.
+func (w *workspace) withCommand(builds []plan.Build) []plan.Build {
+	if w.settings.CargoCommand != "" {
+		for i := range builds {
+			builds[i].Command = w.settings.CargoCommand
+		}
+	}
+	return builds
+}
+
+// prepare makes every check of the toolchain, for all targets, so that a target
+// which can't be built is known before another is.
+func (w *workspace) prepare(ctx context.Context, builds []plan.Build) error {
+	groups := plan.Group(builds)
+	errs := make([]error, len(groups))
+	var g errgroup.Group
+	for i, group := range groups {
+		g.Go(func() error {
+			ctr, err := w.toolchain.For(ctx, group)
+			if err == nil {
+				_, err = ctr.Sync(ctx)
+			}
+			if err != nil {
+				errs[i] = engine.Explain("prepare the toolchain", err)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are collected, to be seen all at once
+	return errors.Join(errs...)
+}
+
+// compile the targets of group i, and hand what came out to the packer.
+func (w *workspace) compile(ctx context.Context, p *packer, i int, group []plan.Build, hermetic bool) ([]dist.Target, error) {
+	opts := toolchain.Options{Dir: w.project.Dir, Cache: w.cache, Hermetic: hermetic}
+	if w.git.Commit != "" {
+		opts.Epoch = w.git.Time.Unix()
+	}
+	output, err := w.toolchain.Build(ctx, w.source, group, opts)
+	if err != nil {
+		return nil, err
+	}
+	return p.add(i, group, output), nil
+}
+
+// dist builds the files of a release.
+func (w *workspace) dist(ctx context.Context, tag string, targets []string) (*dagger.Directory, error) {
+	p, err := w.plan(tag, targets)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	builds, err := p.Builds()
+	if err != nil {
+		return nil, err
+	}
+	builds = w.withCommand(builds)
+	if err := w.prepare(ctx, builds); err != nil {
+		return nil, err
+	}
+	groups := plan.Group(builds)
+	pk := w.packer(len(groups))
+	results := make([][]dist.Target, len(groups))
+	var image string
+	g, gctx := errgroup.WithContext(ctx)
+	for i, group := range groups {
+		g.Go(func() error {
+			var err error
+			results[i], err = w.compile(gctx, pk, i, group, true)
+			return err
+		})
+	}
+	g.Go(func() error {
+		log, err := w.changelog(gctx, p, changelog.Options{})
+		if err != nil {
+			return err
+		}
+		if pk.changelog, err = log.Sync(gctx); err != nil {
+			return engine.Explain("make the changelog", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		var err error
+		image, err = w.toolchain.Digest(gctx)
+		return err
+	})
+	g.Go(func() error { return pk.load(gctx) })
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	in, err := dist.NewInput(p, manifest.Toolchain{Image: image, Rustc: w.facts.Rustc, Cargo: w.facts.Cargo}, slices.Concat(results...))
+	if err != nil {
+		return nil, err
+	}
+	in.Licenses = w.project.Licenses
+	return pk.pack(ctx, dist.Job{Input: in})
+}
+
+// changelogOf makes the changelog of a tag.
+func (w *workspace) changelogOf(ctx context.Context, tag string, opts changelog.Options) (*dagger.File, error) {
+	p, err := w.plan(tag, nil)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case w.git.Shallow:
+		return nil, fmt.Errorf("the changelog of %q needs the whole history, but the source is a shallow clone: run git fetch --unshallow --tags (on GitHub Actions: fetch-depth: 0), or pass the URL of a repository as --git", tag)
+	case w.git.Commit == "":
+		return nil, p.Err()
+	}
+	for _, t := range w.git.Tags {
+		if t.Name == tag && t.Commit != w.git.Commit {
+			return nil, fmt.Errorf("tag %q is at commit %s, but the source is at %s, so its changelog would have changes that are not in it: check the tag out", tag, t.Commit, w.git.Commit)
+		}
+	}
+	return w.changelog(ctx, p, opts)
+}
+
+func (w *workspace) changelog(ctx context.Context, p *plan.Plan, opts changelog.Options) (*dagger.File, error) {
+	program, command, err := w.program(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tools := changelog.Tools{Git: w.toolchain.Git(w.facts), Program: program, Command: command}
+	return changelog.Make(w.client, w.source, p, tools, opts)
+}

@@ -1,0 +1,189 @@
+package release
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+
+	"dagger/gantry/ci/release/cargo"
+	"dagger/gantry/ci/release/plan"
+	"dagger/gantry/ci/release/toolchain"
+	"dagger/gantry/internal/dagger"
+)
+
+// workspace is a source that was read.
+type workspace struct {
+	project *plan.Project
+	git     plan.Git
+
+	client    *dagger.Client
+	source    *dagger.Directory
+	toolchain toolchain.Toolchain
+	settings  Settings
+	facts     *toolchain.Facts
+	cache     string
+}
+
+// open reads a source.
+func open(ctx context.Context, settings Settings) (*workspace, error) {
+	client, source := settings.Client, settings.Source
+	dir, err := cargo.ManifestDir(settings.ManifestPath)
+	if err != nil {
+		return nil, err
+	}
+	if settings.Git != nil {
+		if source, err = gitTree(ctx, client, settings.Git); err != nil {
+			return nil, err
+		}
+	}
+	if err := find(ctx, source, dir); err != nil {
+		return nil, err
+	}
+	if source, err = withoutCredentials(ctx, source); err != nil {
+		return nil, err
+	}
+	if dir != "." {
+		// At the top, it was left out of the upload.
+		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: []string{path.Join(dir, "target")}})
+	}
+	w := &workspace{client: client, source: source, settings: settings, toolchain: toolchain.Toolchain{Client: client, Custom: settings.Toolchain}}
+	if settings.Toolchain == nil {
+		if w.toolchain.Channel, err = channel(ctx, source, dir); err != nil {
+			return nil, err
+		}
+	}
+	if w.facts, err = w.toolchain.Inspect(ctx, source, dir); err != nil {
+		return nil, err
+	}
+	w.git = w.facts.Git
+	if exports := w.git.TakeExports(w.facts.Files); len(exports) > 0 {
+		w.source = w.source.WithoutFiles(exports)
+		w.facts.Files = slices.DeleteFunc(w.facts.Files, func(f string) bool { return slices.Contains(exports, f) })
+	}
+	if w.project, err = plan.Load(w.facts.Metadata, toolchain.SrcDir, w.facts.Files); err != nil {
+		return nil, err
+	}
+	w.project.BadLinks, w.project.Lock = w.facts.BadLinks, w.facts.Lock
+	w.project.CustomToolchain = settings.Toolchain != nil
+	w.cache = cacheName(w.project, w.facts.System, settings.Cache)
+	return w, nil
+}
+
+// find the Cargo.toml of a folder of the source.
+func find(ctx context.Context, source *dagger.Directory, dir string) error {
+	entries, err := entriesOf(ctx, source, ".")
+	if err != nil {
+		return fmt.Errorf("read the source: %v", err)
+	}
+	if dir == "." && slices.Contains(entries, "Cargo.toml") {
+		return nil
+	}
+	manifest := path.Join(dir, "Cargo.toml")
+	found, err := source.Glob(ctx, "**/Cargo.toml")
+	if err != nil {
+		return fmt.Errorf("look for Cargo.toml: %v", err)
+	}
+	if slices.Contains(found, manifest) {
+		return nil
+	}
+	return cargo.NoManifest(manifest, found, entries)
+}
+
+// withoutCredentials is the source with the configuration of its repository as
+// [plan.StripCredentials] leaves it: nothing that runs in a container sees a token
+// that a CI system wrote there.
+func withoutCredentials(ctx context.Context, source *dagger.Directory) (*dagger.Directory, error) {
+	top, err := source.Entries(ctx)
+	if err != nil || !slices.Contains(top, ".git/") {
+		return source, err
+	}
+	git, err := entriesOf(ctx, source, ".git")
+	if err != nil {
+		return nil, fmt.Errorf("read .git: %v", err)
+	}
+	var configs []string
+	for _, name := range []string{"config", "config.worktree"} {
+		if slices.Contains(git, name) {
+			configs = append(configs, ".git/"+name)
+		}
+	}
+	if slices.Contains(git, "modules") {
+		found, err := source.Directory(".git/modules").Glob(ctx, "**/config")
+		if err != nil {
+			return nil, fmt.Errorf("look for the configuration of submodules: %v", err)
+		}
+		for _, f := range found {
+			configs = append(configs, path.Join(".git/modules", f))
+		}
+	}
+	for _, f := range configs {
+		config, err := source.File(f).Contents(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %v", f, err)
+		}
+		if stripped := plan.StripCredentials(config); stripped != config {
+			source = source.WithNewFile(f, stripped)
+		}
+	}
+	return source, nil
+}
+
+// entriesOf a folder of the source, without what marks folders.
+func entriesOf(ctx context.Context, source *dagger.Directory, dir string) ([]string, error) {
+	if dir != "." {
+		source = source.Directory(dir)
+	}
+	entries, err := source.Entries(ctx)
+	for i, e := range entries {
+		entries[i] = strings.TrimSuffix(e, "/")
+	}
+	return entries, err
+}
+
+// channel of Rust that the workspace in a folder of the source asks for.
+func channel(ctx context.Context, source *dagger.Directory, dir string) (string, error) {
+	var toolchain string
+	// rustup looks in the folders above too, and prefers the file without suffix
+	// ("Overrides", The rustup book).
+	for d := dir; toolchain == ""; d = path.Dir(d) {
+		entries, err := entriesOf(ctx, source, d)
+		if err != nil {
+			return "", fmt.Errorf("read folder %q of the source: %v", d, err)
+		}
+		for _, name := range []string{"rust-toolchain", "rust-toolchain.toml"} {
+			if toolchain != "" || !slices.Contains(entries, name) {
+				continue
+			}
+			if toolchain, err = source.File(path.Join(d, name)).Contents(ctx); err != nil {
+				return "", fmt.Errorf("read %q: %v", name, err)
+			}
+		}
+		if d == "." {
+			break
+		}
+	}
+	manifest, err := source.File(path.Join(dir, "Cargo.toml")).Contents(ctx)
+	if err != nil {
+		return "", fmt.Errorf("read Cargo.toml: %v", err)
+	}
+	return cargo.Channel(toolchain, manifest)
+}
+
+// cacheName tells build caches apart: by the packages of the project, the
+// system that the toolchain runs on, and the caller's namespace.
+func cacheName(p *plan.Project, system, namespace string) string {
+	names := []string{system, namespace}
+	for _, c := range p.Components {
+		for _, pkg := range c.Packages {
+			names = append(names, pkg.Name)
+		}
+	}
+	sort.Strings(names[2:])
+	sum := sha256.Sum256([]byte(strings.Join(names, "\n")))
+	return hex.EncodeToString(sum[:6])
+}

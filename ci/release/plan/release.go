@@ -1,0 +1,85 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"dagger/gantry/ci/version"
+)
+
+// DefaultTag returns the tag to release if the caller names none: the one with the
+// highest version at the commit of git, or else the one for the version in Cargo.toml.
+// It fails if several components qualify.
+func (p *Project) DefaultTag(git Git) (string, error) {
+	var tagged, next []string
+	for _, c := range p.Components {
+		if c.helper != "" {
+			continue
+		}
+		here := p.Scheme.Tags(c.Name, slices.DeleteFunc(slices.Clone(git.Tags), func(t version.GitTag) bool { return t.Commit != git.Commit }))
+		if len(here) > 0 {
+			highest := slices.MaxFunc(here, func(a, b version.Tag) int { return a.Version.Compare(b.Version) })
+			tagged = append(tagged, highest.Name)
+		}
+		tag, _, _ := p.nextTag(c, git)
+		next = append(next, tag)
+	}
+	if len(tagged) == 0 {
+		tagged = next
+	}
+	switch len(tagged) {
+	case 0:
+		return "", fmt.Errorf("no package of the workspace is released: pass --tag")
+	case 1:
+		return tagged[0], nil
+	}
+	return "", fmt.Errorf("several releases are possible: pass --tag=%s", strings.Join(tagged, " or --tag="))
+}
+
+// Triples returns the target triples of the plan.
+func (p *Plan) Triples() []string {
+	var triples []string
+	for _, t := range p.Targets {
+		triples = append(triples, t.Target)
+	}
+	return triples
+}
+
+// MovedTags returns the tags that the container image gets.
+func (p *Plan) MovedTags() []string {
+	var tags []string
+	for _, t := range p.ImageTags {
+		if t.Exact || t.Move {
+			tags = append(tags, t.Tag)
+		}
+	}
+	return tags
+}
+
+// Messages returns the messages of the problems of a severity.
+func (p *Plan) Messages(severity string) []string {
+	var messages []string
+	for _, problem := range p.Problems {
+		if problem.Severity == severity {
+			messages = append(messages, problem.Message)
+		}
+	}
+	return messages
+}
+
+// Err returns the errors among the problems as one; nil if there are none.
+func (p *Plan) Err() error { return Refusal(p.Tag, p.Messages(SeverityError)) }
+
+// Refusal returns the error of a tag that can't be released for some reasons; nil if
+// there are none.
+func Refusal(tag string, reasons []string) error {
+	switch len(reasons) {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("cannot release %q: %s", tag, reasons[0])
+	default:
+		return fmt.Errorf("cannot release %q, for %d reasons:\n- %s", tag, len(reasons), strings.Join(reasons, "\n- "))
+	}
+}

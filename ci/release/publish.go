@@ -1,0 +1,189 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+
+	"dagger/gantry/ci/engine"
+	"dagger/gantry/ci/event"
+	"dagger/gantry/ci/github"
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/release/changelog"
+	"dagger/gantry/ci/release/dist"
+	"dagger/gantry/ci/release/plan"
+	"dagger/gantry/internal/dagger"
+)
+
+// releasable plans the release of a tag, and fails if a problem stops it.
+func (w *workspace) releasable(tag string) (*plan.Plan, error) {
+	p, err := w.plan(tag, nil)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.Err()
+}
+
+// publish creates or completes the release of a tag, from files that were built
+// elsewhere or, if given is nil, from those that it builds. The report is there with
+// an error too, unless nothing could be planned.
+func (w *workspace) publish(ctx context.Context, tag string, client *github.Client, given *dagger.Directory, opts PublishOptions) (*github.Report, error) {
+	p, err := w.releasable(tag)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := w.spec(p, client.Host(), opts)
+	if err != nil {
+		return nil, err
+	}
+	// What GitHub would refuse is known before the first compile.
+	for _, name := range p.Assets {
+		spec.Assets = append(spec.Assets, github.Asset{Name: name})
+	}
+	if given == nil {
+		if _, err := client.Preflight(ctx, *spec); err != nil {
+			return nil, err
+		}
+	}
+	m, err := w.files(ctx, p, given)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Assets, err = assets(m); err != nil {
+		return nil, err
+	}
+	if opts.Dispatch {
+		if spec.Dispatch, err = dispatch(m, spec); err != nil {
+			return nil, err
+		}
+	}
+	notes, err := w.changelogOf(ctx, tag, changelog.Options{NotesOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	if spec.Notes, err = notes.Contents(ctx); err != nil {
+		return nil, engine.Explain("make the release notes", err)
+	}
+	spec.Notes = strings.TrimSpace(spec.Notes)
+	return client.Release(ctx, *spec)
+}
+
+// spec returns the release that a plan describes, without its assets and notes.
+// host is that of the GitHub that will be asked.
+func (w *workspace) spec(p *plan.Plan, host string, opts PublishOptions) (*github.Spec, error) {
+	owner, name, err := github.RepositoryAt(w.settings.Repository, p.Repository, host)
+	if err != nil {
+		return nil, err
+	}
+	spec := &github.Spec{
+		Owner: owner, Repo: name, Tag: p.Tag, Commit: p.Commit, Title: p.Title(), Changelog: manifest.ChangelogName,
+		Prerelease: p.Channel != "stable",
+		VersionOf: func(tag string) (*semver.Version, bool) {
+			t, err := w.project.Scheme.Parse(tag)
+			if err != nil || t.Component != p.Component {
+				return nil, false
+			}
+			return t.Version, true
+		},
+		OwnsLatest: p.OwnsLatest,
+		Existing:   opts.Existing, DraftOnly: opts.Draft, DryRun: opts.DryRun,
+	}
+	return spec, nil
+}
+
+// dispatch is the event that asks phase 2 for the release, whose assets are in
+// spec.
+func dispatch(m *manifest.Manifest, spec *github.Spec) (*github.Dispatch, error) {
+	i := slices.IndexFunc(spec.Assets, func(a github.Asset) bool { return a.Name == manifest.FileName })
+	payload, err := event.NewPayload(spec.Owner+"/"+spec.Repo, m, spec.Assets[i].SHA256, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &github.Dispatch{EventType: event.EventType, Payload: payload}, nil
+}
+
+// distDir is where the files of the release are, in the function's own file
+// system.
+const distDir = "dist"
+
+// files puts the files of the release into [distDir]: built, or those that were
+// built elsewhere, which must be all of this very commit's. Every digest of the
+// manifest it gives back was compared with the file.
+func (w *workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Directory) (*manifest.Manifest, error) {
+	if given == nil {
+		var err error
+		if given, err = w.dist(ctx, p.Tag, nil); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := given.Export(ctx, "given"); err != nil {
+		return nil, fmt.Errorf("take the dist: %v", err)
+	}
+	if err := os.MkdirAll(distDir, 0o755); err != nil {
+		return nil, err
+	}
+	m, err := dist.Merge(ctx, "given", distDir)
+	if err != nil {
+		return nil, err
+	}
+	if m.Tag != p.Tag || m.Commit != p.Commit || m.Component != p.Component {
+		return nil, fmt.Errorf("the dist is that of tag %q at commit %s, not of %q at %s: build it from the same source", m.Tag, m.Commit, p.Tag, p.Commit)
+	}
+	var missing []string
+	for _, t := range p.Targets {
+		if _, found := m.ArchiveFor(t.Target); !found {
+			missing = append(missing, t.Target)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("the dist has no archive for %s: build them too, or take them out of targets", strings.Join(missing, ", "))
+	}
+	// Once it is published, nothing of it can be changed.
+	if err := dist.CheckImage(m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// assets of the release, sorted by name.
+func assets(m *manifest.Manifest) ([]github.Asset, error) {
+	all := slices.Clone(m.Assets)
+	// Neither can have a digest in the manifest.
+	for _, name := range []string{manifest.FileName, manifest.SumsName} {
+		measured, err := dist.Measure(filepath.Join(distDir, name))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, measured)
+	}
+	slices.SortFunc(all, func(a, b manifest.Asset) int { return strings.Compare(a.Name, b.Name) })
+	var out []github.Asset
+	for _, a := range all {
+		out = append(out, github.Asset{
+			Name: a.Name, Size: a.Size, SHA256: a.SHA256, ContentType: contentType(a.Name),
+			Open: func() (io.ReadCloser, error) { return os.Open(filepath.Join(distDir, a.Name)) },
+		})
+	}
+	return out, nil
+}
+
+func contentType(name string) string {
+	switch {
+	case strings.HasSuffix(name, ".tar.gz"):
+		return "application/gzip"
+	case strings.HasSuffix(name, ".zip"):
+		return "application/zip"
+	case strings.HasSuffix(name, ".json"):
+		return "application/json"
+	case strings.HasSuffix(name, ".md"):
+		return "text/markdown"
+	default:
+		return "text/plain"
+	}
+}
