@@ -6,21 +6,18 @@
 // time. What [Walk] hands out is safe to use: it never passes on a path that
 // escapes, a link, a device, or more bytes than the caller is ready for.
 //
-// The package touches the file system only in [FileEntry] and [DirEntries],
-// and the network never.
+// The package touches the file system only in [FileEntry], and the network never.
 package archive
 
 import (
 	"archive/tar"
 	"archive/zip"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -61,16 +58,6 @@ type Entry struct {
 	Open func() (io.ReadCloser, error)
 }
 
-// BytesEntry returns an entry with the given content.
-func BytesEntry(path string, mode fs.FileMode, content []byte) Entry {
-	return Entry{
-		Path: path,
-		Mode: mode,
-		Size: int64(len(content)),
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
-	}
-}
-
 // FileEntry returns an entry with the content and the mode of the file on
 // disk. A symbolic link is refused, not followed: it could lead out of the
 // project.
@@ -88,33 +75,6 @@ func FileEntry(path, file string) (Entry, error) {
 		Size: info.Size(),
 		Open: func() (io.ReadCloser, error) { return os.Open(file) },
 	}, nil
-}
-
-// DirEntries returns an entry for each file below the folder dir on disk, with
-// paths below prefix; with an empty prefix, relative to dir. Symbolic links
-// and special files are refused as [FileEntry] does. Empty folders are not
-// kept.
-func DirEntries(prefix, dir string) ([]Entry, error) {
-	var entries []Entry
-	err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return fmt.Errorf("add folder %q to the archive: %w", dir, err)
-		}
-		if d.IsDir() {
-			return nil
-		}
-		rel, err := filepath.Rel(dir, file)
-		if err != nil {
-			return fmt.Errorf("add folder %q to the archive: %w", dir, err)
-		}
-		e, err := FileEntry(path.Join(prefix, filepath.ToSlash(rel)), file)
-		entries = append(entries, e)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return entries, nil
 }
 
 func notRegular(path string, mode fs.FileMode) error {

@@ -27,13 +27,38 @@ var (
 	root = "server-0.8.0-x86_64-unknown-linux-gnu"
 )
 
+// bytesEntry returns an entry with the given content.
+func bytesEntry(path string, mode fs.FileMode, content []byte) Entry {
+	return Entry{Path: path, Mode: mode, Size: int64(len(content)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }}
+}
+
+// unpacked is a file of an archive with its content.
+type unpacked struct {
+	File
+	data []byte
+}
+
+// read unpacks an archive.
+func read(archive []byte, format Format, limits Limits) ([]unpacked, error) {
+	var files []unpacked
+	err := Walk(bytes.NewReader(archive), int64(len(archive)), format, limits, func(f File, r io.Reader) error {
+		data, err := io.ReadAll(r)
+		files = append(files, unpacked{f, data})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return files, nil
+}
+
 // entries are in no order.
 func entries() []Entry {
 	return []Entry{
-		BytesEntry("server", 0o700, bytes.Repeat([]byte("binary "), 1000)),
-		BytesEntry("LICENSE", 0o666, []byte("Apache-2.0\n")),
-		BytesEntry("config/deep/server.toml", 0o600, nil),
-		BytesEntry("config/server.toml", fs.ModeSetuid|0o640, []byte("[server]\n")),
+		bytesEntry("server", 0o700, bytes.Repeat([]byte("binary "), 1000)),
+		bytesEntry("LICENSE", 0o666, []byte("Apache-2.0\n")),
+		bytesEntry("config/deep/server.toml", 0o600, nil),
+		bytesEntry("config/server.toml", fs.ModeSetuid|0o640, []byte("[server]\n")),
 	}
 }
 
@@ -133,13 +158,13 @@ func TestGzipDoesNotDependOnTheSizesOfWrites(t *testing.T) {
 func TestReadReturnsWhatWriteWrote(t *testing.T) {
 	for _, format := range []Format{TarGz, Zip} {
 		t.Run(string(format), func(t *testing.T) {
-			files, err := Read(write(t, format, entries()), format, Limits{})
+			files, err := read(write(t, format, entries()), format, Limits{})
 			require.NoError(t, err)
-			assert.Equal(t, []File{
-				{Path: root + "/LICENSE", Mode: 0o644, Size: 11, Data: []byte("Apache-2.0\n")},
-				{Path: root + "/config/deep/server.toml", Mode: 0o644, Size: 0, Data: []byte{}},
-				{Path: root + "/config/server.toml", Mode: 0o644, Size: 9, Data: []byte("[server]\n")},
-				{Path: root + "/server", Mode: 0o755, Size: 7000, Data: bytes.Repeat([]byte("binary "), 1000)},
+			assert.Equal(t, []unpacked{
+				{File{root + "/LICENSE", 0o644, 11}, []byte("Apache-2.0\n")},
+				{File{root + "/config/deep/server.toml", 0o644, 0}, []byte{}},
+				{File{root + "/config/server.toml", 0o644, 9}, []byte("[server]\n")},
+				{File{root + "/server", 0o755, 7000}, bytes.Repeat([]byte("binary "), 1000)},
 			}, files)
 		})
 	}
@@ -215,7 +240,7 @@ func TestZipIsNotOlderThan1980(t *testing.T) {
 }
 
 func TestWriteRefuses(t *testing.T) {
-	file := func(path string) Entry { return BytesEntry(path, 0o644, nil) }
+	file := func(path string) Entry { return bytesEntry(path, 0o644, nil) }
 	broken := errors.New("disk on fire")
 	for name, test := range map[string]struct {
 		entries []Entry
@@ -223,14 +248,14 @@ func TestWriteRefuses(t *testing.T) {
 		want    string
 	}{
 		"escaping path":     {[]Entry{file("../a")}, ErrUnsafePath, `unsafe path "../a": it has a ".."`},
-		"symbolic link":     {[]Entry{BytesEntry("a", fs.ModeSymlink|0o777, nil)}, ErrNotRegular, `add "a" to the archive: it is a symbolic link`},
-		"folder":            {[]Entry{BytesEntry("a", fs.ModeDir|0o755, nil)}, ErrNotRegular, "it is a folder"},
-		"device":            {[]Entry{BytesEntry("a", fs.ModeDevice|0o644, nil)}, ErrNotRegular, "it is a special file"},
+		"symbolic link":     {[]Entry{bytesEntry("a", fs.ModeSymlink|0o777, nil)}, ErrNotRegular, `add "a" to the archive: it is a symbolic link`},
+		"folder":            {[]Entry{bytesEntry("a", fs.ModeDir|0o755, nil)}, ErrNotRegular, "it is a folder"},
+		"device":            {[]Entry{bytesEntry("a", fs.ModeDevice|0o644, nil)}, ErrNotRegular, "it is a special file"},
 		"path twice":        {[]Entry{file("a/b"), file("./a//b")}, ErrDuplicate, `add "./a//b" to the archive: duplicate path: "a/b" is in it already`},
 		"only case differs": {[]Entry{file("README"), file("Readme")}, ErrDuplicate, "README"},
 		"file and folder":   {[]Entry{file("A/b"), file("a")}, ErrDuplicate, `add "A/b" to the archive: duplicate path: "a" is a file`},
-		"content too long":  {[]Entry{{Path: "a", Size: 1, Open: BytesEntry("", 0, []byte("ab")).Open}}, nil, `/a": its size was given as 1 bytes`},
-		"content too short": {[]Entry{{Path: "a", Size: 3, Open: BytesEntry("", 0, []byte("ab")).Open}}, nil, `/a": its size was given as 3 bytes`},
+		"content too long":  {[]Entry{{Path: "a", Size: 1, Open: bytesEntry("", 0, []byte("ab")).Open}}, nil, `/a": its size was given as 1 bytes`},
+		"content too short": {[]Entry{{Path: "a", Size: 3, Open: bytesEntry("", 0, []byte("ab")).Open}}, nil, `/a": its size was given as 3 bytes`},
 		"unreadable":        {[]Entry{{Path: "a", Open: func() (io.ReadCloser, error) { return nil, broken }}}, broken, `/a": disk on fire`},
 	} {
 		for _, format := range []Format{TarGz, Zip} {
@@ -250,28 +275,21 @@ func TestWriteRefuses(t *testing.T) {
 
 func TestEntriesFromDisk(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, "a/b"), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "a/b/run"), []byte("#!/bin/sh\n"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "a/text"), []byte("text"), 0o600))
-
-	found, err := DirEntries("share", dir)
+	script := filepath.Join(dir, "run")
+	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\n"), 0o700))
+	entry, err := FileEntry("share/run", script)
 	require.NoError(t, err)
-	files, err := Read(write(t, TarGz, found), TarGz, Limits{})
+	files, err := read(write(t, TarGz, []Entry{entry}), TarGz, Limits{})
 	require.NoError(t, err)
-	assert.Equal(t, []File{
-		{Path: root + "/share/a/b/run", Mode: 0o755, Size: 10, Data: []byte("#!/bin/sh\n")},
-		{Path: root + "/share/a/text", Mode: 0o644, Size: 4, Data: []byte("text")},
-	}, files)
+	assert.Equal(t, []unpacked{{File{root + "/share/run", 0o755, 10}, []byte("#!/bin/sh\n")}}, files)
 
-	require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(dir, "a/link")))
-	_, err = DirEntries("share", dir)
+	require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(dir, "link")))
+	_, err = FileEntry("share/link", filepath.Join(dir, "link"))
 	assert.ErrorIs(t, err, ErrNotRegular)
-	assert.ErrorContains(t, err, `"share/a/link"`)
-	_, err = FileEntry("link", filepath.Join(dir, "a/link"))
+	assert.ErrorContains(t, err, `"share/link"`)
+	_, err = FileEntry("dir", dir)
 	assert.ErrorIs(t, err, ErrNotRegular)
 	_, err = FileEntry("x", filepath.Join(dir, "x"))
-	assert.ErrorIs(t, err, fs.ErrNotExist)
-	_, err = DirEntries("x", filepath.Join(dir, "x"))
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 }
 

@@ -42,9 +42,9 @@ func TestWriteReportsEveryFailure(t *testing.T) {
 	}
 	var entries []Entry
 	for i := range 200 {
-		entries = append(entries, BytesEntry(fmt.Sprintf("d%d/f", i), 0o644, noise(random.IntN(600))))
+		entries = append(entries, bytesEntry(fmt.Sprintf("d%d/f", i), 0o644, noise(random.IntN(600))))
 	}
-	entries = append(entries, BytesEntry("large", 0o755, noise(3*window)))
+	entries = append(entries, bytesEntry("large", 0o755, noise(3*window)))
 	full := errors.New("disk full")
 	for _, format := range []Format{TarGz, Zip} {
 		var whole bytes.Buffer
@@ -58,7 +58,7 @@ func TestWriteReportsEveryFailure(t *testing.T) {
 	// Folders alone: the window fills while their headers are written.
 	entries = nil
 	for i := range 700 {
-		entries = append(entries, BytesEntry(fmt.Sprintf("%x/%x/%x/f", noise(20), noise(20), noise(20)), 0o644, fmt.Append(nil, i)))
+		entries = append(entries, bytesEntry(fmt.Sprintf("%x/%x/%x/f", noise(20), noise(20), noise(20)), 0o644, fmt.Append(nil, i)))
 	}
 	var whole bytes.Buffer
 	require.NoError(t, Write(&whole, TarGz, "", date, entries))
@@ -110,16 +110,16 @@ func TestEndsOfWindowsAreFlushed(t *testing.T) {
 	assert.ErrorIs(t, w.Close(), full)
 
 	// The end of this tar archive is what fills the first window.
-	e := BytesEntry("a", 0o644, make([]byte, 126*512))
+	e := bytesEntry("a", 0o644, make([]byte, 126*512))
 	assert.ErrorIs(t, Write(&failing{10, full}, TarGz, "", date, []Entry{e}), full)
 }
 
 func TestWriteRefusesSizes(t *testing.T) {
-	e := BytesEntry("a", 0o644, []byte("a"))
+	e := bytesEntry("a", 0o644, []byte("a"))
 	e.Size = -1
 	assert.ErrorContains(t, Write(io.Discard, TarGz, "", date, []Entry{e}), `add "a"`)
 	closing := errors.New("closing failed")
-	e = BytesEntry("a", 0o644, []byte("a"))
+	e = bytesEntry("a", 0o644, []byte("a"))
 	e.Open = func() (io.ReadCloser, error) { return failingClose{strings.NewReader("a"), closing}, nil }
 	assert.ErrorIs(t, Write(io.Discard, TarGz, "", date, []Entry{e}), closing)
 	reading := errors.New("reading failed")
@@ -173,9 +173,9 @@ func TestLimitsAreInclusive(t *testing.T) {
 			headers = append(headers, regular(fmt.Sprint(i), size))
 			zipHeaders = append(zipHeaders, zipped(fmt.Sprint(i), uint64(size)))
 		}
-		_, err := Read(rawTar(t, headers...), TarGz, limits)
+		_, err := read(rawTar(t, headers...), TarGz, limits)
 		require.ErrorIs(t, err, test.is, "tar of %d", test.sizes)
-		_, err = Read(rawZip(t, zipHeaders...), Zip, limits)
+		_, err = read(rawZip(t, zipHeaders...), Zip, limits)
 		require.ErrorIs(t, err, test.is, "zip of %d", test.sizes)
 	}
 	const most = int64(1) << 62
@@ -190,7 +190,7 @@ func TestLimitOfHeaders(t *testing.T) {
 	for i := range 1500 {
 		many = append(many, regular(strings.Repeat("long/", 60)+fmt.Sprint(i), 1))
 	}
-	_, err := Read(rawTar(t, many...), TarGz, Limits{Entries: len(many), TotalSize: 2000})
+	_, err := read(rawTar(t, many...), TarGz, Limits{Entries: len(many), TotalSize: 2000})
 	require.NoError(t, err)
 
 	var large []*tar.Header
@@ -199,7 +199,7 @@ func TestLimitOfHeaders(t *testing.T) {
 		h.PAXRecords = map[string]string{"GANTRY.comment": strings.Repeat("x", 900_000)}
 		large = append(large, h)
 	}
-	_, err = Read(rawTar(t, large...), TarGz, Limits{Entries: 30, TotalSize: 1000})
+	_, err = read(rawTar(t, large...), TarGz, Limits{Entries: 30, TotalSize: 1000})
 	assert.ErrorIs(t, err, ErrLimit)
 	assert.NotErrorIs(t, err, ErrFormat)
 }
@@ -242,11 +242,11 @@ func TestZipOfOtherSystems(t *testing.T) {
 		"Windows":           {by(ntfs, "a", executable), 0o644},
 		"FAT":               {by(fat, "a", 0x20), 0o644},
 	} {
-		files, err := Read(rawZip(t, test.header), Zip, Limits{})
+		files, err := read(rawZip(t, test.header), Zip, Limits{})
 		require.NoError(t, err, name)
-		assert.Equal(t, []File{{Path: "a", Mode: test.mode, Data: []byte{}}}, files, name)
+		assert.Equal(t, []unpacked{{File{"a", test.mode, 0}, []byte{}}}, files, name)
 	}
-	files, err := Read(rawZip(t, by(fat, "d/", 0x10), by(fat, "d/a", 0)), Zip, Limits{})
+	files, err := read(rawZip(t, by(fat, "d/", 0x10), by(fat, "d/a", 0)), Zip, Limits{})
 	require.NoError(t, err, "a folder of FAT's")
 	assert.Len(t, files, 1)
 }
@@ -281,7 +281,7 @@ func TestZipRefusesWhatReadersDisagreeOn(t *testing.T) {
 		"one byte less":          {bytes.Repeat([]byte("x"), zipEndSize-1), ErrFormat, "too few"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Read(test.archive, Zip, Limits{})
+			_, err := read(test.archive, Zip, Limits{})
 			require.ErrorIs(t, err, test.is)
 			assert.ErrorContains(t, err, test.want)
 		})

@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// What [Walk] and [Read] refuse, for errors.Is; [ErrUnsafePath] as well.
+// What [Walk] refuses, for errors.Is; [ErrUnsafePath] too.
 var (
 	// ErrFormat says that the bytes are no archive of the format, or a damaged
 	// one.
@@ -65,8 +65,6 @@ type File struct {
 	Mode fs.FileMode
 	// Size in bytes.
 	Size int64
-	// Data is the content; set by [Read] only.
-	Data []byte
 }
 
 // Walk reads an archive of the given size in bytes and calls fn for each
@@ -96,22 +94,6 @@ func Walk(r io.ReaderAt, size int64, format Format, limits Limits, fn func(File,
 		return fmt.Errorf("read %s archive: %w", format, err)
 	}
 	return nil
-}
-
-// Read reads all regular files of an archive into memory, as [Walk] does.
-func Read(data []byte, format Format, limits Limits) ([]File, error) {
-	var files []File
-	err := Walk(bytes.NewReader(data), int64(len(data)), format, limits, func(f File, r io.Reader) error {
-		// The size is only a claim, so memory is taken as content comes.
-		content, err := io.ReadAll(r)
-		f.Data = content
-		files = append(files, f)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return files, nil
 }
 
 func (l Limits) withDefaults() Limits {

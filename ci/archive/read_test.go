@@ -162,7 +162,7 @@ func TestReadRefuses(t *testing.T) {
 			if test.is == ErrLimit && !strings.Contains(name, "bomb") {
 				limits = Limits{Entries: 4, FileSize: 2000, TotalSize: 3000}
 			}
-			_, err := Read(test.archive, test.format, limits)
+			_, err := read(test.archive, test.format, limits)
 			assert.ErrorIs(t, err, test.is)
 			assert.ErrorContains(t, err, "read "+string(test.format)+" archive: ")
 		})
@@ -187,23 +187,23 @@ func resized(archive []byte, from, to uint32) []byte {
 }
 
 func TestReadAcceptsOthersArchives(t *testing.T) {
-	files, err := Read(rawTar(t, regular(strings.Repeat("long/", 60)+"a", 3)), TarGz, Limits{})
+	files, err := read(rawTar(t, regular(strings.Repeat("long/", 60)+"a", 3)), TarGz, Limits{})
 	require.NoError(t, err)
 	assert.Len(t, files, 1)
 
 	padded := gzipped(append(gunzipped(t, rawTar(t, regular("a", 1))), make([]byte, 10240)...))
-	_, err = Read(padded, TarGz, Limits{})
+	_, err = read(padded, TarGz, Limits{})
 	assert.NoError(t, err, "GNU tar pads to its record size")
 
-	files, err = Read(rawZip(t, zipMode("a/", fs.ModeDir|0o755), zipMode("a/b", 0o700)), Zip, Limits{})
+	files, err = read(rawZip(t, zipMode("a/", fs.ModeDir|0o755), zipMode("a/b", 0o700)), Zip, Limits{})
 	require.NoError(t, err)
-	assert.Equal(t, []File{{Path: "a/b", Mode: 0o755, Data: []byte{}}}, files)
+	assert.Equal(t, []unpacked{{File{"a/b", 0o755, 0}, []byte{}}}, files)
 
-	files, err = Read(rawZip(t), Zip, Limits{})
+	files, err = read(rawZip(t), Zip, Limits{})
 	require.NoError(t, err)
 	assert.Empty(t, files)
 
-	_, err = Read(rawTar(t, regular("a", 16<<20)), TarGz, Limits{Ratio: 50})
+	_, err = read(rawTar(t, regular("a", 16<<20)), TarGz, Limits{Ratio: 50})
 	assert.NoError(t, err, "a small file of zeros is no bomb")
 }
 
@@ -248,7 +248,7 @@ func FuzzRead(f *testing.F) {
 			format = Zip
 		}
 		limits := Limits{Entries: 50, FileSize: 1 << 20, TotalSize: 2 << 20, Ratio: 100}
-		files, err := Read(archive, format, limits)
+		files, err := read(archive, format, limits)
 		if err != nil {
 			return
 		}
@@ -260,17 +260,17 @@ func FuzzRead(f *testing.F) {
 		for _, file := range files {
 			require.True(t, filepath.IsLocal(file.Path), file.Path)
 			require.Contains(t, []fs.FileMode{0o644, 0o755}, file.Mode)
-			require.Len(t, file.Data, int(file.Size))
-			total += len(file.Data)
+			require.Len(t, file.data, int(file.Size))
+			total += len(file.data)
 			target := filepath.Join(dir, file.Path)
 			if err := os.MkdirAll(filepath.Dir(target), 0o755); err == nil { // names may be too long
 				_, err := os.Lstat(target)
 				require.Error(t, err, "two files at one path")
-				os.WriteFile(target, file.Data, file.Mode)
+				os.WriteFile(target, file.data, file.Mode)
 			}
 			if lower := strings.ToLower(file.Path); !folded[lower] && !underFile(folded, lower) {
 				folded[lower] = true
-				again = append(again, BytesEntry(file.Path, file.Mode, file.Data))
+				again = append(again, bytesEntry(file.Path, file.Mode, file.data))
 			}
 		}
 		require.LessOrEqual(t, int64(total), limits.TotalSize)

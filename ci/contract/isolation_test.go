@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"maps"
 	"net"
@@ -299,7 +300,7 @@ func (b *bench) ship(t *testing.T, number string) {
 			program = append(program, digest(fmt.Append(nil, root, i))...)
 		}
 		var text bytes.Buffer
-		require.NoError(t, archive.Write(&text, archive.TarGz, root, date, []archive.Entry{archive.BytesEntry("server", 0o755, program)}))
+		require.NoError(t, archive.Write(&text, archive.TarGz, root, date, []archive.Entry{bytesEntry("server", 0o755, program)}))
 		a := manifest.Asset{Name: root + ".tar.gz", Kind: manifest.KindArchive, Target: triple, Size: int64(text.Len())}
 		a.SHA256 = add(a.Name, text.Bytes())
 		arch, _, _ := strings.Cut(triple, "-")
@@ -311,7 +312,7 @@ func (b *bench) ship(t *testing.T, number string) {
 	}
 	text, err := m.Marshal()
 	require.NoError(t, err)
-	b.payloads[m.Tag], err = event.NewPayload(slug, &m, add(manifest.FileName, text), 0)
+	b.payloads[m.Tag], err = event.NewPayload(slug, &m, add(manifest.FileName, text))
 	require.NoError(t, err)
 	lines, err := sums.Format()
 	require.NoError(t, err)
@@ -1257,4 +1258,9 @@ func eventCells(b *bench) []cell {
 		}, again: runs("v1.1.0")})
 	}
 	return cells
+}
+
+// bytesEntry returns an entry with the given content.
+func bytesEntry(path string, mode fs.FileMode, content []byte) archive.Entry {
+	return archive.Entry{Path: path, Mode: mode, Size: int64(len(content)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }}
 }

@@ -7,43 +7,41 @@ import (
 	"strings"
 
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/notation"
 )
 
-// EventType is the type of the repository_dispatch event that the first phase
-// sends when a release is published. GitHub takes up to 100 characters.
+// EventType is the type of the repository_dispatch event that the first phase sends
+// after publishing a release. GitHub allows 100 characters.
 const EventType = "gantry-release-published"
 
-// SchemaVersion is the version of [Payload], MAJOR.MINOR. A reader accepts
-// every minor version of a major version that it knows, and nothing else.
+// SchemaVersion is the version of [Payload], MAJOR.MINOR. A reader accepts every
+// minor version of the major versions that it knows.
 const SchemaVersion = "1.0"
 
-// Payload is the client_payload of the event: what the second phase needs to
-// know, and what proves that it found the same release. GitHub takes up to 10
-// fields; one is left.
+// Payload is the client_payload of the event: it identifies the release, and proves
+// that the second phase found the same one. GitHub allows 10 fields.
 type Payload struct {
-	// SchemaVersion is [SchemaVersion].
 	SchemaVersion string `json:"schema_version"`
 	// Repository is "owner/name".
 	Repository string `json:"repository"`
-	// Tag of the release.
-	Tag string `json:"tag"`
+	Tag        string `json:"tag"`
 	// Component, Version, Channel and Commit are the manifest's.
 	Component string `json:"component"`
 	Version   string `json:"version"`
 	Channel   string `json:"channel"`
 	Commit    string `json:"commit"`
-	// ReleaseID is GitHub's number of the release; 0 when the sender has none.
+	// ReleaseID is GitHub's ID of the release; 0 if unknown.
 	ReleaseID int64 `json:"release_id,omitempty"`
 	// ManifestSHA256 is the digest of release-manifest.json, in hexadecimal.
 	ManifestSHA256 string `json:"manifest_sha256"`
 }
 
-// NewPayload makes the payload of a release from its manifest and the digest of
-// the manifest's file. releaseID may be 0.
-func NewPayload(repository string, m *manifest.Manifest, manifestSHA256 string, releaseID int64) (Payload, error) {
+// NewPayload makes the payload of a release from its manifest and the digest of the
+// manifest's file.
+func NewPayload(repository string, m *manifest.Manifest, manifestSHA256 string) (Payload, error) {
 	p := Payload{
 		SchemaVersion: SchemaVersion, Repository: repository, Tag: m.Tag, Component: m.Component,
-		Version: m.Version, Channel: m.Channel, Commit: m.Commit, ReleaseID: releaseID, ManifestSHA256: manifestSHA256,
+		Version: m.Version, Channel: m.Channel, Commit: m.Commit, ManifestSHA256: manifestSHA256,
 	}
 	if err := p.check(); err != nil {
 		return Payload{}, fmt.Errorf("make the payload of event %q: %w", EventType, err)
@@ -51,31 +49,22 @@ func NewPayload(repository string, m *manifest.Manifest, manifestSHA256 string, 
 	return p, nil
 }
 
-// Payload is the payload that the event came with, or would have come with.
-func (e Event) Payload() Payload {
-	return Payload{
-		SchemaVersion: SchemaVersion, Repository: e.Repository, Tag: e.Tag, Component: e.Component,
-		Version: e.Version, Channel: e.Channel, Commit: e.Commit, ReleaseID: e.ReleaseID, ManifestSHA256: e.ManifestSHA256,
-	}
-}
-
-// VersionError says that a payload has a major version of the schema which this
-// package doesn't know.
+// VersionError reports a payload with an unknown major version of the schema.
 type VersionError struct {
 	// Got is the payload's schema version.
 	Got string
 }
 
-// Error names both versions and what to do.
+// Error names both versions and the fix.
 func (e *VersionError) Error() string {
 	major, _, _ := strings.Cut(SchemaVersion, ".")
-	return fmt.Sprintf("the payload has schema version %q, and this version of Gantry reads %s.x: use the version of Gantry that made the release, or a newer one", e.Got, major)
+	return fmt.Sprintf("the payload has schema version %q, but this version of Gantry reads %s.x: use the version of Gantry that made the release, or a newer one", e.Got, major)
 }
 
 var schemaPattern = regexp.MustCompile(`^(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})$`)
 
-// readPayload reads a payload. Fields that it doesn't know are passed over:
-// they are those of a newer minor version.
+// readPayload reads a payload. It skips unknown fields, which belong to a newer
+// minor version.
 func readPayload(data []byte) (Payload, error) {
 	var p Payload
 	if err := json.Unmarshal(data, &p); err != nil {
@@ -96,22 +85,22 @@ func (p Payload) check() error {
 	case got[1] != major:
 		return &VersionError{Got: p.SchemaVersion}
 	}
-	if err := (Event{Repository: p.Repository}).checkRepository(Expect{}); err != nil {
+	if err := (Event{Repository: p.Repository}).checkRepository(""); err != nil {
 		return err
 	}
 	if err := checkTag(p.Tag); err != nil {
 		return err
 	}
 	for _, f := range []struct {
-		name, value, want string
-		pattern           *regexp.Regexp
+		name, value string
+		notation    notation.Notation
 	}{
-		{"component", p.Component, "a component's name", componentPattern},
-		{"commit", p.Commit, "a full commit hash in lower case", commitPattern},
-		{"manifest_sha256", p.ManifestSHA256, "64 lower-case hexadecimal digits", digestPattern},
+		{"component", p.Component, notation.Name},
+		{"commit", p.Commit, notation.Commit},
+		{"manifest_sha256", p.ManifestSHA256, notation.SHA256},
 	} {
-		if !f.pattern.MatchString(f.value) {
-			return fmt.Errorf("%w: field %q: %q is not %s", ErrFormat, f.name, f.value, f.want)
+		if err := f.notation.Check(f.value); err != nil {
+			return fmt.Errorf("%w: field %q: %w", ErrFormat, f.name, err)
 		}
 	}
 	if p.ReleaseID < 0 {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"dagger/gantry/ci/manifest"
@@ -27,33 +26,83 @@ type Item struct {
 	Mode int64
 }
 
-// Items returns, by path in the archive, which files the image takes and where
-// they go: the binaries, and what include names.
+// Items returns, by path in the archive, the files that the image takes and where
+// they go: the binaries, and the files that include names.
 func Items(a manifest.Asset, include map[string]string) (map[string][]Item, error) {
-	found := map[string][]Item{}
-	taken := map[string]string{}
-	var errs []error
-	add := func(from string, i Item) {
-		if err := checkDest(i.Dest); err != nil {
-			errs = append(errs, err)
-			return
-		}
-		if other, ok := taken[i.Dest]; ok {
-			errs = append(errs, fmt.Errorf("%w: both %q and %q of archive %q go to %q: give one another place in include of the image configuration", ErrSpec, other, from, a.Name, i.Dest))
-			return
-		}
-		taken[i.Dest] = from
-		found[from] = append(found[from], i)
-	}
+	l := &layout{archive: a.Name, items: map[string][]Item{}, sources: map[string]string{}}
 	for _, b := range a.Binaries {
-		add(b.Path, Item{path.Join(BinDir, b.Name), b.SHA256, 0o755})
+		l.add(b.Path, Item{path.Join(BinDir, b.Name), b.SHA256, 0o755})
 	}
-	root := rootOf(a)
-	var names []string
+	root, files := rootOf(a), filesOf(a)
+	for _, from := range sortedKeys(include) {
+		l.include(from, include[from], root, files)
+	}
+	l.checkParents()
+	return l.items, errors.Join(l.errs...)
+}
+
+// layout collects the files of an image.
+type layout struct {
+	archive string
+	items   map[string][]Item
+	// sources are paths in the archive by paths in the image.
+	sources map[string]string
+	errs    []error
+}
+
+// add puts a file of the archive into the image.
+func (l *layout) add(from string, i Item) {
+	if err := checkDest(i.Dest); err != nil {
+		l.errs = append(l.errs, err)
+		return
+	}
+	if other, taken := l.sources[i.Dest]; taken {
+		l.errs = append(l.errs, fmt.Errorf("%w: both %q and %q of archive %q go to %q: move one of them with include of the image configuration", ErrSpec, other, from, l.archive, i.Dest))
+		return
+	}
+	l.sources[i.Dest] = from
+	l.items[from] = append(l.items[from], i)
+}
+
+// include adds a file, or the files of a directory, that include names.
+func (l *layout) include(from, to, root string, files map[string]Item) {
+	var known []string
+	found := false
+	for _, name := range sortedKeys(files) {
+		below := strings.TrimPrefix(name, root)
+		known = append(known, below)
+		i := files[name]
+		if rest, inside := strings.CutPrefix(below, from+"/"); inside {
+			i.Dest = path.Join(to, rest)
+		} else if below != from {
+			continue
+		} else if i.Dest = to; strings.HasSuffix(to, "/") {
+			i.Dest = path.Join(to, path.Base(from))
+		}
+		found = true
+		l.add(name, i)
+	}
+	if !found {
+		l.errs = append(l.errs, fmt.Errorf("%w: include %q is not in archive %q%s: add it to the include of [package.metadata.gantry], which puts files into the archives", ErrSpec, from, l.archive, nearest.Hint(from, known)))
+	}
+}
+
+// checkParents refuses a file whose directory is a file.
+func (l *layout) checkParents() {
+	for _, dest := range sortedKeys(l.sources) {
+		for dir := path.Dir(dest); dir != "/"; dir = path.Dir(dir) {
+			if other, taken := l.sources[dir]; taken {
+				l.errs = append(l.errs, fmt.Errorf("%w: %q goes to %q, below the file that %q becomes: move one of them with include of the image configuration", ErrSpec, l.sources[dest], dest, other))
+			}
+		}
+	}
+}
+
+// filesOf returns the files of an archive by their paths, without a destination.
+func filesOf(a manifest.Asset) map[string]Item {
 	files := map[string]Item{}
 	for _, b := range a.Binaries {
 		files[b.Path] = Item{SHA256: b.SHA256, Mode: 0o755}
-		names = append(names, b.Path)
 	}
 	for _, f := range a.Files {
 		mode := int64(0o644)
@@ -61,46 +110,8 @@ func Items(a manifest.Asset, include map[string]string) (map[string][]Item, erro
 			mode = 0o755
 		}
 		files[f.Path] = Item{SHA256: f.SHA256, Mode: mode}
-		names = append(names, f.Path)
 	}
-	slices.Sort(names)
-	for _, from := range sortedKeys(include) {
-		to, matched := include[from], false
-		for _, name := range names {
-			dest := to
-			switch below := strings.TrimPrefix(name, root); {
-			case below == from:
-				if strings.HasSuffix(to, "/") {
-					dest = path.Join(to, path.Base(from))
-				}
-			case strings.HasPrefix(below, from+"/"):
-				dest = path.Join(to, strings.TrimPrefix(below, from+"/"))
-			default:
-				continue
-			}
-			matched = true
-			i := files[name]
-			i.Dest = dest
-			add(name, i)
-		}
-		if !matched {
-			var known []string
-			for _, name := range names {
-				known = append(known, strings.TrimPrefix(name, root))
-			}
-			errs = append(errs, fmt.Errorf("%w: include %q is not in archive %q%s: add it to the include of [package.metadata.gantry], which puts files into the archives", ErrSpec, from, a.Name, nearest.Hint(from, known)))
-		}
-	}
-	// A file can't be a folder too.
-	for _, dest := range sortedKeys(taken) {
-		from := taken[dest]
-		for dir := path.Dir(dest); dir != "/"; dir = path.Dir(dir) {
-			if other, ok := taken[dir]; ok {
-				errs = append(errs, fmt.Errorf("%w: %q goes to %q, below the file that %q becomes: give one another place in include of the image configuration", ErrSpec, from, dest, other))
-			}
-		}
-	}
-	return found, errors.Join(errs...)
+	return files
 }
 
 // rootOf is the folder that everything in an archive is in, with its slash, or

@@ -439,7 +439,7 @@ func TestTags(t *testing.T) {
 
 func compile(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema()))
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
 	require.NoError(t, err)
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
@@ -466,7 +466,7 @@ func TestSchemaAcceptsWhatMarshalWrites(t *testing.T) {
 // the same ones required, and each has a description.
 func TestSchemaHasTheFieldsOfTheTypes(t *testing.T) {
 	var doc map[string]any
-	require.NoError(t, json.Unmarshal(Schema(), &doc))
+	require.NoError(t, json.Unmarshal(schema, &doc))
 	defs := doc["$defs"].(map[string]any)
 	resolve := func(node map[string]any) map[string]any {
 		if ref, ok := node["$ref"].(string); ok {

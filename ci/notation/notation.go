@@ -48,9 +48,6 @@ func (n Notation) Check(value string) error {
 // Matches reports whether value is written so.
 func (n Notation) Matches(value string) bool { return n.Check(value) == nil }
 
-// Want returns what a value of this kind is, with its article.
-func (n Notation) Want() string { return n.want }
-
 // maxAssetName is the length of the longest asset name, in bytes: that of file
 // names nearly everywhere.
 const maxAssetName = 255

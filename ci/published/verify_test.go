@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -57,7 +59,7 @@ func packed(t *testing.T, programs map[string]string) []byte {
 	var b bytes.Buffer
 	var entries []archive.Entry
 	for name, text := range programs {
-		entries = append(entries, archive.BytesEntry(name, 0o755, []byte(text)))
+		entries = append(entries, bytesEntry(name, 0o755, []byte(text)))
 	}
 	require.NoError(t, archive.Write(&b, archive.TarGz, "app", time.Unix(0, 0), entries))
 	return b.Bytes()
@@ -316,4 +318,9 @@ func TestHTTP2ResetsOverTLS(t *testing.T) {
 	require.Equal(t, 13, calls)
 	require.Equal(t, 78, cells)
 	t.Logf("%d calls of a verification, %d kinds of reset, %d cells over TLS with HTTP/2: 0 needed a second run", calls, len(kinds), cells)
+}
+
+// bytesEntry returns an entry with the given content.
+func bytesEntry(path string, mode fs.FileMode, content []byte) archive.Entry {
+	return archive.Entry{Path: path, Mode: mode, Size: int64(len(content)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }}
 }

@@ -101,7 +101,7 @@ func (w *workspace) spec(p *plan.Plan, host string, opts PublishOptions) (*githu
 // spec.
 func dispatch(m *manifest.Manifest, spec *github.Spec) (*github.Dispatch, error) {
 	i := slices.IndexFunc(spec.Assets, func(a github.Asset) bool { return a.Name == manifest.FileName })
-	payload, err := event.NewPayload(spec.Owner+"/"+spec.Repo, m, spec.Assets[i].SHA256, 0)
+	payload, err := event.NewPayload(spec.Owner+"/"+spec.Repo, m, spec.Assets[i].SHA256)
 	if err != nil {
 		return nil, err
 	}

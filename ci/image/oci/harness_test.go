@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"math/rand/v2"
 	"net/http"
@@ -108,9 +109,9 @@ func (r *release) add(triple string, programs ...program) {
 	root := "server-" + r.manifest.Version + "-" + triple
 	license, config := []byte("MIT\n"), []byte("port = 8080\n")
 	entries := []archive.Entry{
-		archive.BytesEntry("LICENSE", 0o644, license),
-		archive.BytesEntry("config/server.toml", 0o644, config),
-		archive.BytesEntry("config/more/run.sh", 0o755, config),
+		bytesEntry("LICENSE", 0o644, license),
+		bytesEntry("config/server.toml", 0o644, config),
+		bytesEntry("config/more/run.sh", 0o755, config),
 	}
 	a := manifest.Asset{Name: root + ".tar.gz", Kind: manifest.KindArchive, Target: triple, Files: []manifest.File{
 		{Path: root + "/LICENSE", SHA256: digestOf(license), Size: int64(len(license)), Mode: "0644"},
@@ -119,7 +120,7 @@ func (r *release) add(triple string, programs ...program) {
 	}}
 	for _, p := range programs {
 		p.Path, p.SHA256, p.Size = root+"/"+p.Name, digestOf(p.content), int64(len(p.content))
-		entries = append(entries, archive.BytesEntry(p.Name, 0o755, p.content))
+		entries = append(entries, bytesEntry(p.Name, 0o755, p.content))
 		a.Binaries = append(a.Binaries, p.Binary)
 	}
 	var text bytes.Buffer
@@ -381,4 +382,9 @@ func assertEmpty(t testing.TB, dir string) {
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Empty(t, left)
+}
+
+// bytesEntry returns an entry with the given content.
+func bytesEntry(path string, mode fs.FileMode, content []byte) archive.Entry {
+	return archive.Entry{Path: path, Mode: mode, Size: int64(len(content)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -67,7 +68,7 @@ func ship(t testing.TB, component, tag, number string, image *manifest.Image) fa
 		root := component + "-" + number + "-" + arch + "-unknown-linux-musl"
 		program := []byte("\x7fELF" + root)
 		var text bytes.Buffer
-		require.NoError(t, archive.Write(&text, archive.TarGz, root, date, []archive.Entry{archive.BytesEntry(component, 0o755, program)}))
+		require.NoError(t, archive.Write(&text, archive.TarGz, root, date, []archive.Entry{bytesEntry(component, 0o755, program)}))
 		add(root+".tar.gz", text.Bytes())
 		m.Assets = append(m.Assets, manifest.Asset{
 			Name: root + ".tar.gz", Kind: manifest.KindArchive, Target: arch + "-unknown-linux-musl", Size: int64(text.Len()), SHA256: digest(text.Bytes()),
@@ -376,4 +377,9 @@ func TestImagesThatMoved(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "published: registry.example/acme/server: the tag 1.1.0-x is not there", line(report, "v1.1.0"))
 	assert.Equal(t, map[string]int{OK: 2, Published: 1}, outcomes(report))
+}
+
+// bytesEntry returns an entry with the given content.
+func bytesEntry(path string, mode fs.FileMode, content []byte) archive.Entry {
+	return archive.Entry{Path: path, Mode: mode, Size: int64(len(content)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }}
 }

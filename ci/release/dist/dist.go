@@ -215,57 +215,53 @@ func pack(dir string, in Input, t Target, mtime time.Time) (manifest.Asset, erro
 		return manifest.Asset{}, err
 	}
 	root := strings.TrimSuffix(t.Archive, format.Ext())
-	var entries []archive.Entry
-	var digests []*string
-	add := func(path, file string) (archive.Entry, error) {
-		e, err := archive.FileEntry(path, file)
-		if err != nil {
-			return e, err
-		}
-		hashed, digest := hashing(e)
-		entries, digests = append(entries, hashed), append(digests, digest)
-		return e, nil
+	asset := manifest.Asset{
+		Name: t.Archive, Kind: manifest.KindArchive, Target: t.Want.Target,
+		Binaries: make([]manifest.Binary, len(t.Binaries)), Files: make([]manifest.File, len(in.Extra)),
 	}
-	asset := manifest.Asset{Name: t.Archive, Kind: manifest.KindArchive, Target: t.Want.Target}
+	var entries []archive.Entry
 	for i, bin := range t.Binaries {
-		e, err := add(bin.Name, bin.File)
+		e, err := archive.FileEntry(bin.Name, bin.File)
 		if err != nil {
 			return manifest.Asset{}, err
 		}
-		entries[i].Mode = 0o755
+		e.Mode = 0o755
 		f := facts[i]
-		asset.Binaries = append(asset.Binaries, manifest.Binary{
+		asset.Binaries[i] = manifest.Binary{
 			Name: bin.Bin, Package: bin.Package, Path: root + "/" + e.Path, Size: e.Size,
 			Format: string(f.Format), Arch: f.Arch, Linkage: string(f.Linkage), Interpreter: f.Interpreter,
 			GlibcFloor: f.GlibcFloor, Needed: f.Needed,
-		})
-	}
-	for _, extra := range in.Extra {
-		// The plan refused links that leave the source.
-		file, err := filepath.EvalSymlinks(filepath.Join(in.ExtraDir, filepath.FromSlash(extra.Source)))
-		if err != nil {
-			return manifest.Asset{}, fmt.Errorf("find %q for the archives: %w", extra.Source, err)
 		}
-		e, err := add(extra.Path, file)
+		entries = append(entries, hashing(e, &asset.Binaries[i].SHA256))
+	}
+	for i, extra := range in.Extra {
+		e, err := extraEntry(in.ExtraDir, extra)
 		if err != nil {
 			return manifest.Asset{}, err
 		}
-		mode := "0644"
-		if e.Mode&0o111 != 0 {
-			mode = "0755"
-		}
-		asset.Files = append(asset.Files, manifest.File{Path: root + "/" + extra.Path, Size: e.Size, Mode: mode})
+		asset.Files[i] = manifest.File{Path: root + "/" + e.Path, Size: e.Size, Mode: fmt.Sprintf("%04o", e.Mode)}
+		entries = append(entries, hashing(e, &asset.Files[i].SHA256))
 	}
 	if asset.SHA256, asset.Size, err = writeArchive(filepath.Join(dir, t.Archive), format, root, mtime, entries); err != nil {
 		return manifest.Asset{}, fmt.Errorf("write archive %q: %w", t.Archive, err)
 	}
-	for i := range asset.Binaries {
-		asset.Binaries[i].SHA256 = *digests[i]
-	}
-	for i := range asset.Files {
-		asset.Files[i].SHA256 = *digests[len(asset.Binaries)+i]
-	}
 	return asset, nil
+}
+
+// extraEntry returns the entry of an extra file, with the mode that it has in an
+// archive. The plan refused links that leave the source.
+func extraEntry(dir string, extra plan.Extra) (archive.Entry, error) {
+	file, err := filepath.EvalSymlinks(filepath.Join(dir, filepath.FromSlash(extra.Source)))
+	if err != nil {
+		return archive.Entry{}, fmt.Errorf("find %q for the archives: %w", extra.Source, err)
+	}
+	e, err := archive.FileEntry(extra.Path, file)
+	if e.Mode&0o111 != 0 {
+		e.Mode = 0o755
+	} else {
+		e.Mode = 0o644
+	}
+	return e, err
 }
 
 // writeArchive writes an archive, and returns its digest and its size.
@@ -285,10 +281,10 @@ func writeArchive(file string, format archive.Format, root string, mtime time.Ti
 	return hex.EncodeToString(h.Sum(nil)), info.Size(), nil
 }
 
-// hashing returns an entry whose digest is known once its content has been read,
-// so that no file is read for its digest alone.
-func hashing(e archive.Entry) (archive.Entry, *string) {
-	digest, open := new(string), e.Open
+// hashing returns an entry that sets the digest when its content has been read, so
+// that no file is read only for its digest.
+func hashing(e archive.Entry, digest *string) archive.Entry {
+	open := e.Open
 	e.Open = func() (io.ReadCloser, error) {
 		content, err := open()
 		if err != nil {
@@ -296,7 +292,7 @@ func hashing(e archive.Entry) (archive.Entry, *string) {
 		}
 		return &hasher{content, sha256.New(), digest}, nil
 	}
-	return e, digest
+	return e
 }
 
 type hasher struct {
@@ -312,7 +308,7 @@ func (h *hasher) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close tells the digest of what was read.
+// Close sets the digest of what was read.
 func (h *hasher) Close() error {
 	*h.digest = hex.EncodeToString(h.hash.Sum(nil))
 	return h.ReadCloser.Close()

@@ -1,0 +1,6 @@
+package manifest
+
+import _ "embed"
+
+//go:embed release-manifest.schema.json
+var schema []byte
