@@ -41,29 +41,21 @@ func (e *lostAnswer) Error() string {
 	return fmt.Sprintf("lost the answer (%d %s): %s", e.status, http.StatusText(e.status), e.why)
 }
 
-// transport adds the token to calls of the API, counts them, reads answers as
-// a whole, and takes the token out of whatever comes back.
+// transport adds the token to calls of the API, counts them, reads answers as a
+// whole, and removes the token from everything that comes back.
 type transport struct{ c *Client }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	c := t.c
-	req = req.Clone(req.Context())
-	at := req.URL.String()
-	if strings.HasPrefix(at, c.o.APIURL) && req.Method == http.MethodPost {
-		// The transport must not repeat this by itself, as it does when a
-		// stream is refused: only after a look at the state may it be repeated.
+	c, s := t.c, sessionOf(req.Context())
+	req, err := c.authorized(req)
+	if err != nil {
+		return nil, err
+	}
+	if req.Method == http.MethodPost && strings.HasPrefix(req.URL.String(), c.o.APIURL) {
+		// net/http must not repeat this on its own, as it does for a refused stream:
+		// it may be repeated only after a look at the state.
 		req.GetBody = nil
 	}
-	if strings.HasPrefix(at, c.o.APIURL) || strings.HasPrefix(at, c.o.UploadURL) {
-		token, err := c.token(req.Context())
-		if err != nil {
-			return nil, err
-		}
-		if token != "" {
-			req.Header.Set("Authorization", "Bearer "+token)
-		}
-	}
-	s := sessionOf(req.Context())
 	s.counted(req)
 	resp, err := c.o.Transport.RoundTrip(req)
 	if err != nil {
@@ -83,24 +75,48 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	body = []byte(c.redact(string(body)))
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	resp.ContentLength = int64(len(body))
-
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	isJSON := kind == "application/json" && json.Valid(body)
-	switch code := resp.StatusCode; {
-	case code >= 200 && code < 300 && code != http.StatusNoContent && !isJSON:
-		return nil, &lostAnswer{code, "the body is not JSON"}
-	case code == http.StatusNotFound && !isJSON:
-		// Something between us and GitHub may have said this.
-		return nil, &lostAnswer{code, "the body is not GitHub's"}
+	if why := unusable(resp, body); why != "" {
+		return nil, &lostAnswer{resp.StatusCode, why}
 	}
 	return resp, nil
 }
 
+// unusable returns why an answer is not one of the API's, "" if it may be.
+func unusable(resp *http.Response, body []byte) string {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if kind == "application/json" && json.Valid(body) {
+		return ""
+	}
+	switch code := resp.StatusCode; {
+	case code >= 200 && code < 300 && code != http.StatusNoContent:
+		return "the body is not JSON"
+	case code == http.StatusNotFound:
+		return "the body is not GitHub's" // but perhaps a proxy's
+	}
+	return ""
+}
+
+// authorized returns a copy of a request, with the token if it goes to the API.
+// A redirect to storage must not get the token.
+func (c *Client) authorized(req *http.Request) (*http.Request, error) {
+	req = req.Clone(req.Context())
+	if to := req.URL.String(); strings.HasPrefix(to, c.o.APIURL) || strings.HasPrefix(to, c.o.UploadURL) {
+		token, err := c.token(req.Context())
+		if err != nil {
+			return nil, err
+		}
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+	}
+	return req, nil
+}
+
 // session is one use of a client: a release, or a read. It counts.
 type session struct {
-	c       *Client
-	started time.Time
-	until   time.Time // the deadline, if there is one
+	c        *Client
+	started  time.Time
+	deadline time.Time
 
 	mu      sync.Mutex
 	reads   int
@@ -117,9 +133,17 @@ type session struct {
 
 type sessionKey struct{}
 
+// begin starts a use of the client. Its calls carry the context.
 func (c *Client) begin(ctx context.Context) (context.Context, *session) {
-	s := &session{c: c, started: c.o.Clock.Now(), calls: map[string]int{}}
+	now := c.o.Clock.Now()
+	s := &session{c: c, started: now, deadline: now.Add(c.o.Deadline), calls: map[string]int{}, pages: map[string]int{}}
 	return context.WithValue(ctx, sessionKey{}, s), s
+}
+
+// on starts a use of the client for one repository.
+func (c *Client) on(ctx context.Context, owner, name string) (context.Context, *repo) {
+	ctx, s := c.begin(ctx)
+	return ctx, &repo{session: s, owner: owner, name: name}
 }
 
 // sessionOf returns the session that begin put into the context of a call.
@@ -163,7 +187,7 @@ func (s *session) wait(ctx context.Context, why string, d time.Duration) error {
 }
 
 func (s *session) noteWait(ctx context.Context, why string, d time.Duration) error {
-	if !s.until.IsZero() && s.c.o.Clock.Now().Add(d).After(s.until) {
+	if s.c.o.Clock.Now().Add(d).After(s.deadline) {
 		return fmt.Errorf("wait %s for %s: that is past the deadline of this run; run it again later", d.Round(time.Second), why)
 	}
 	s.mu.Lock()
@@ -241,7 +265,7 @@ func (s *session) once(ctx context.Context, o op, try func(context.Context) erro
 	defer end()
 	cctx, cancel := ctx, context.CancelFunc(func() {})
 	if !o.unbounded {
-		cctx, cancel = context.WithTimeout(ctx, s.c.o.CallTimeout)
+		cctx, cancel = context.WithTimeout(ctx, s.c.o.callTimeout)
 	}
 	defer cancel()
 	return try(cctx)
@@ -258,27 +282,34 @@ func (s *session) verdict(ctx context.Context, o op, n int, err error) (time.Dur
 		// The network, a time-out, a lost answer.
 		return s.backoff(n), !errors.As(err, &p) && !wire.IsUntrusted(err) && !s.c.wrongAPI(err)
 	}
-	now := s.now()
 	switch code := resp.StatusCode; {
-	case code >= 500, code == http.StatusRequestTimeout:
-		return s.backoff(n), true
 	case code == http.StatusForbidden || code == http.StatusTooManyRequests:
-		var wait time.Duration
-		switch after, err := strconv.Atoi(resp.Header.Get("Retry-After")); {
-		case err == nil:
-			wait = time.Duration(after) * time.Second
-		case resp.Header.Get("X-RateLimit-Remaining") == "0":
-			wait = untilReset(resp.Header, now)
-		case code == http.StatusTooManyRequests || isLimit(errorMessage(resp)):
-			wait = time.Minute << min(n-1, 4)
-		default:
-			return 0, false
+		wait, limited := s.limit(resp, n)
+		if limited {
+			wait += time.Duration(s.c.o.rand() * float64(time.Second))
+			s.c.pace.hold(wait, "GitHub's limit")
 		}
-		wait += time.Duration(s.c.o.Rand() * float64(time.Second))
-		s.c.pace.hold(wait, "GitHub's limit")
-		return wait, true
+		return wait, limited
+	case wire.IsTransientStatus(code):
+		return s.backoff(n), true
 	case code == http.StatusNotFound && o.fresh:
 		return s.backoff(n), !o.there || n < triesOfThere
+	}
+	return 0, false
+}
+
+// limit reports whether an answer refuses a call because of a limit, and how long
+// to wait then.
+func (s *session) limit(resp *http.Response, n int) (time.Duration, bool) {
+	now := s.now()
+	after, asked := wire.RetryAfter(resp.Header, now)
+	switch {
+	case asked:
+		return after, true
+	case resp.Header.Get("X-RateLimit-Remaining") == "0":
+		return untilReset(resp.Header, now), true
+	case resp.StatusCode == http.StatusTooManyRequests || isLimit(errorMessage(resp)):
+		return time.Minute << min(n-1, 4), true
 	}
 	return 0, false
 }
@@ -293,8 +324,12 @@ func isLimit(message string) bool {
 
 // backoff is exponential, from about a second to half a minute, with jitter.
 func (s *session) backoff(n int) time.Duration {
-	d := min(time.Second<<min(n-1, 10), 30*time.Second)
-	return d/2 + time.Duration(s.c.o.Rand()*float64(d))
+	return wire.Backoff(n, time.Second, 30*time.Second, s.c.o.rand())
+}
+
+// until calls try until it is done, with pauses; see [wire.Until].
+func (s *session) until(ctx context.Context, tries int, why string, try func() (bool, error)) (bool, error) {
+	return wire.Until(tries, try, func(n int) error { return s.wait(ctx, why, s.backoff(n)) })
 }
 
 // now is the server's time, as far as its answers told it.

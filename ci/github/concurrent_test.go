@@ -48,7 +48,7 @@ func TestTwoRunsAtOnce(t *testing.T) {
 						r := rand.New(rand.NewPCG(seed, uint64(i)))
 						var mu sync.Mutex
 						c := w.client(func(o *Options) {
-							o.Rand = func() float64 { mu.Lock(); defer mu.Unlock(); return r.Float64() }
+							o.rand = func() float64 { mu.Lock(); defer mu.Unlock(); return r.Float64() }
 						})
 						reps[i], errs[i] = c.Release(t.Context(), spec)
 					})

@@ -38,7 +38,7 @@ func clean(t *testing.T) (calls []fakehub.Call, dump string) {
 }
 
 // serial sends one asset at a time, so that the n-th call is always the same.
-func serial(o *Options) { o.Concurrency = 1 }
+func serial(o *Options) { o.concurrency = 1 }
 
 // overHTTP2 speaks HTTP/2.
 func overHTTP2(w *world) func(*Options) {

@@ -10,8 +10,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,9 +28,7 @@ var ErrDiffers = errors.New("not what it should be")
 // refused, as for a private repository, the API is asked with it. A broken
 // transfer is resumed where it broke.
 func (c *Client) Download(ctx context.Context, owner, name string, a RemoteAsset) (io.ReadCloser, error) {
-	ctx, s := c.begin(ctx)
-	s.until = s.started.Add(c.o.Deadline)
-	r := &repo{session: s, owner: owner, name: name}
+	ctx, r := c.on(ctx, owner, name)
 	ctx, cancel := context.WithCancelCause(ctx)
 	d := &download{repo: r, ctx: ctx, cancel: cancel, asset: a, sum: sha256.New(), public: a.URL != ""}
 	if err := d.open(); err != nil {
@@ -67,7 +63,6 @@ type download struct {
 	public bool // read the public address, without the token
 
 	body  io.ReadCloser
-	stall *time.Timer
 	tries int
 	n     int64
 	sum   hash.Hash
@@ -92,8 +87,8 @@ func (d *download) open() error {
 }
 
 type statusError struct {
-	code int
-	resp *http.Response
+	code   int
+	header http.Header
 }
 
 func (e *statusError) Error() string {
@@ -120,10 +115,10 @@ func (d *download) again(err error) error {
 	wait := d.backoff(d.tries + 1)
 	var s *statusError
 	if errors.As(err, &s) && s.code < 500 {
-		after, aerr := strconv.Atoi(s.resp.Header.Get("Retry-After"))
+		after, asked := wire.RetryAfter(s.header, d.now())
 		switch {
-		case (s.code == 403 || s.code == 429) && aerr == nil:
-			wait = time.Duration(after) * time.Second
+		case (s.code == 403 || s.code == 429) && asked:
+			wait = after
 		case s.code == 429:
 			wait = time.Minute
 		case s.code == 408:
@@ -141,16 +136,39 @@ func (d *download) again(err error) error {
 
 // connect asks for the rest of the asset.
 func (d *download) connect() error {
-	ctx, cancel := context.WithCancelCause(d.ctx)
-	at, client := d.asset.URL, d.c.plain
-	if !d.public {
-		at = fmt.Sprintf("%srepos/%s/%s/releases/assets/%d", d.c.o.APIURL, d.owner, d.name, d.asset.ID)
-		client = &http.Client{Transport: &withToken{d.c}}
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	ctx, stall := wire.NewStall(d.ctx, d.c.o.stallTimeout)
+	resp, err := d.request(ctx)
 	if err != nil {
-		cancel(nil)
-		return &permanent{errors.New("read the asset's address")}
+		err = stall.Explain(err)
+		stall.End()
+		return err
+	}
+	body := stall.Body(resp.Body)
+	if err := d.check(resp); err != nil {
+		_, _ = io.CopyN(io.Discard, body, 4096) // so that the connection can be used again
+		_ = body.Close()
+		return err
+	}
+	if resp.StatusCode == http.StatusOK && d.n > 0 { // the whole asset
+		if _, err := io.CopyN(io.Discard, body, d.n); err != nil {
+			_ = body.Close()
+			return err
+		}
+	}
+	d.body = body
+	return nil
+}
+
+// request sends the request for the rest of the asset.
+func (d *download) request(ctx context.Context) (*http.Response, error) {
+	address, client := d.asset.URL, d.c.public
+	if !d.public {
+		address = fmt.Sprintf("%srepos/%s/%s/releases/assets/%d", d.c.o.APIURL, d.owner, d.name, d.asset.ID)
+		client = d.c.private
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, &permanent{errors.New("read the asset's address")}
 	}
 	req.Header.Set("Accept", "application/octet-stream")
 	req.Header.Set("Accept-Encoding", "identity")
@@ -159,54 +177,31 @@ func (d *download) connect() error {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", d.n))
 	}
 	d.counted(req)
-	stall := time.AfterFunc(d.c.o.StallTimeout, func() { cancel(errors.New("nothing came for too long")) })
 	resp, err := client.Do(req)
 	if err != nil {
-		stall.Stop()
-		cancel(nil)
-		return errors.Unwrap(err) // without the address: that of storage is signed
+		return nil, errors.Unwrap(err) // without the address: that of storage is signed
 	}
-	fail := func(err error) error {
-		_, _ = io.CopyN(io.Discard, resp.Body, 4096)
-		_ = resp.Body.Close()
-		stall.Stop() // not before: what is left of the body may never come
-		cancel(nil)
-		return err
+	return resp, nil
+}
+
+// check reports why an answer is not the asset or the rest of it.
+func (d *download) check(resp *http.Response) error {
+	switch partial := resp.StatusCode == http.StatusPartialContent && d.n > 0; {
+	case partial && !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", d.n)):
+		return &permanent{errors.New("the server sent another range than asked for")}
+	case !partial && resp.StatusCode != http.StatusOK:
+		return &statusError{resp.StatusCode, resp.Header}
 	}
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	switch {
-	case resp.StatusCode == http.StatusOK && d.n > 0:
-		// No range: skip what we have.
-		if _, err := io.CopyN(io.Discard, resp.Body, d.n); err != nil {
-			return fail(err)
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "text/html" {
+		asset := strings.HasSuffix(d.asset.Name, ".html") || strings.HasSuffix(d.asset.Name, ".htm")
+		if !asset || strings.HasSuffix(resp.Request.URL.Path, "/login") {
+			return errLogin
 		}
-	case resp.StatusCode == http.StatusPartialContent && d.n > 0:
-		if want := fmt.Sprintf("bytes %d-", d.n); !strings.HasPrefix(resp.Header.Get("Content-Range"), want) {
-			return fail(&permanent{errors.New("the server sent another range than asked for")})
-		}
-	case resp.StatusCode != http.StatusOK:
-		return fail(&statusError{resp.StatusCode, resp})
-	}
-	page := kind == "text/html" && !strings.HasSuffix(d.asset.Name, ".html") && !strings.HasSuffix(d.asset.Name, ".htm")
-	if at := resp.Request.URL; page || kind == "text/html" && strings.HasSuffix(at.Path, "/login") {
-		return fail(errLogin)
 	}
 	if resp.StatusCode == http.StatusOK && resp.ContentLength >= 0 && resp.ContentLength != d.asset.Size {
-		return fail(fmt.Errorf("%w: the server offers %d bytes, not %d", ErrDiffers, resp.ContentLength, d.asset.Size))
+		return fmt.Errorf("%w: the server offers %d bytes, not %d", ErrDiffers, resp.ContentLength, d.asset.Size)
 	}
-	d.body, d.stall = &cancelBody{resp.Body, func() { stall.Stop(); cancel(nil) }}, stall
 	return nil
-}
-
-type cancelBody struct {
-	io.ReadCloser
-	stop func()
-}
-
-func (b *cancelBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.stop()
-	return err
 }
 
 // Read returns verified bytes in the end: the last one comes with io.EOF only
@@ -218,7 +213,6 @@ func (d *download) Read(p []byte) (int, error) {
 		}
 		n, err := d.body.Read(p)
 		if n > 0 {
-			d.stall.Reset(d.c.o.StallTimeout)
 			d.n += int64(n)
 			d.sum.Write(p[:n])
 			d.mu.Lock()
@@ -259,87 +253,13 @@ func (d *download) Close() error {
 	return d.body.Close()
 }
 
-// withToken adds the token to calls of the API only: a redirect to storage
-// must not get it.
+// withToken is a transport that adds the token to calls of the API.
 type withToken struct{ c *Client }
 
-func (t *withToken) RoundTrip(req *http.Request) (*http.Response, error) {
-	if strings.HasPrefix(req.URL.String(), t.c.o.APIURL) {
-		token, err := t.c.token(req.Context())
-		if err != nil {
-			return nil, err
-		}
-		if token != "" {
-			req = req.Clone(req.Context())
-			req.Header.Set("Authorization", "Bearer "+token)
-		}
+func (t withToken) RoundTrip(req *http.Request) (*http.Response, error) {
+	req, err := t.c.authorized(req)
+	if err != nil {
+		return nil, err
 	}
 	return t.c.o.Transport.RoundTrip(req)
-}
-
-// Published reads the published release of a tag, with its assets. It returns
-// ErrNotFound, wrapped, only if GitHub confirmed that there is none. It needs
-// no token where the repository is public.
-func (c *Client) Published(ctx context.Context, owner, name, tag string) (*Release, error) {
-	ctx, s := c.begin(ctx)
-	s.until = s.started.Add(c.o.Deadline)
-	r := &repo{session: s, owner: owner, name: name}
-	rel, err := r.byTag(ctx, tag, true)
-	if err == nil && rel == nil {
-		err = fmt.Errorf("read the release of %q: %w", tag, ErrNotFound)
-		if hint := c.apiHint(); hint != "" {
-			err = fmt.Errorf("%w: %s", err, hint)
-		}
-	}
-	if err == nil {
-		rel.Assets, err = r.assets(ctx, rel.ID)
-	}
-	if err != nil {
-		return nil, c.redactErr(err)
-	}
-	return rel, nil
-}
-
-// TagCommit reads which commit a tag is at. It returns ErrNotFound, wrapped, only
-// if GitHub confirmed that there is no such tag.
-func (c *Client) TagCommit(ctx context.Context, owner, name, tag string) (string, error) {
-	ctx, s := c.begin(ctx)
-	s.until = s.started.Add(c.o.Deadline)
-	commit, err := (&repo{session: s, owner: owner, name: name}).tagCommit(ctx, tag)
-	if err == nil && commit == "" {
-		err = fmt.Errorf("read the tag %q: %w", tag, ErrNotFound)
-	}
-	return commit, c.redactErr(err)
-}
-
-// Latest reads which release is GitHub's latest, without its assets. It
-// returns ErrNotFound, wrapped, if none is.
-func (c *Client) Latest(ctx context.Context, owner, name string) (*Release, error) {
-	ctx, s := c.begin(ctx)
-	s.until = s.started.Add(c.o.Deadline)
-	rel, err := (&repo{session: s, owner: owner, name: name}).latest(ctx, true)
-	if err == nil && rel == nil {
-		err = fmt.Errorf("read the latest release: %w", ErrNotFound)
-	}
-	return rel, c.redactErr(err)
-}
-
-// LatestReleases lists the n releases published last, newest first, without
-// their assets. match picks by tag; by default, all. It needs no token where
-// the repository is public.
-func (c *Client) LatestReleases(ctx context.Context, owner, name string, n int, match func(tag string) bool) ([]*Release, error) {
-	ctx, s := c.begin(ctx)
-	s.until = s.started.Add(c.o.Deadline)
-	all, err := (&repo{session: s, owner: owner, name: name}).allReleases(ctx)
-	if err != nil {
-		return nil, c.redactErr(err)
-	}
-	var out []*Release
-	for _, r := range all {
-		if !r.Draft && (match == nil || match(r.Tag)) {
-			out = append(out, r)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b *Release) int { return b.PublishedAt.Compare(a.PublishedAt) })
-	return out[:min(n, len(out))], nil
 }

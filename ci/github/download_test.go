@@ -117,8 +117,6 @@ func TestUnknownIsNotAbsent(t *testing.T) {
 		_, err := w.client().Published(t.Context(), "octo", "hello", "v1.0.0")
 		require.ErrorIs(t, err, ErrNotFound)
 		require.Len(t, w.hub.Calls(), 2, "asked twice")
-		_, err = w.client().Latest(t.Context(), "octo", "hello")
-		require.ErrorIs(t, err, ErrNotFound)
 
 		// One 404 is not enough.
 		w.repo.Seed(fakehub.Seed{Tag: "v1.0.0", Commit: w.commit, Latest: true})
@@ -128,7 +126,7 @@ func TestUnknownIsNotAbsent(t *testing.T) {
 	})
 }
 
-func TestLatestReleases(t *testing.T) {
+func TestHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, fakehub.Config{})
 		for i := range 250 {
@@ -136,10 +134,10 @@ func TestLatestReleases(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		c := w.client(func(o *Options) { o.Token = nil }) // as everybody
-		got, err := c.LatestReleases(t.Context(), "octo", "hello", 3, func(tag string) bool { return tag != "v1.0.247" })
+		got, err := c.History(t.Context(), "octo", "hello")
 		require.NoError(t, err)
-		require.Len(t, got, 3)
-		require.Equal(t, []string{"v1.0.248", "v1.0.246", "v1.0.245"}, []string{got[0].Tag, got[1].Tag, got[2].Tag})
+		require.Len(t, got, 225)
+		require.Equal(t, []string{"v1.0.248", "v1.0.247", "v1.0.246"}, []string{got[0].Tag, got[1].Tag, got[2].Tag})
 		require.Len(t, w.hub.Calls(), 3, "a call for every hundred")
 	})
 }

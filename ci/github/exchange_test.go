@@ -633,12 +633,7 @@ func TestListsOfReleases(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "bda", tags(all))
 	require.Equal(t, []RemoteAsset{{ID: 5, Name: "x", Size: 7}}, all[2].Assets)
-	for n, want := range map[int]string{0: "", 1: "b", 2: "bd", 3: "bda", 9: "bda"} {
-		all, err := client.LatestReleases(t.Context(), "o", "r", n, nil)
-		require.NoError(t, err)
-		require.Equal(t, want, tags(all))
-	}
-	require.EqualValues(t, 6, client.Requests())
+	require.EqualValues(t, 1, client.Requests())
 }
 
 func TestRepositoryID(t *testing.T) {
@@ -808,7 +803,7 @@ func TestFilesThatFail(t *testing.T) {
 // given, in this order, and then never again.
 func fetch(t *testing.T, a RemoteAsset, answers []*http.Response, edit ...func(*Options)) (got string, took time.Duration, asked []*http.Request, err error) {
 	synctest.Test(t, func(t *testing.T) {
-		o := Options{Tries: 4, Rand: func() float64 { return 0.5 }, Transport: served{nil, func(req *http.Request) *http.Response {
+		o := Options{Tries: 4, rand: func() float64 { return 0.5 }, Transport: served{nil, func(req *http.Request) *http.Response {
 			asked = append(asked, req)
 			if len(answers) < len(asked) {
 				return reply(404, "text/plain", "no more")
@@ -1108,7 +1103,7 @@ sent 8200 bytes, %d reads, %d writes, 0 retries, waited 8s, took 8s
 		require.Equal(t, Duration(500*time.Millisecond), rep.Waited)
 		require.Equal(t, Duration(500*time.Millisecond), rep.Took)
 		require.Empty(t, seen.told, "less than a second")
-	}, func(o *Options) { o.Observer, o.Rand = seen, func() float64 { return 0 } })
+	}, func(o *Options) { o.Observer, o.rand = seen, func() float64 { return 0 } })
 }
 
 // What applies by default, and what is set stays.
@@ -1116,22 +1111,29 @@ func TestDefaults(t *testing.T) {
 	c, err := New(Options{})
 	require.NoError(t, err)
 	require.Equal(t, []any{4, 8, 3 * time.Hour, 30 * time.Second, time.Minute, 30 * time.Second, "gantry"},
-		[]any{c.o.Concurrency, c.o.Tries, c.o.Deadline, c.o.CallTimeout, c.o.StallTimeout, c.o.StarterGrace, c.o.UserAgent})
-	require.Equal(t, Pace{ContentPerMinute: 80, ContentPerHour: 500, PointsPerMinute: 900}, c.pace.p)
+		[]any{c.o.concurrency, c.o.Tries, c.o.Deadline, c.o.callTimeout, c.o.stallTimeout, c.o.starterGrace, c.o.UserAgent})
+	require.Equal(t, [3]int{80, 500, 900}, c.pace.most())
 	require.Equal(t, "client of https://api.github.com/", c.String())
 	require.Equal(t, c.String(), fmt.Sprintf("%#v", c))
-	require.GreaterOrEqual(t, c.o.Rand(), 0.0)
-	require.Less(t, c.o.Rand(), 1.0)
-	c, err = New(Options{Concurrency: 1, Tries: 2, UserAgent: "x", Pace: Pace{ContentPerMinute: 3, PointsPerMinute: -1}})
+	require.GreaterOrEqual(t, c.o.rand(), 0.0)
+	require.Less(t, c.o.rand(), 1.0)
+	c, err = New(Options{concurrency: 1, Tries: 2, UserAgent: "x", pace: limits{contentPerMinute: 3, pointsPerMinute: 7}})
 	require.NoError(t, err)
-	require.Equal(t, []any{1, 2, "x"}, []any{c.o.Concurrency, c.o.Tries, c.o.UserAgent})
-	require.Equal(t, Pace{ContentPerMinute: 3, ContentPerHour: 500, PointsPerMinute: -1}, c.pace.p)
+	require.Equal(t, []any{1, 2, "x"}, []any{c.o.concurrency, c.o.Tries, c.o.UserAgent})
+	require.Equal(t, [3]int{3, 500, 7}, c.pace.most())
+}
+
+func (p *pacer) most() (n [3]int) {
+	for i, l := range p.limits {
+		n[i] = l.most
+	}
+	return n
 }
 
 // Of two limits that ask for the same wait, the first is named.
 func TestPacerNamesALimit(t *testing.T) {
 	clock := fakehub.NewClock(time.Unix(0, 0))
-	p := newPacer(Pace{ContentPerMinute: 1, PointsPerMinute: 5}, clock)
+	p := newPacer(limits{contentPerMinute: 1, pointsPerMinute: 5}, clock)
 	end, err := p.acquire(t.Context(), content, nil)
 	require.NoError(t, err)
 	d, why := p.try(content)
@@ -1290,7 +1292,7 @@ func TestExplanations(t *testing.T) {
 		{op{fresh: true, there: true}, 4, 404, nil, "", true, 8 * time.Second}, {op{fresh: true, there: true}, 5, 404, nil, "", false, 16 * time.Second},
 		{op{there: true}, 1, 404, nil, "", false, 0},
 	} {
-		c, err := New(Options{Rand: func() float64 { return 0.5 }})
+		c, err := New(Options{rand: func() float64 { return 0.5 }})
 		require.NoError(t, err)
 		_, s := c.begin(t.Context())
 		resp := reply(x.status, asJSON, fmt.Sprintf(`{"message": %q}`, x.body), x.header...)
@@ -1370,25 +1372,6 @@ func TestAnswersAreRedacted(t *testing.T) {
 	require.Equal(t, "a ***", resp.Header.Get("X-Echo"))
 	require.Empty(t, req.Header.Get("Authorization"), "the caller's request stays as it is")
 	require.True(t, client.pace.until.IsZero(), "only a success announces the limit of the next call")
-}
-
-// idle counts how often it is asked to close idle connections.
-type idle struct {
-	http.RoundTripper
-	asked *int
-}
-
-func (i idle) CloseIdleConnections() { *i.asked++ }
-
-func TestCloseIdleConnections(t *testing.T) {
-	asked := 0
-	client, err := New(Options{Transport: idle{nil, &asked}})
-	require.NoError(t, err)
-	client.o.Transport.(interface{ CloseIdleConnections() }).CloseIdleConnections()
-	require.Equal(t, 1, asked)
-	client, err = New(Options{Transport: served{}})
-	require.NoError(t, err)
-	client.o.Transport.(interface{ CloseIdleConnections() }).CloseIdleConnections()
 }
 
 func TestKindsOfTokens(t *testing.T) {
@@ -1476,7 +1459,7 @@ func (e endless) Close() error { return nil }
 func TestRefusalThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
-		client, err := New(Options{Rand: func() float64 { return 0.5 }, Transport: served{nil, func(req *http.Request) *http.Response {
+		client, err := New(Options{rand: func() float64 { return 0.5 }, Transport: served{nil, func(req *http.Request) *http.Response {
 			resp := reply(500, "text/html", "")
 			if n++; n == 1 {
 				resp.Body = endless{req.Context()}
@@ -1590,8 +1573,6 @@ func TestNoReleaseOfTheTag(t *testing.T) {
 		w := newWorld(t, fakehub.Config{})
 		_, err := w.client().Published(t.Context(), "octo", "hello", "v1.0.0")
 		require.EqualError(t, err, `read the release of "v1.0.0": not found`)
-		_, err = w.client().Latest(t.Context(), "octo", "hello")
-		require.EqualError(t, err, "read the latest release: not found")
 	})
 }
 

@@ -26,9 +26,8 @@
 package github
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -40,6 +39,8 @@ import (
 	"time"
 
 	gh "github.com/google/go-github/v84/github"
+
+	"dagger/gantry/ci/wire"
 )
 
 // Options are the durable settings of a client. The zero value is a client of
@@ -63,65 +64,35 @@ type Options struct {
 	// They cannot be combined with Transport.
 	RootCAs []byte
 
-	// Concurrency is how many assets are sent at once. By default, 4.
-	Concurrency int
-	// Pace keeps the client under GitHub's limits.
-	Pace Pace
 	// Tries is how often a call is made before a transient failure is given up
 	// on. By default, 8.
 	Tries int
 	// Deadline bounds a whole release. By default, 3 hours: enough for 1000
 	// assets under the limit of 500 an hour.
 	Deadline time.Duration
-	// CallTimeout bounds one call that carries no asset. By default, 30 seconds.
-	CallTimeout time.Duration
-	// StallTimeout bounds the time in which an upload or a download makes no
-	// progress. By default, a minute.
-	StallTimeout time.Duration
-	// StarterGrace is how old an unfinished asset must be before it counts as
-	// left behind rather than as another run's upload under way. By default,
-	// 30 seconds.
-	StarterGrace time.Duration
-
 	// Clock tells the time and waits. By default, the real one.
-	Clock Clock
-	// Rand returns numbers in [0, 1) for the jitter. By default, random ones.
-	Rand func() float64
+	Clock wire.Clock
 	// Observer is told what happens. By default, nobody is.
 	Observer Observer
 	// UserAgent is sent with every call. By default, "gantry".
 	UserAgent string
-}
 
-// Clock tells the time and waits.
-type Clock interface {
-	Now() time.Time
-	// Sleep returns early, with the context's error, when the context ends.
-	Sleep(ctx context.Context, d time.Duration) error
-}
-
-type realClock struct{}
-
-func (realClock) Now() time.Time { return time.Now() }
-
-func (realClock) Sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	concurrency  int            // how many assets are sent at once
+	pace         limits         // what GitHub allows
+	callTimeout  time.Duration  // of one call that carries no asset
+	stallTimeout time.Duration  // of an upload or a download without progress
+	starterGrace time.Duration  // until an unfinished asset is no other run's upload
+	rand         func() float64 // the jitter, in [0, 1)
 }
 
 // Client makes releases and reads them. It may be used by several goroutines.
 type Client struct {
-	o     Options
-	api   *gh.Client
-	plain *http.Client // no token, streams; for downloads
-	pace  *pacer
-	host  string
+	o   Options
+	api *gh.Client
+	// Both stream, for downloads; only private sends the token.
+	public, private *http.Client
+	pace            *pacer
+	host            string
 
 	requests atomic.Int64
 
@@ -131,69 +102,45 @@ type Client struct {
 
 // New checks the options and returns a client. It makes no call.
 func New(o Options) (*Client, error) {
-	if o.APIURL == "" {
-		o.APIURL = "https://api.github.com/"
-	}
-	api, err := parseBase(o.APIURL)
+	api, uploads, web, err := o.bases()
 	if err != nil {
-		return nil, fmt.Errorf("read the API's address: %w", err)
-	}
-	uploads, web := deriveBases(api)
-	if o.UploadURL != "" {
-		if uploads, err = parseBase(o.UploadURL); err != nil {
-			return nil, fmt.Errorf("read the address for uploads: %w", err)
-		}
-	}
-	if o.WebURL != "" {
-		if web, err = parseBase(o.WebURL); err != nil {
-			return nil, fmt.Errorf("read the address for downloads: %w", err)
-		}
+		return nil, err
 	}
 	o.APIURL, o.UploadURL, o.WebURL = api.String(), uploads.String(), web.String()
-
-	if o.Transport != nil && o.RootCAs != nil {
-		return nil, errors.New("set either a transport or root certificates, not both")
+	if o.Transport, err = wire.TransportOr(o.Transport, o.RootCAs); err != nil {
+		return nil, err
 	}
-	if o.Transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		if o.RootCAs != nil {
-			pool, err := x509.SystemCertPool()
-			if err != nil {
-				pool = x509.NewCertPool()
-			}
-			if !pool.AppendCertsFromPEM(o.RootCAs) {
-				return nil, errors.New("read the root certificates: no certificate in PEM found")
-			}
-			t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-		}
-		o.Transport = t
-	}
-	setDefault(&o.Concurrency, 4)
-	setDefault(&o.Tries, 8)
-	setDefault(&o.Deadline, 3*time.Hour)
-	setDefault(&o.CallTimeout, 30*time.Second)
-	setDefault(&o.StallTimeout, time.Minute)
-	setDefault(&o.StarterGrace, 30*time.Second)
-	setDefault(&o.UserAgent, "gantry")
-	if o.Clock == nil {
-		o.Clock = realClock{}
-	}
-	if o.Rand == nil {
-		o.Rand = rand.Float64
-	}
-	if o.Observer == nil {
-		o.Observer = NopObserver{}
-	}
-
-	c := &Client{tokens: map[string]bool{}, pace: newPacer(o.Pace, o.Clock), host: web.Host}
+	o.setDefaults()
+	c := &Client{tokens: map[string]bool{}, pace: newPacer(o.pace, o.Clock), host: web.Host}
 	o.Transport = &counting{o.Transport, &c.requests}
 	c.o = o
-	c.plain = &http.Client{Transport: o.Transport}
+	c.public = &http.Client{Transport: o.Transport}
+	c.private = &http.Client{Transport: withToken{c}}
 	c.api = gh.NewClient(&http.Client{Transport: &transport{c}})
 	c.api.BaseURL, c.api.UploadURL = api, uploads
 	c.api.UserAgent = o.UserAgent
 	c.api.DisableRateLimitCheck = true // the pacer does it, on the client's clock
 	return c, nil
+}
+
+// setDefaults sets the options that the caller left out.
+func (o *Options) setDefaults() {
+	setDefault(&o.Tries, 8)
+	setDefault(&o.Deadline, 3*time.Hour)
+	setDefault(&o.UserAgent, "gantry")
+	setDefault(&o.concurrency, 4)
+	setDefault(&o.callTimeout, 30*time.Second)
+	setDefault(&o.stallTimeout, time.Minute)
+	setDefault(&o.starterGrace, 30*time.Second)
+	if o.Clock == nil {
+		o.Clock = wire.SystemClock{}
+	}
+	if o.rand == nil {
+		o.rand = rand.Float64
+	}
+	if o.Observer == nil {
+		o.Observer = NopObserver{}
+	}
 }
 
 // String names the client without what it knows.
@@ -224,6 +171,25 @@ func parseBase(s string) (*url.URL, error) {
 		u.Path += "/"
 	}
 	return u, nil
+}
+
+// bases returns the addresses of the API, of uploads and of pages.
+func (o *Options) bases() (api, uploads, web *url.URL, err error) {
+	if api, err = parseBase(cmp.Or(o.APIURL, "https://api.github.com/")); err != nil {
+		return nil, nil, nil, fmt.Errorf("read the API's address: %w", err)
+	}
+	uploads, web = deriveBases(api)
+	if o.UploadURL != "" {
+		if uploads, err = parseBase(o.UploadURL); err != nil {
+			return nil, nil, nil, fmt.Errorf("read the address for uploads: %w", err)
+		}
+	}
+	if o.WebURL != "" {
+		if web, err = parseBase(o.WebURL); err != nil {
+			return nil, nil, nil, fmt.Errorf("read the address for downloads: %w", err)
+		}
+	}
+	return api, uploads, web, nil
 }
 
 // deriveBases guesses the other two addresses from that of the API.

@@ -55,7 +55,7 @@ func (w *world) client(edit ...func(*Options)) *Client {
 		Token:     func(context.Context) (string, error) { return canary, nil },
 		APIURL:    w.hub.URL + "api/v3/",
 		Transport: w.hub.Transport(false),
-		Rand:      func() float64 { return 0.5 },
+		rand:      func() float64 { return 0.5 },
 	}
 	for _, e := range edit {
 		e(&o)

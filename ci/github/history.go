@@ -6,39 +6,79 @@ import (
 	"net/http"
 	"slices"
 	"sync/atomic"
-
-	gh "github.com/google/go-github/v84/github"
 )
 
-// RepositoryID is GitHub's number of a repository, under any name that it has
+// Published reads the published release of a tag, with its assets. It returns
+// ErrNotFound, wrapped, only if GitHub confirmed that there is none. It needs
+// no token for a public repository.
+func (c *Client) Published(ctx context.Context, owner, name, tag string) (*Release, error) {
+	ctx, r := c.on(ctx, owner, name)
+	rel, err := r.byTag(ctx, tag, true)
+	if err == nil && rel == nil {
+		err = fmt.Errorf("read the release of %q: %w", tag, ErrNotFound)
+		if hint := c.apiHint(); hint != "" {
+			err = fmt.Errorf("%w: %s", err, hint)
+		}
+	}
+	if err == nil {
+		rel.Assets, err = r.assets(ctx, rel.ID)
+	}
+	if err != nil {
+		return nil, c.redactErr(err)
+	}
+	return rel, nil
+}
+
+// History lists the published releases of a repository, newest first, with their
+// assets. It needs no token for a public repository.
+func (c *Client) History(ctx context.Context, owner, name string) ([]*Release, error) {
+	ctx, r := c.on(ctx, owner, name)
+	all, err := r.allReleases(ctx)
+	if err != nil {
+		return nil, c.redactErr(err)
+	}
+	all = slices.DeleteFunc(all, func(x *Release) bool { return x.Draft })
+	slices.SortStableFunc(all, func(a, b *Release) int { return b.PublishedAt.Compare(a.PublishedAt) })
+	return all, nil
+}
+
+// ListAssets lists the assets of a release.
+func (c *Client) ListAssets(ctx context.Context, owner, name string, release int64) ([]RemoteAsset, error) {
+	ctx, r := c.on(ctx, owner, name)
+	all, err := r.assets(ctx, release)
+	return all, c.redactErr(err)
+}
+
+// TagCommit reads the commit of a tag. It returns ErrNotFound, wrapped, only if
+// GitHub confirmed that there is no such tag.
+func (c *Client) TagCommit(ctx context.Context, owner, name, tag string) (string, error) {
+	ctx, r := c.on(ctx, owner, name)
+	commit, err := r.tagCommit(ctx, tag)
+	if err == nil && commit == "" {
+		err = fmt.Errorf("read the tag %q: %w", tag, ErrNotFound)
+	}
+	return commit, c.redactErr(err)
+}
+
+// RepositoryID reads GitHub's number of a repository, under any name that it has
 // or had: GitHub redirects the names from before it was renamed or transferred.
 // It returns ErrNotFound, wrapped, only if GitHub confirmed that there is none.
 func (c *Client) RepositoryID(ctx context.Context, owner, name string) (int64, error) {
-	ctx, s := c.begin(ctx)
-	s.until = s.started.Add(c.o.Deadline)
-	r := &repo{session: s, owner: owner, name: name}
-	var id int64
-	found, err := r.confirmed(ctx, "read the repository", func(ctx context.Context) error {
-		g, _, err := c.api.Repositories.Get(ctx, owner, name)
-		if err == nil {
-			id = g.GetID()
-		}
-		return err
-	})
-	switch {
-	case err == nil && !found:
+	ctx, r := c.on(ctx, owner, name)
+	got, err := r.repository(ctx)
+	switch id := got.GetID(); {
+	case err == nil && got == nil:
 		err = ErrNotFound
 	case err == nil && id <= 0:
 		err = fmt.Errorf("the answer has the id %d", id)
+	case err == nil:
+		return id, nil
 	}
-	if err != nil {
-		return 0, c.redactErr(fmt.Errorf("read repository %q: %w", owner+"/"+name, err))
-	}
-	return id, nil
+	return 0, c.redactErr(fmt.Errorf("read repository %q: %w", owner+"/"+name, err))
 }
 
-// Requests is how many requests the client has sent so far, those made again
-// and those that follow a redirect among them.
+// Requests returns how many requests the client has sent, retries and redirects
+// included.
 func (c *Client) Requests() int64 { return c.requests.Load() }
 
 // counting is a transport that counts requests.
@@ -51,47 +91,4 @@ type counting struct {
 func (t *counting) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.n.Add(1)
 	return t.RoundTripper.RoundTrip(req)
-}
-
-// History lists the published releases of a repository, newest first, with their
-// assets. It needs no token where the repository is public.
-func (c *Client) History(ctx context.Context, owner, name string) ([]*Release, error) {
-	ctx, s := c.begin(ctx)
-	s.until = s.started.Add(c.o.Deadline)
-	r := &repo{session: s, owner: owner, name: name}
-	var all []*Release
-	seen := map[int64]bool{}
-	err := list(ctx, s, "list the releases", func(ctx context.Context, o *gh.ListOptions) ([]*gh.RepositoryRelease, *gh.Response, error) {
-		return r.releases().ListReleases(ctx, owner, name, o)
-	}, func(g *gh.RepositoryRelease) bool {
-		if !g.GetDraft() && !seen[g.GetID()] {
-			seen[g.GetID()] = true
-			rel := releaseFrom(g)
-			for _, a := range g.Assets {
-				rel.Assets = append(rel.Assets, assetFrom(a))
-			}
-			all = append(all, rel)
-		}
-		return true
-	})
-	if err != nil {
-		return nil, c.redactErr(err)
-	}
-	slices.SortStableFunc(all, func(a, b *Release) int { return b.PublishedAt.Compare(a.PublishedAt) })
-	return all, nil
-}
-
-// ListAssets lists the assets of a release.
-func (c *Client) ListAssets(ctx context.Context, owner, name string, release int64) ([]RemoteAsset, error) {
-	ctx, s := c.begin(ctx)
-	s.until = s.started.Add(c.o.Deadline)
-	all, err := (&repo{session: s, owner: owner, name: name}).assets(ctx, release)
-	return all, c.redactErr(err)
-}
-
-// CloseIdleConnections closes those of the transport that carries the requests.
-func (t *counting) CloseIdleConnections() {
-	if c, ok := t.RoundTripper.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
 }

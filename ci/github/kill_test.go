@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"testing"
@@ -40,8 +41,8 @@ func overTCP(url string) Options {
 	return Options{
 		Token:        func(context.Context) (string, error) { return canary, nil },
 		APIURL:       url + "api/v3/",
-		StarterGrace: time.Nanosecond, // nobody else is there
-		Concurrency:  1,
+		starterGrace: time.Nanosecond, // nobody else is there
+		concurrency:  1,
 	}
 }
 
@@ -97,7 +98,7 @@ func TestKilledAtEveryCall(t *testing.T) {
 			require.NoError(t, err, "after %s at call %d (%s)", kind, at.N, at.Op)
 			require.Equal(t, want, hub.Dump(), "after %s at call %d (%s)", kind, at.N, at.Op)
 			w.neverIncomplete(victimSpec(w))
-			c.o.Transport.(interface{ CloseIdleConnections() }).CloseIdleConnections()
+			c.o.Transport.(*counting).RoundTripper.(*http.Transport).CloseIdleConnections()
 			_ = srv.Close()
 		}
 	}

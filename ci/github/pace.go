@@ -1,24 +1,19 @@
 package github
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
+
+	"dagger/gantry/ci/wire"
 )
 
-// Pace is how fast a client may go. The zero value is what GitHub documents;
-// a negative number switches a limit off.
-type Pace struct {
-	// ContentPerMinute bounds the requests that create content. By default, 80.
-	ContentPerMinute int
-	// ContentPerHour does too. By default, 500.
-	ContentPerHour int
-	// PointsPerMinute bounds all requests; a read costs 1, a write 5. By
-	// default, 900.
-	PointsPerMinute int
-	// Between is the least time between the starts of two writes. By default,
-	// none.
-	Between time.Duration
+// limits are GitHub's limits. By default, they are those that it documents.
+type limits struct {
+	contentPerMinute int // requests that create content, by default 80
+	contentPerHour   int // by default, 500
+	pointsPerMinute  int // of all requests, by default 900: a read costs 1, a write 5
 }
 
 type kind int
@@ -36,20 +31,35 @@ func (k kind) points() int {
 	return 5
 }
 
+// contents is 1 for a call that creates content.
+func (k kind) contents() int {
+	if k == content {
+		return 1
+	}
+	return 0
+}
+
 // pacer admits calls such that no window of a minute or an hour, wherever
 // GitHub lets it begin, holds more than the limits allow. A call counts from
 // its start until a full window after its end: the server saw it at some
 // moment in between.
 type pacer struct {
-	p     Pace
-	clock Clock
+	limits []limit
+	clock  wire.Clock
 
-	mu        sync.Mutex
-	active    [3]int // calls under way, by kind
-	done      []ended
-	until     time.Time // nothing starts before
-	why       string
-	lastWrite time.Time
+	mu     sync.Mutex
+	active [3]int // calls under way, by kind
+	done   []ended
+	until  time.Time // nothing starts before
+	why    string
+}
+
+// limit bounds the cost of the calls in any window of time.
+type limit struct {
+	name   string
+	most   int
+	window time.Duration
+	cost   func(kind) int
 }
 
 type ended struct {
@@ -57,11 +67,12 @@ type ended struct {
 	kind kind
 }
 
-func newPacer(p Pace, c Clock) *pacer {
-	setDefault(&p.ContentPerMinute, 80)
-	setDefault(&p.ContentPerHour, 500)
-	setDefault(&p.PointsPerMinute, 900)
-	return &pacer{p: p, clock: c}
+func newPacer(l limits, c wire.Clock) *pacer {
+	return &pacer{clock: c, limits: []limit{
+		{"the limit of content per minute", cmp.Or(l.contentPerMinute, 80), time.Minute, kind.contents},
+		{"the limit of content per hour", cmp.Or(l.contentPerHour, 500), time.Hour, kind.contents},
+		{"the limit of points per minute", cmp.Or(l.pointsPerMinute, 900), time.Minute, kind.points},
+	}}
 }
 
 // acquire waits until a call may start. The function that it returns says that
@@ -81,8 +92,8 @@ func (p *pacer) acquire(ctx context.Context, k kind, waiting func(string, time.D
 	}
 }
 
-// try starts a call, or says for how long it has to wait.
-func (p *pacer) try(k kind) (time.Duration, string) {
+// try starts a call, or returns for how long it has to wait, and why.
+func (p *pacer) try(k kind) (wait time.Duration, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.clock.Now()
@@ -92,56 +103,40 @@ func (p *pacer) try(k kind) (time.Duration, string) {
 	if d := p.until.Sub(now); d > 0 {
 		return d, p.why
 	}
-	if k != read {
-		if d := p.lastWrite.Add(p.p.Between).Sub(now); d > 0 {
-			return d, "the pause between writes"
+	for _, l := range p.limits {
+		if d := p.room(l, k, now); d > wait {
+			wait, why = d, l.name
 		}
 	}
-	wait, why := time.Duration(0), ""
-	check := func(limit int, window time.Duration, need int, cost func(kind) int, name string) {
-		if limit < 0 {
-			return
-		}
-		used := need
-		for i, n := range p.active {
-			used += n * cost(kind(i))
-		}
-		from := len(p.done)
-		for from > 0 && now.Sub(p.done[from-1].at) < window {
-			from--
-			used += cost(p.done[from].kind)
-		}
-		if used <= limit {
-			return
-		}
-		d := time.Second // only calls under way are in the way
-		for ; from < len(p.done) && used > limit; from++ {
-			used -= cost(p.done[from].kind)
-			d = p.done[from].at.Add(window).Sub(now)
-		}
-		if d > wait {
-			wait, why = d, name
-		}
+	if wait == 0 {
+		p.active[k]++
 	}
-	if k == content {
-		only := func(k kind) int {
-			if k == content {
-				return 1
-			}
-			return 0
-		}
-		check(p.p.ContentPerMinute, time.Minute, 1, only, "the limit of content per minute")
-		check(p.p.ContentPerHour, time.Hour, 1, only, "the limit of content per hour")
+	return wait, why
+}
+
+// room returns for how long a call has to wait until a limit has room for it.
+func (p *pacer) room(l limit, k kind, now time.Time) time.Duration {
+	used := l.cost(k)
+	if used == 0 {
+		return 0
 	}
-	check(p.p.PointsPerMinute, time.Minute, k.points(), kind.points, "the limit of points per minute")
-	if wait > 0 {
-		return wait, why
+	for i, n := range p.active {
+		used += n * l.cost(kind(i))
 	}
-	p.active[k]++
-	if k != read {
-		p.lastWrite = now
+	from := len(p.done)
+	for from > 0 && now.Sub(p.done[from-1].at) < l.window {
+		from--
+		used += l.cost(p.done[from].kind)
 	}
-	return 0, ""
+	if used <= l.most {
+		return 0
+	}
+	d := time.Second // only calls under way are in the way
+	for ; from < len(p.done) && used > l.most; from++ {
+		used -= l.cost(p.done[from].kind)
+		d = p.done[from].at.Add(l.window).Sub(now)
+	}
+	return d
 }
 
 func (p *pacer) end(k kind) {

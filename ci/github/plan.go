@@ -232,9 +232,8 @@ func (w *work) target() *string {
 // Plan reads what is on GitHub and says what a release would do. It writes
 // nothing.
 func (c *Client) Plan(ctx context.Context, spec Spec) (*Plan, error) {
-	ctx, s := c.begin(ctx)
-	s.until = s.started.Add(c.o.Deadline)
-	w := &work{repo: &repo{session: s, owner: spec.Owner, name: spec.Repo}, spec: &spec}
+	ctx, r := c.on(ctx, spec.Owner, spec.Repo)
+	w := &work{repo: r, spec: &spec}
 	p, err := w.plan(ctx)
 	return p, c.redactErr(err)
 }
@@ -682,5 +681,5 @@ func (c *Client) Preflight(ctx context.Context, spec Spec) (*Plan, error) {
 // tooYoung says for how long an unfinished asset may still be another run's
 // upload under way.
 func (w *work) tooYoung(a *RemoteAsset) time.Duration {
-	return min(w.c.o.StarterGrace-w.now().Sub(a.CreatedAt), w.c.o.StarterGrace)
+	return min(w.c.o.starterGrace-w.now().Sub(a.CreatedAt), w.c.o.starterGrace)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/fakehub"
+	"dagger/gantry/ci/wire"
 )
 
 // scenario is a situation that a release starts from, and what happens during it.
@@ -251,7 +252,7 @@ func TestFaultsThatLast(t *testing.T) {
 
 // stopping is a clock of which one wait fails.
 type stopping struct {
-	realClock
+	wire.SystemClock
 	n, at int
 }
 
@@ -261,7 +262,7 @@ func (c *stopping) Sleep(ctx context.Context, d time.Duration) error {
 	if c.n++; c.n == c.at {
 		return errStopped
 	}
-	return c.realClock.Sleep(ctx, d)
+	return c.SystemClock.Sleep(ctx, d)
 }
 
 // A wait that is broken off ends the release, wherever it waits.
@@ -296,14 +297,10 @@ var readers = map[string]func(*Client, context.Context, string) (any, error){
 	"TagCommit": func(c *Client, ctx context.Context, owner string) (any, error) {
 		return c.TagCommit(ctx, owner, "hello", "v1.0.0")
 	},
-	"Latest": func(c *Client, ctx context.Context, owner string) (any, error) { return c.Latest(ctx, owner, "hello") },
 	"RepositoryID": func(c *Client, ctx context.Context, owner string) (any, error) {
 		return c.RepositoryID(ctx, owner, "hello")
 	},
 	"History": func(c *Client, ctx context.Context, owner string) (any, error) { return c.History(ctx, owner, "hello") },
-	"LatestReleases": func(c *Client, ctx context.Context, owner string) (any, error) {
-		return c.LatestReleases(ctx, owner, "hello", 5, nil)
-	},
 	"ListAssets": func(c *Client, ctx context.Context, owner string) (any, error) {
 		return c.ListAssets(ctx, owner, "hello", 1002)
 	},

@@ -30,11 +30,10 @@ const rounds = 5
 // drafts, an empty draft may stay besides the published release; every later
 // run's plan notes it.
 func (c *Client) Release(ctx context.Context, spec Spec) (*Report, error) {
-	ctx, s := c.begin(ctx)
-	s.until = s.started.Add(c.o.Deadline)
+	ctx, r := c.on(ctx, spec.Owner, spec.Repo)
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Deadline, fmt.Errorf("the deadline of %s passed; run it again to go on", c.o.Deadline))
 	defer cancel()
-	w := &work{repo: &repo{session: s, owner: spec.Owner, name: spec.Repo}, spec: &spec, made: map[int64]bool{}, deleted: map[int64]bool{}}
+	w := &work{repo: r, spec: &spec, made: map[int64]bool{}, deleted: map[int64]bool{}}
 	rep, err := w.run(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", cause, err)
@@ -185,7 +184,7 @@ func (w *work) fill(ctx context.Context, rep *Report, rel *Release, steps []Step
 		}
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(w.c.o.Concurrency)
+	g.SetLimit(w.c.o.concurrency)
 	start := func(f func() error) {
 		g.Go(func() error {
 			if err := gctx.Err(); err != nil {

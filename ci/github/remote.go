@@ -48,11 +48,15 @@ type RemoteAsset struct {
 func (a *RemoteAsset) whole() bool { return a.State == "uploaded" }
 
 func releaseFrom(r *gh.RepositoryRelease) *Release {
-	return &Release{
+	rel := &Release{
 		ID: r.GetID(), Tag: r.GetTagName(), Commitish: r.GetTargetCommitish(), Title: r.GetName(), Notes: r.GetBody(),
 		Draft: r.GetDraft(), Prerelease: r.GetPrerelease(), Immutable: r.GetImmutable(),
 		CreatedAt: r.GetCreatedAt().Time, PublishedAt: r.GetPublishedAt().Time, URL: r.GetHTMLURL(),
 	}
+	for _, a := range r.Assets {
+		rel.Assets = append(rel.Assets, assetFrom(a))
+	}
+	return rel
 }
 
 func assetFrom(a *gh.ReleaseAsset) RemoteAsset {
@@ -77,21 +81,13 @@ func (r *repo) releases() *gh.RepositoriesService { return r.c.api.Repositories 
 // confirmed makes a read whose answer may be a 404, and asks once more before
 // it believes it. It returns false for a confirmed 404.
 func (r *repo) confirmed(ctx context.Context, name string, read func(context.Context) error) (bool, error) {
-	for asked := 1; ; asked++ {
+	return r.until(ctx, 2, "asking again about a 404", func() (bool, error) {
 		err := r.call(ctx, op{name: name}, read)
-		if err == nil {
-			return true, nil
-		}
-		if !errors.Is(err, ErrNotFound) {
-			return false, err
-		}
-		if asked == 2 {
+		if errors.Is(err, ErrNotFound) {
 			return false, nil
 		}
-		if err := r.wait(ctx, "asking again about a 404", r.backoff(1)); err != nil {
-			return false, err
-		}
-	}
+		return err == nil, err
+	})
 }
 
 // pageSizes are how many items of a list are asked for, by the try: the first
@@ -104,17 +100,15 @@ var pageSizes = []int{100, 100, 50, 20, 10, 5, 2, 1}
 func (s *session) pageSize(name string, at int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pages == nil {
-		s.pages = map[string]int{}
-	}
 	s.pages[name] = max(s.pages[name], at)
 	return s.pages[name]
 }
 
-// list reads a list page by page, until keep says that it has seen enough. Items
-// may come twice.
-func list[T any](ctx context.Context, s *session, name string, read func(context.Context, *gh.ListOptions) ([]T, *gh.Response, error), keep func(T) bool) error {
+// list reads a list page by page, and passes each item to keep once, until that
+// returns false.
+func list[T interface{ GetID() int64 }](ctx context.Context, s *session, name string, read func(context.Context, *gh.ListOptions) ([]T, *gh.Response, error), keep func(T) bool) error {
 	size := s.pageSize(name, 0)
+	seen := map[int64]bool{}
 	for have := 0; have >= 0; {
 		var (
 			got    []T
@@ -144,7 +138,9 @@ func list[T any](ctx context.Context, s *session, name string, read func(context
 			return err
 		}
 		for _, x := range got {
-			if !keep(x) {
+			again := seen[x.GetID()]
+			seen[x.GetID()] = true
+			if !again && !keep(x) {
 				return nil
 			}
 		}
@@ -162,14 +158,9 @@ func (r *repo) allReleases(ctx context.Context) ([]*Release, error) {
 // true.
 func (r *repo) releasesUntil(ctx context.Context, enough func(*Release) bool) ([]*Release, error) {
 	var all []*Release
-	seen := map[int64]bool{}
 	err := list(ctx, r.session, "list the releases", func(ctx context.Context, o *gh.ListOptions) ([]*gh.RepositoryRelease, *gh.Response, error) {
 		return r.releases().ListReleases(ctx, r.owner, r.name, o)
 	}, func(g *gh.RepositoryRelease) bool {
-		if seen[g.GetID()] {
-			return true
-		}
-		seen[g.GetID()] = true
 		all = append(all, releaseFrom(g))
 		return !enough(all[len(all)-1])
 	})
@@ -182,14 +173,10 @@ func (r *repo) releasesUntil(ctx context.Context, enough func(*Release) bool) ([
 // assets lists every asset of a release. A lasting 404 is errConflict.
 func (r *repo) assets(ctx context.Context, release int64) ([]RemoteAsset, error) {
 	var all []RemoteAsset
-	seen := map[int64]bool{}
 	err := list(ctx, r.session, "list the assets", func(ctx context.Context, o *gh.ListOptions) ([]*gh.ReleaseAsset, *gh.Response, error) {
 		return r.releases().ListReleaseAssets(ctx, r.owner, r.name, release, o)
 	}, func(a *gh.ReleaseAsset) bool {
-		if !seen[a.GetID()] {
-			seen[a.GetID()] = true
-			all = append(all, assetFrom(a))
-		}
+		all = append(all, assetFrom(a))
 		return true
 	})
 	if statusOf(err) == 404 {
@@ -202,46 +189,48 @@ func (r *repo) assets(ctx context.Context, release int64) ([]RemoteAsset, error)
 	return all, nil
 }
 
-// byTag reads the published release of a tag, nil for a confirmed 404.
+// byTag reads the published release of a tag, nil for a 404, which confirm asks
+// about twice.
 func (r *repo) byTag(ctx context.Context, tag string, confirm bool) (*Release, error) {
-	var rel *Release
-	get := func(ctx context.Context) error {
-		g, _, err := r.releases().GetReleaseByTag(ctx, r.owner, r.name, escapePath(tag))
+	return r.release(ctx, "read the release of the tag", confirm, func(ctx context.Context) (*gh.RepositoryRelease, *gh.Response, error) {
+		return r.releases().GetReleaseByTag(ctx, r.owner, r.name, escapePath(tag))
+	})
+}
+
+// latest reads which release is the latest, nil for a 404, which confirm asks
+// about twice.
+func (r *repo) latest(ctx context.Context, confirm bool) (*Release, error) {
+	return r.release(ctx, "read the latest release", confirm, func(ctx context.Context) (*gh.RepositoryRelease, *gh.Response, error) {
+		return r.releases().GetLatestRelease(ctx, r.owner, r.name)
+	})
+}
+
+func (r *repo) release(ctx context.Context, name string, confirm bool, get func(context.Context) (*gh.RepositoryRelease, *gh.Response, error)) (rel *Release, err error) {
+	read := func(ctx context.Context) error {
+		g, _, err := get(ctx)
 		if err == nil {
 			rel = releaseFrom(g)
 		}
 		return err
 	}
 	if confirm {
-		_, err := r.confirmed(ctx, "read the release of the tag", get)
-		return rel, err
-	}
-	err := r.call(ctx, op{name: "read the release of the tag"}, get)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
+		_, err = r.confirmed(ctx, name, read)
+	} else if err = r.call(ctx, op{name: name}, read); errors.Is(err, ErrNotFound) {
+		err = nil
 	}
 	return rel, err
 }
 
-// latest reads which release is the latest, nil if none is.
-func (r *repo) latest(ctx context.Context, expectOne bool) (*Release, error) {
-	var rel *Release
-	get := func(ctx context.Context) error {
-		g, _, err := r.releases().GetLatestRelease(ctx, r.owner, r.name)
+// repository reads the repository, nil for a confirmed 404.
+func (r *repo) repository(ctx context.Context) (got *gh.Repository, err error) {
+	_, err = r.confirmed(ctx, "read the repository", func(ctx context.Context) error {
+		g, _, err := r.c.api.Repositories.Get(ctx, r.owner, r.name)
 		if err == nil {
-			rel = releaseFrom(g)
+			got = g
 		}
 		return err
-	}
-	if expectOne {
-		_, err := r.confirmed(ctx, "read the latest release", get)
-		return rel, err
-	}
-	err := r.call(ctx, op{name: "read the latest release"}, get)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	return rel, err
+	})
+	return got, err
 }
 
 // tagCommit reads which commit a tag points to in the end, "" for a confirmed
@@ -298,18 +287,11 @@ func (r *repo) access(ctx context.Context) (problems []Problem, notes []string, 
 	if token == "" {
 		return []Problem{{"no token", "give one that may write to the contents of the repository"}}, nil, nil
 	}
-	var got *gh.Repository
-	found, err := r.confirmed(ctx, "read the repository", func(ctx context.Context) error {
-		g, _, err := r.c.api.Repositories.Get(ctx, r.owner, r.name)
-		if err == nil {
-			got = g
-		}
-		return err
-	})
+	got, err := r.repository(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	if !found {
+	if got == nil {
 		return []Problem{{
 			fmt.Sprintf("repository %q not found", r.owner+"/"+r.name),
 			cmp.Or(r.c.apiHint(), "check its name (--repository), and that the token may see it"),
@@ -329,12 +311,12 @@ func (r *repo) access(ctx context.Context) (problems []Problem, notes []string, 
 		// The token of a GitHub App, such as a workflow's, has no push
 		// permission in this answer even if it may write.
 		app, err := r.isInstallation(ctx, token)
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, nil, err
-		case app:
+		}
+		if app {
 			r.token = appToken
-		default:
+		} else {
 			problems = append(problems, Problem{"the token may not write to the repository", "give one that may write to its contents"})
 		}
 	}

@@ -19,8 +19,6 @@ const (
 	MaxAssets    = 1000
 	MaxAssetSize = 2<<30 - 1
 	MaxBody      = 125000
-	// MaxReleases is how many releases GitHub lists at the most.
-	MaxReleases = 10000
 )
 
 // Spec is the state that a release should have.

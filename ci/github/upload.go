@@ -4,16 +4,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
 	gh "github.com/google/go-github/v84/github"
+
+	"dagger/gantry/ci/wire"
 )
 
 // upload sends an asset until GitHub has it, whole and equal. After every
@@ -122,11 +122,8 @@ func (w *work) accepted(a Asset, got RemoteAsset) (diff string, err error) {
 func (w *work) send(ctx context.Context, o op, release int64, a Asset, s Step) (RemoteAsset, error) {
 	var got RemoteAsset
 	err := w.once(ctx, o, func(ctx context.Context) error {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		stall := time.AfterFunc(w.c.o.StallTimeout, func() { cancel(errors.New("nothing moved for too long")) })
-		defer stall.Stop()
-
+		ctx, stall := wire.NewStall(ctx, w.c.o.stallTimeout)
+		defer stall.End()
 		var last *body
 		open := func() (io.ReadCloser, error) {
 			r, err := a.Open()
@@ -134,7 +131,7 @@ func (w *work) send(ctx context.Context, o op, release int64, a Asset, s Step) (
 				return nil, &permanent{fmt.Errorf("open %q: %w", a.Name, err)}
 			}
 			last = &body{r: r, a: &a, sum: sha256.New(), moved: func(n, total int64) {
-				stall.Reset(w.c.o.StallTimeout)
+				stall.Moved()
 				w.mu.Lock()
 				w.sent += n
 				w.mu.Unlock()
@@ -155,17 +152,12 @@ func (w *work) send(ctx context.Context, o op, release int64, a Asset, s Step) (
 		req.GetBody = open
 		g := new(gh.ReleaseAsset)
 		_, err = w.c.api.Do(ctx, req, g)
-		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
-			err = cause
+		if err == nil {
+			got = assetFrom(g)
+		} else if last.bad != nil {
+			return last.bad
 		}
-		if err != nil {
-			if last.bad != nil {
-				return last.bad
-			}
-			return err
-		}
-		got = assetFrom(g)
-		return nil
+		return stall.Explain(err)
 	})
 	return got, err
 }

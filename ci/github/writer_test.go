@@ -286,7 +286,7 @@ func TestLargeLists(t *testing.T) {
 			require.NoError(t, err, "at most %d", largest)
 			w.neverIncomplete(spec)
 			require.Equal(t, "v0.1.64", w.repo.Latest(), "what is on the last page counts")
-			got, err := w.client().LatestReleases(t.Context(), "octo", "hello", 100, nil)
+			got, err := w.client().History(t.Context(), "octo", "hello")
 			require.NoError(t, err)
 			require.Len(t, got, 66)
 			t.Logf("pages of at most %d: %d reads, %d retries", largest, rep.Reads, rep.Retries)
@@ -530,7 +530,7 @@ func TestObserverIsToldOfEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, fakehub.Config{})
 		seen := &ends{}
-		c := w.client(func(o *Options) { o.Observer, o.Concurrency = seen, 1 })
+		c := w.client(func(o *Options) { o.Observer, o.concurrency = seen, 1 })
 		rep, err := c.Release(t.Context(), w.spec("v1.0.0"))
 		require.NoError(t, err)
 		require.ElementsMatch(t, rep.Done, seen.good)

@@ -220,7 +220,7 @@ func open(ctx context.Context, client *github.Client, e event.Event) (_ *Release
 // readHistory lists the component's other releases.
 func (r *Release) readHistory(ctx context.Context, client *github.Client, repository string) error {
 	owner, name, _ := strings.Cut(repository, "/")
-	releases, err := client.LatestReleases(ctx, owner, name, github.MaxReleases, nil)
+	releases, err := client.History(ctx, owner, name)
 	if err != nil {
 		return fmt.Errorf("list the releases of %s: %w", repository, err)
 	}
