@@ -1,0 +1,21 @@
+package oci
+
+import (
+	"context"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dagger/gantry/ci/manifest"
+)
+
+// VerifyIndex compares an index with a release, as VerifyImage does with one of a
+// registry.
+func VerifyIndex(ctx context.Context, m *manifest.Manifest, index v1.ImageIndex, o VerifyOptions) (*Verification, error) {
+	choices, err := choose(m)
+	if err != nil {
+		return nil, err
+	}
+	v := &verifier{m: m, options: o, result: &Verification{}}
+	err = v.index(ctx, index, choices)
+	return v.result, err
+}

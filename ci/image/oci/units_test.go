@@ -1,0 +1,600 @@
+package oci
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/imagespec"
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
+	"dagger/gantry/ci/version"
+)
+
+// Options that aren't given have the values that their comments name.
+func TestDefaultsOfRegistryOptions(t *testing.T) {
+	o, err := RegistryOptions{}.withDefaults()
+	require.NoError(t, err)
+	assert.Equal(t, nobody{}, o.Keychain)
+	assert.Equal(t, []any{5, time.Second, time.Minute, 4}, []any{o.Tries, o.Wait, o.Timeout, o.Jobs})
+	assert.Equal(t, reflect.ValueOf(sleep).Pointer(), reflect.ValueOf(o.Sleep).Pointer())
+	assert.IsType(t, &http.Transport{}, o.Transport)
+
+	own := RegistryOptions{
+		Keychain: authn.NewMultiKeychain(), Tries: 1, Wait: 1, Timeout: 1, Jobs: 1, Transport: http.DefaultTransport,
+		Sleep: func(context.Context, time.Duration) error { return errBroken },
+	}
+	o, err = own.withDefaults()
+	require.NoError(t, err)
+	assert.ErrorIs(t, o.Sleep(t.Context(), 0), errBroken)
+	o.Sleep, own.Sleep = nil, nil
+	assert.Equal(t, own, o)
+
+	own.RootCAs = []byte("x")
+	_, err = own.withDefaults()
+	assert.EqualError(t, err, "set either a transport or root certificates, not both")
+}
+
+func TestRepositoryOverPlainHTTP(t *testing.T) {
+	for plain, scheme := range map[bool]string{false: "https", true: "http"} {
+		r, err := NewRepository("registry.example/acme/server", RegistryOptions{PlainHTTP: plain})
+		require.NoError(t, err)
+		assert.Equal(t, scheme, r.repo.Scheme())
+	}
+}
+
+// noLogin is a keychain that fails.
+type noLogin struct{}
+
+func (noLogin) Resolve(authn.Resource) (authn.Authenticator, error) { return nil, errBroken }
+
+// Whatever is asked of a repository, it is not asked as nobody when finding
+// credentials failed.
+func TestCredentialsThatCannotBeFound(t *testing.T) {
+	digest := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("a", 64)}
+	for name, ask := range map[string]func(*Repository) error{
+		"session":  func(r *Repository) error { _, err := r.session(t.Context(), false); return err },
+		"read":     func(r *Repository) error { _, err := r.Digest(t.Context(), "1.0.0"); return err },
+		"index":    func(r *Repository) error { _, err := r.Index(t.Context(), "1.0.0"); return err },
+		"head":     func(r *Repository) error { _, err := r.head(t.Context(), true, "1.0.0"); return err },
+		"has":      func(r *Repository) error { _, err := r.has(t.Context(), true, digest); return err },
+		"list":     func(r *Repository) error { _, err := r.Tags(t.Context()); return err },
+		"push":     func(r *Repository) error { return r.push(t.Context(), empty.Index) },
+		"tag":      func(r *Repository) error { return r.tag(t.Context(), "1.0.0", empty.Index) },
+		"describe": func(r *Repository) error { return r.describe(t.Context(), true, &found{digest: digest}) },
+	} {
+		r, err := NewRepository("registry.example/acme/server", RegistryOptions{Keychain: noLogin{}})
+		require.NoError(t, err)
+		err = ask(r)
+		require.ErrorIs(t, err, errBroken, name)
+		assert.ErrorContains(t, err, `find credentials for "registry.example/acme/server"`, name)
+		assert.Zero(t, r.Stats().Requests)
+	}
+}
+
+func TestMediaTypesOfManifests(t *testing.T) {
+	for mediaType, ok := range map[types.MediaType]bool{
+		types.OCIImageIndex: true, types.DockerManifestList: true, types.OCIManifestSchema1: true, types.DockerManifestSchema2: true,
+		types.DockerManifestSchema1: true, types.DockerManifestSchema1Signed: true,
+		"text/html": false, "": false, types.OCILayer: false, types.OCIConfigJSON: false,
+	} {
+		err := isManifest(&remote.Descriptor{Descriptor: v1.Descriptor{MediaType: mediaType}})
+		if ok {
+			assert.NoError(t, err, mediaType)
+		} else {
+			assert.ErrorContains(t, err, "not a manifest: is there a proxy in between?", mediaType)
+		}
+	}
+}
+
+func TestReferences(t *testing.T) {
+	r, err := NewRepository("registry.example/acme/server", RegistryOptions{})
+	require.NoError(t, err)
+	digest := "sha256:" + strings.Repeat("a", 64)
+	assert.Equal(t, "registry.example/acme/server@"+digest, r.reference(digest).Name())
+	assert.Equal(t, "registry.example/acme/server:1.0.0", r.reference("1.0.0").Name())
+}
+
+// Only images are pushed with an index.
+func TestIndexOfOtherThings(t *testing.T) {
+	nested := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: empty.Index})
+	_, err := images(nested)
+	require.EqualError(t, err, `the index has a "application/vnd.oci.image.index.v1+json", which is no image`)
+	r, err := NewRepository("registry.example/acme/server", RegistryOptions{})
+	require.NoError(t, err)
+	require.ErrorContains(t, r.push(t.Context(), nested), "which is no image")
+	assert.Zero(t, r.Stats().Requests)
+	children, err := images(mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: empty.Image}))
+	require.NoError(t, err)
+	require.Len(t, children, 1)
+	digest, err := empty.Image.Digest()
+	require.NoError(t, err)
+	assert.Equal(t, digest, children[0].digest)
+}
+
+// What is to be published is checked before the first request.
+func TestPublicationsThatAreRefused(t *testing.T) {
+	v := semver.MustParse("1.2.3")
+	filled := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: empty.Image})
+	of := func(number string) v1.ImageIndex {
+		return mutate.Annotations(filled, map[string]string{keyVersion: number}).(v1.ImageIndex)
+	}
+	for _, c := range []struct {
+		p    Publication
+		says string
+	}{
+		{Publication{Version: v, Index: filled}, ""}, // it doesn't say
+		{Publication{Version: v, Index: of("1.2.3")}, ""},
+		{Publication{Version: v, Index: of("1.2.4")}, `it is of version "1.2.4"`},
+		{Publication{Version: v, Index: empty.Index}, "its index is empty"},
+		{Publication{Version: v, Index: brokenIndex{}}, "broken"},
+		{Publication{Version: semver.MustParse("1.2.3+x"), Index: filled}, "build metadata"},
+	} {
+		err := c.p.check()
+		if c.says == "" {
+			assert.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, c.says)
+		if c.p.Index != (brokenIndex{}) {
+			report, err := Publish(t.Context(), c.p)
+			require.ErrorContains(t, err, "publish version ")
+			require.ErrorContains(t, err, c.says)
+			assert.Nil(t, report)
+		}
+	}
+}
+
+// The floating tags of a version, of which the highest that may have one has it.
+func TestHighestOfAFloatingTag(t *testing.T) {
+	all := version.TagOptions{}.Versions([]string{"1.0.0", "1.2.0", "1.1.0", "2.0.0-rc.1", "2.0.0-rc.2", "0.9.0"})
+	for tag, want := range map[string]string{"latest": "1.2.0", "1": "1.2.0", "1.1": "1.1.0", "rc": "2.0.0-rc.2", "0.9": "0.9.0", "0": "", "2": "", "1.2.0": "", "beta": ""} {
+		got := highestOf(tag, all, version.TagOptions{})
+		if want == "" {
+			assert.Nil(t, got, tag)
+		} else if assert.NotNil(t, got, tag) {
+			assert.Equal(t, want, got.String(), tag)
+		}
+	}
+	assert.Nil(t, highestOf("latest", nil, version.TagOptions{}))
+	assert.False(t, floats(semver.MustParse("1.0.0+x"), "latest", version.TagOptions{}), "it can't have tags")
+}
+
+func TestSteps(t *testing.T) {
+	for action, writes := range map[Action]bool{
+		ActionPush: true, ActionSmoke: false, ActionTag: true, ActionMove: true, ActionKeep: false, ActionStay: false,
+	} {
+		assert.Equal(t, writes, Step{Action: action}.Writes(), action)
+	}
+	for want, s := range map[string]Step{
+		"smoke-test: why":       {ActionSmoke, "", "", "why"},
+		"tag 1.0.0: why":        {ActionTag, "1.0.0", "", "why"},
+		"move 1 (was 0.9): why": {ActionMove, "1", "0.9", "why"},
+	} {
+		assert.Equal(t, want, s.String())
+	}
+}
+
+func TestConflictsSayWhatToDo(t *testing.T) {
+	e := &ConflictError{Repository: "r", Tag: "t", Have: "h", Want: "w"}
+	assert.Contains(t, e.Error(), "never rewritten; assemble it on the base images of the published one")
+	e.Why = "because"
+	assert.Contains(t, e.Error(), "never rewritten; because")
+	assert.NotContains(t, e.Error(), "assemble it")
+}
+
+// A pause before the next try that is cut short is told, with the failure that it
+// was for.
+func TestPauseOfAWriteThatEnds(t *testing.T) {
+	refused := errors.New("connection refused")
+	slept := 0
+	r, err := NewRepository("registry.example/acme/server", RegistryOptions{
+		Tries:     3,
+		Transport: failing{&brokenError{refused}},
+		Sleep: func(context.Context, time.Duration) error {
+			if slept++; slept > 2 { // the transport's own, for the login
+				return errBroken
+			}
+			return nil
+		},
+	})
+	require.NoError(t, err)
+	did, err := (&work{r: r}).put(t.Context(), "1", empty.Index, func() (bool, error) { return true, nil })
+	assert.False(t, did)
+	require.ErrorIs(t, err, errBroken)
+	require.ErrorIs(t, err, refused)
+}
+
+// failing is a transport that always fails.
+type failing struct{ err error }
+
+func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+
+// Where the next page of tags is, by the Link header of one.
+func TestNextPage(t *testing.T) {
+	page := &url.URL{Scheme: "https", Host: "registry.example", Path: "/v2/a/tags/list", RawQuery: "n=1000"}
+	for _, c := range []struct{ link, next, says string }{
+		{"", "", ""},
+		{"<>; rel=next", "", ""},
+		{`</v2/a/tags/list?last=b>; rel="next"`, "https://registry.example/v2/a/tags/list?last=b", ""},
+		{`<?last=b>`, "https://registry.example/v2/a/tags/list?last=b", ""},
+		{`<http://registry.example/x>`, "https://registry.example/x", ""},
+		{`<https://other.example/x>`, "", `leads to another host, "other.example"`},
+		{`/v2/a/tags/list?last=b`, "", "is not <URL>"},
+		{`/v2/a/tags/list?last=b>`, "", "is not <URL>"},
+		{`</v2/a/tags/list?last=b`, "", "is not <URL>"},
+		{`<%zz>`, "", "the registry's link to more tags: "},
+	} {
+		next, err := nextPage(c.link, page)
+		if c.says != "" {
+			assert.ErrorContains(t, err, c.says, c.link)
+			assert.Nil(t, next, c.link)
+			continue
+		}
+		require.NoError(t, err, c.link)
+		if c.next == "" {
+			assert.Nil(t, next, c.link)
+		} else if assert.NotNil(t, next, c.link) {
+			assert.Equal(t, c.next, next.String())
+		}
+	}
+}
+
+// The one spelling of a registry's name.
+func TestHost(t *testing.T) {
+	for spelled, host := range map[string]string{
+		"ghcr.io": "ghcr.io", "GHCR.io": "ghcr.io", "ghcr.io:443": "ghcr.io", "ghcr.io.": "ghcr.io", "ghcr.io:8443": "ghcr.io:8443",
+		"docker.io": "index.docker.io", "index.docker.io": "index.docker.io", "registry-1.docker.io": "index.docker.io",
+		"registry.docker.io": "index.docker.io", "registry.hub.docker.com": "index.docker.io", "hub.docker.com": "hub.docker.com",
+	} {
+		assert.Equal(t, host, Host(spelled), spelled)
+	}
+	assert.Equal(t, "docker.io", display("index.docker.io"))
+	assert.Equal(t, "docker.io", display("registry-1.docker.io"))
+	assert.Equal(t, "ghcr.io", display("ghcr.io"))
+}
+
+// Keys of Docker's file without what older versions put around them.
+func TestBareKeys(t *testing.T) {
+	for key, want := range map[string]string{
+		"ghcr.io": "ghcr.io", "ghcr.io/": "ghcr.io", "https://ghcr.io": "ghcr.io", "http://ghcr.io/": "ghcr.io", "ghcr.io/acme": "ghcr.io/acme",
+		"https://index.docker.io/v1/": "index.docker.io", "https://ghcr.io/v2/": "ghcr.io", "https://ghcr.io/v2": "ghcr.io", "ghcr.io/v3": "ghcr.io/v3",
+		"https://ghcr.io/acme/app/": "ghcr.io/acme/app", "ghcr.io/v2/app": "ghcr.io/v2/app",
+	} {
+		assert.Equal(t, want, bare(key), key)
+	}
+}
+
+// Which registries a Docker file knows, and who keeps their logins.
+func TestLoginsOfADockerFile(t *testing.T) {
+	d, err := DockerConfig([]byte(`{
+		"auths": {"ghcr.io": {"auth": "YTpi"}, "https://quay.io/acme": {}, "https://index.docker.io/v1/": {}},
+		"credHelpers": {"https://gcr.io": "gcloud"},
+		"credsStore": "desktop"
+	}`))
+	require.NoError(t, err)
+	assert.Equal(t, "desktop", d.Store())
+	for registry, helper := range map[string]string{
+		"ghcr.io": "desktop", "GHCR.IO:443": "desktop", "quay.io": "desktop", "docker.io": "desktop", "gcr.io": "gcloud", "example.com": "", "acme": "",
+	} {
+		assert.Equal(t, helper, d.helper(registry), registry)
+		assert.Equal(t, helper != "", d.Has(registry), registry)
+		assert.Equal(t, helper == "desktop", d.lists(registry), registry)
+	}
+	plain, err := DockerConfig([]byte(`{"auths": {"ghcr.io": {"auth": "YTpi"}}}`))
+	require.NoError(t, err)
+	assert.Empty(t, plain.Store())
+	assert.True(t, plain.Has("ghcr.io"))
+	assert.False(t, plain.Has("quay.io"))
+	assert.Empty(t, plain.helper("ghcr.io"))
+}
+
+// The login with the longest path that fits counts; of two spellings of one, the
+// first.
+func TestLoginOfTheLongestPath(t *testing.T) {
+	d, err := DockerConfig([]byte(`{"auths": {
+		"ghcr.io": {"username": "first"}, "https://ghcr.io": {"username": "second"}, "ghcr.io/acme": {"password": "only"},
+		"ghcr.io/acme/app": {"auth": "Yzpk"}, "ghcr.io/acme/app/more": {}, "quay.io": {"identitytoken": "token"}, "example.com": {"registrytoken": "token"}
+	}}`))
+	require.NoError(t, err)
+	for repository, want := range map[string]authn.AuthConfig{
+		"ghcr.io/other":            {Username: "first"},
+		"ghcr.io/acmes":            {Username: "first"},
+		"ghcr.io/acme":             {Password: "only"},
+		"ghcr.io/acme/server":      {Password: "only"},
+		"ghcr.io/acme/app":         {Username: "c", Password: "d"},
+		"ghcr.io/acme/app/more":    {Username: "c", Password: "d"},
+		"ghcr.io/acme/application": {Password: "only"},
+		"quay.io/acme":             {IdentityToken: "token"},
+		"example.com/acme":         {RegistryToken: "token"},
+	} {
+		registry, path, _ := strings.Cut(repository, "/")
+		got := d.find(registry, path)
+		if assert.NotNil(t, got, repository) {
+			got.Auth = ""
+			assert.Equal(t, want, *got, repository)
+		}
+	}
+	assert.Nil(t, d.find("gcr.io", "acme"))
+}
+
+func TestSplitReferenceOfEveryKind(t *testing.T) {
+	for ref, want := range map[string][2]string{
+		"": {"", ""}, "a": {"a", ""}, "a:1": {"a", "1"}, ":1": {"", "1"}, "a:1@sha256:00": {"a", "sha256:00"}, "h:1/a@sha256:00": {"h:1/a", "sha256:00"},
+		"h:1/a:2@sha256:00": {"h:1/a", "sha256:00"}, "a@": {"a", ""}, "h:1/a": {"h:1/a", ""},
+	} {
+		address, reference := SplitReference(ref)
+		assert.Equal(t, want, [2]string{address, reference}, ref)
+	}
+}
+
+// The images that are base images, of those that an index has.
+func TestPinsOfAnIndex(t *testing.T) {
+	add := func(index v1.ImageIndex, platform *v1.Platform, base, digest string) v1.ImageIndex {
+		img := mutate.Annotations(empty.Image, map[string]string{keyBaseName: base, keyBaseDigest: digest}).(v1.Image)
+		return mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: platform}})
+	}
+	var index v1.ImageIndex = empty.Index
+	index = add(index, nil, "no platform", "sha256:1")
+	index = add(index, &v1.Platform{OS: "unknown", Architecture: "unknown"}, "an attestation", "sha256:2")
+	index = add(index, &v1.Platform{OS: "linux", Architecture: "amd64"}, "base", "sha256:3")
+	index = add(index, &v1.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}, "other", "sha256:4")
+	index = add(index, &v1.Platform{OS: "linux", Architecture: "s390x"}, "", "sha256:5")
+	index = add(index, &v1.Platform{OS: "linux", Architecture: "riscv64"}, "no digest", "")
+	pins, err := PinsOf(index)
+	require.NoError(t, err)
+	assert.Equal(t, Pins{"linux/amd64": {"base", "sha256:3"}, "linux/arm64/v8": {"other", "sha256:4"}}, pins)
+}
+
+// The image of a platform, of those that an index has.
+func TestSelectPlatform(t *testing.T) {
+	var index v1.ImageIndex = empty.Index
+	for i, platform := range []*v1.Platform{
+		nil, {OS: "unknown", Architecture: "unknown"}, {OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}, {OS: "linux", Architecture: "arm64", Variant: "v8"},
+	} {
+		img := mutate.Annotations(empty.Image, map[string]string{"n": string(rune('0' + i))}).(v1.Image)
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: platform}})
+	}
+	index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: empty.Index, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "s390x"}}})
+	for platform, want := range map[string]string{"linux/amd64": "2", "linux/arm64": "3", "linux/arm64/v8": "4", "linux/s390x": "", "unknown/unknown": "", "linux/riscv64": ""} {
+		img, err := selectPlatform(index, platform)
+		if want == "" {
+			require.ErrorIs(t, err, ErrBase, platform)
+			assert.ErrorContains(t, err, `it has no platform "`+platform+`", only linux/amd64, linux/arm64, linux/arm64/v8, linux/s390x: set base`)
+			continue
+		}
+		require.NoError(t, err, platform)
+		m, err := img.Manifest()
+		require.NoError(t, err)
+		assert.Equal(t, want, m.Annotations["n"], platform)
+	}
+	_, err := selectPlatform(index, "a/b/c/d")
+	require.ErrorContains(t, err, "too many slashes")
+	_, err = selectPlatform(brokenIndex{}, "linux/amd64")
+	require.ErrorIs(t, err, errBroken)
+}
+
+// Base images in memory are found by name, and by the digest of the index or of
+// the platform's image.
+func TestBasesInMemory(t *testing.T) {
+	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: empty.Image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}})
+	whole, err := index.Digest()
+	require.NoError(t, err)
+	one, err := empty.Image.Digest()
+	require.NoError(t, err)
+	bases := BaseIndexes{"base": index}
+	for _, ref := range []string{"base", "base@" + whole.String(), "base@" + one.String()} {
+		base, err := bases.Base(t.Context(), ref, "linux/amd64")
+		require.NoError(t, err, ref)
+		assert.Equal(t, "base", base.Name)
+		assert.Equal(t, one, base.Digest)
+	}
+	for ref, says := range map[string]string{"base@sha256:0": `find base image "base@sha256:0": not in the registry: it is "` + one.String() + `"`, "other": `find base image "other": not in the registry: known are ["base"]`} {
+		_, err := bases.Base(t.Context(), ref, "linux/amd64")
+		require.ErrorIs(t, err, ErrNotFound, ref)
+		assert.EqualError(t, err, says)
+	}
+	_, err = bases.Base(t.Context(), "base", "linux/arm64")
+	require.ErrorContains(t, err, `find base image "base": `)
+	require.ErrorIs(t, err, ErrBase)
+}
+
+// A base image's repository is opened by the names of its reference.
+func TestBasesThatCannotBeOpened(t *testing.T) {
+	var asked [][2]string
+	bases := BasesFrom(func(registry, repository string) (*Repository, error) {
+		asked = append(asked, [2]string{registry, repository})
+		return nil, errBroken
+	})
+	_, err := bases.Base(t.Context(), "alpine:3.22", "linux/amd64")
+	require.ErrorIs(t, err, errBroken)
+	assert.ErrorContains(t, err, `find base image "alpine:3.22": `)
+	_, err = bases.Base(t.Context(), "gcr.io/distroless/static@sha256:"+strings.Repeat("a", 64), "linux/amd64")
+	require.ErrorIs(t, err, errBroken)
+	assert.Equal(t, [][2]string{{name.DefaultRegistry, "library/alpine"}, {"gcr.io", "distroless/static"}}, asked)
+	_, err = bases.Base(t.Context(), "No Name", "linux/amd64")
+	require.ErrorContains(t, err, `find base image "No Name": `)
+	assert.NotErrorIs(t, err, errBroken)
+	_, err = RegistryBases(RegistryOptions{RootCAs: []byte("x")}).Base(t.Context(), "gcr.io/a/b:1", "linux/amd64")
+	require.ErrorContains(t, err, `open repository "gcr.io/a/b": `)
+}
+
+// odd is an image with another configuration.
+type odd struct {
+	v1.Image
+	config v1.ConfigFile
+}
+
+func (o odd) ConfigFile() (*v1.ConfigFile, error) { return &o.config, nil }
+
+// An image is put on the base image of its platform, whatever the index calls it.
+func TestBaseOfAnotherPlatform(t *testing.T) {
+	for _, c := range []struct {
+		config   v1.ConfigFile
+		platform string
+		says     string
+	}{
+		{v1.ConfigFile{OS: "linux", Architecture: "amd64"}, "linux/amd64", ""},
+		{v1.ConfigFile{OS: "linux", Architecture: "arm"}, "linux/arm/v7", ""}, // its variant is often left out
+		{v1.ConfigFile{OS: "linux", Architecture: "arm64"}, "linux/amd64", `"base" is for "linux/arm64", not for "linux/amd64": set base to an image that has the platform`},
+		{v1.ConfigFile{OS: "windows", Architecture: "amd64"}, "linux/amd64", `"base" is for "windows/amd64"`},
+		{v1.ConfigFile{}, "linux/amd64", `not for "linux/amd64"`},
+		{v1.ConfigFile{OS: "linux", Architecture: "amd64"}, "a/b/c/d", "too many slashes"},
+	} {
+		img, err := onBase(Base{Name: "base", Image: odd{empty.Image, c.config}}, c.platform)
+		if c.says == "" {
+			require.NoError(t, err)
+			assert.NotNil(t, img)
+			continue
+		}
+		require.ErrorContains(t, err, c.says)
+		assert.Equal(t, c.platform != "a/b/c/d", errors.Is(err, ErrBase))
+	}
+}
+
+// The variables of a base keep their order, and those that are added are sorted.
+func TestEnvironment(t *testing.T) {
+	for _, c := range []struct {
+		base []string
+		add  map[string]string
+		want []string
+	}{
+		{nil, nil, []string{defaultPath}},
+		{[]string{"B=1", "PATH=/bin", "A=1"}, nil, []string{"B=1", "PATH=/bin", "A=1"}},
+		{[]string{"B=1", "PATHS=/bin"}, map[string]string{"C": "3", "A": "2", "B": "4"}, []string{"B=4", "PATHS=/bin", defaultPath, "A=2", "C=3"}},
+		{[]string{"PATH=/bin"}, map[string]string{"PATH": "/opt"}, []string{"PATH=/opt"}},
+	} {
+		base := append([]string(nil), c.base...)
+		assert.Equal(t, c.want, environment(base, c.add))
+		assert.Equal(t, append([]string(nil), c.base...), base, "the base's own stays")
+	}
+}
+
+// A layer whose writer fails, wherever, is not made.
+func TestLayerOnAFullDisk(t *testing.T) {
+	text := []byte("content")
+	copyTo := func(w io.Writer) error {
+		l := &layerWriter{t: tar.NewWriter(w), date: time.Unix(0, 0), dirs: map[string]bool{}}
+		file := archive.File{Path: "x/a", Size: int64(len(text))}
+		sum := "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
+		return errors.Join(l.copy(file, bytes.NewReader(text), []imagespec.Item{{Dest: "/a/b/c", SHA256: sum, Mode: 0o755}, {Dest: "/a/d", SHA256: sum, Mode: 0o755}, {Dest: "/e/f", SHA256: sum, Mode: 0o755}}), l.t.Close())
+	}
+	require.NoError(t, copyTo(io.Discard))
+	writes := 0
+	require.NoError(t, copyTo(counted(func() error { writes++; return nil })))
+	require.Greater(t, writes, 6)
+	for fails := 1; fails <= writes; fails++ {
+		n := 0
+		require.ErrorIs(t, copyTo(counted(func() error {
+			if n++; n >= fails {
+				return errBroken
+			}
+			return nil
+		})), errBroken, "write %d", fails)
+	}
+}
+
+// counted is a writer that is told of every write.
+type counted func() error
+
+func (c counted) Write(p []byte) (int, error) {
+	if err := c(); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// What a layer can't be made of, or where, is told, and leaves nothing behind.
+func TestLayersThatCannotBeMade(t *testing.T) {
+	source, err := os.Create(filepath.Join(t.TempDir(), "x.tar.gz"))
+	require.NoError(t, err)
+	defer source.Close()
+	ended, cancel := context.WithCancelCause(t.Context())
+	cancel(errBroken)
+	good := manifest.Asset{Name: "x.tar.gz", Files: []manifest.File{{Path: "x/a", Mode: "0644"}}}
+	for _, c := range []struct {
+		name    string
+		ctx     context.Context
+		asset   manifest.Asset
+		include map[string]string
+		dir     string
+		says    string
+	}{
+		{"an include that isn't there", t.Context(), good, map[string]string{"b": "/b"}, t.TempDir(), `include "b" is not in archive`},
+		{"no archive", t.Context(), manifest.Asset{Name: "x.exe"}, nil, t.TempDir(), "x.exe"},
+		{"no directory", t.Context(), good, nil, filepath.Join(t.TempDir(), "none"), "no such file or directory"},
+		{"an empty archive", t.Context(), good, nil, t.TempDir(), `unpack archive "x.tar.gz": `},
+	} {
+		l, err := makeLayer(c.ctx, source, c.asset, c.include, time.Unix(0, 0), archive.Limits{}, c.dir)
+		require.ErrorContains(t, err, c.says, c.name)
+		assert.Nil(t, l)
+		left, _ := os.ReadDir(c.dir)
+		assert.Empty(t, left, c.name)
+	}
+	_, err = (&ctxReader{ended, strings.NewReader("x")}).Read(make([]byte, 1))
+	assert.ErrorIs(t, err, errBroken)
+	_, err = (&ctxReader{t.Context(), strings.NewReader("x")}).Read(make([]byte, 1))
+	assert.NoError(t, err)
+}
+
+// A release that can't be assembled at all is refused before anything is made.
+func TestReleasesThatAreRefused(t *testing.T) {
+	none := &published.Release{Manifest: &manifest.Manifest{Version: "1.2.3"}}
+	_, err := Assemble(t.Context(), none, AssembleOptions{Dir: t.TempDir()})
+	require.ErrorIs(t, err, ErrSpec)
+	r, err := NewRepository("registry.example/acme/server", RegistryOptions{Transport: failing{errBroken}, Tries: 1})
+	require.NoError(t, err)
+	verified, err := VerifyImage(t.Context(), none.Manifest, r, VerifyOptions{})
+	require.ErrorIs(t, err, ErrSpec)
+	assert.Nil(t, verified)
+	bad := Candidate{Manifest: &manifest.Manifest{Version: "1.2"}, Repositories: []*Repository{r}}
+	_, err = VerifyImage(t.Context(), bad.Manifest, r, VerifyOptions{})
+	require.ErrorContains(t, err, "1.2")
+	assert.NotErrorIs(t, err, ErrSpec, "the version is looked at first")
+	_, _, err = bad.tags(nil)
+	require.ErrorContains(t, err, "1.2")
+	_, err = (&survey{r: r}).lack(t.Context(), bad, nil)
+	require.ErrorContains(t, err, "1.2")
+	_, _, err = Candidate{Manifest: &manifest.Manifest{Version: "1.2.3+x"}}.tags(nil)
+	require.ErrorContains(t, err, "build metadata")
+}
+
+// Waiting ends with the context, and says why.
+func TestSleep(t *testing.T) {
+	require.NoError(t, sleep(t.Context(), time.Nanosecond))
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errBroken)
+	require.ErrorIs(t, sleep(ctx, time.Hour), errBroken)
+}
+
+// The transport's own limits, and whom it trusts.
+func TestDefaultTransport(t *testing.T) {
+	tr, err := NewTransport(nil)
+	require.NoError(t, err)
+	assert.Equal(t, []any{true, 16, 90 * time.Second, 10 * time.Second, time.Second},
+		[]any{tr.ForceAttemptHTTP2, tr.MaxIdleConnsPerHost, tr.IdleConnTimeout, tr.TLSHandshakeTimeout, tr.ExpectContinueTimeout})
+	assert.NotNil(t, tr.Proxy)
+	assert.Nil(t, tr.TLSClientConfig)
+}
