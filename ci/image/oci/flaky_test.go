@@ -149,9 +149,9 @@ func TestEveryQuestionToAnImage(t *testing.T) {
 			return err
 		},
 		"compare the base images": func(flaky func(v1.ImageIndex) v1.ImageIndex) error {
-			h := newHub(t)
-			must(oci.Publish(context.Background(), publication(image, "1.2.3"), h.other()))
-			return oci.ComparePins(context.Background(), "1.2.3", flaky(image.Index), h.open())
+			same, err := (&oci.Published{Pins: pinsOf(image)}).SameBases(flaky(image.Index))
+			require.Equal(t, err == nil, same)
+			return err
 		},
 		"verify": func(flaky func(v1.ImageIndex) v1.ImageIndex) error {
 			verified, err := oci.VerifyIndex(context.Background(), rel.manifest, flaky(image.Index), oci.VerifyOptions{})

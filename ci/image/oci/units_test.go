@@ -31,6 +31,7 @@ import (
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/version"
+	"dagger/gantry/ci/wire"
 )
 
 // Options that aren't given have the values that their comments name.
@@ -39,7 +40,7 @@ func TestDefaultsOfRegistryOptions(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, nobody{}, o.Keychain)
 	assert.Equal(t, []any{5, time.Second, time.Minute, 4}, []any{o.Tries, o.Wait, o.Timeout, o.Jobs})
-	assert.Equal(t, reflect.ValueOf(sleep).Pointer(), reflect.ValueOf(o.Sleep).Pointer())
+	assert.Equal(t, reflect.ValueOf(wire.Sleep).Pointer(), reflect.ValueOf(o.Sleep).Pointer())
 	assert.IsType(t, &http.Transport{}, o.Transport)
 
 	own := RegistryOptions{
@@ -212,7 +213,7 @@ func TestPauseOfAWriteThatEnds(t *testing.T) {
 	slept := 0
 	r, err := NewRepository("registry.example/acme/server", RegistryOptions{
 		Tries:     3,
-		Transport: failing{&brokenError{refused}},
+		Transport: failing{refused},
 		Sleep: func(context.Context, time.Duration) error {
 			if slept++; slept > 2 { // the transport's own, for the login
 				return errBroken
@@ -581,20 +582,3 @@ func TestReleasesThatAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, "build metadata")
 }
 
-// Waiting ends with the context, and says why.
-func TestSleep(t *testing.T) {
-	require.NoError(t, sleep(t.Context(), time.Nanosecond))
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errBroken)
-	require.ErrorIs(t, sleep(ctx, time.Hour), errBroken)
-}
-
-// The transport's own limits, and whom it trusts.
-func TestDefaultTransport(t *testing.T) {
-	tr, err := NewTransport(nil)
-	require.NoError(t, err)
-	assert.Equal(t, []any{true, 16, 90 * time.Second, 10 * time.Second, time.Second},
-		[]any{tr.ForceAttemptHTTP2, tr.MaxIdleConnsPerHost, tr.IdleConnTimeout, tr.TLSHandshakeTimeout, tr.ExpectContinueTimeout})
-	assert.NotNil(t, tr.Proxy)
-	assert.Nil(t, tr.TLSClientConfig)
-}
