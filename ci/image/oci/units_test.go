@@ -581,4 +581,3 @@ func TestReleasesThatAreRefused(t *testing.T) {
 	_, _, err = Candidate{Manifest: &manifest.Manifest{Version: "1.2.3+x"}}.tags(nil)
 	require.ErrorContains(t, err, "build metadata")
 }
-
