@@ -202,10 +202,7 @@ func assemble(ctx context.Context, r *published.Release, o AssembleOptions, c Ch
 // commitDate returns the date of everything in an image. A manifest that was parsed
 // has one.
 func commitDate(r *published.Release) time.Time {
-	t, err := time.Parse(time.RFC3339, r.Manifest.CommitDate)
-	if err != nil {
-		return time.Unix(0, 0).UTC()
-	}
+	t, _ := time.Parse(time.RFC3339, r.Manifest.CommitDate)
 	return t.UTC()
 }
 

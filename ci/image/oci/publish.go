@@ -131,9 +131,6 @@ func Publish(ctx context.Context, p Publication, repositories ...*Repository) (*
 		return nil, fmt.Errorf("publish version %q: %w", p.Version, err)
 	}
 	smoke := sync.OnceValue(func() error {
-		if p.Smoke == nil {
-			return nil
-		}
 		if err := p.Smoke(ctx); err != nil {
 			return fmt.Errorf("%w: %w", ErrSmoke, err)
 		}
@@ -631,7 +628,6 @@ func (w *work) keep(ctx context.Context, tag string) (repaired bool, err error) 
 	if higher, err := w.compare(ctx, f, tag); err != nil || higher {
 		return false, err
 	}
-	w.before[tag] = f
 	return w.move(ctx, tag)
 }
 
