@@ -144,10 +144,10 @@ func TestEachFinding(t *testing.T) {
 			says: `linux/arm64: binary "/usr/local/bin/server" has the SHA-256 ` + digestOf([]byte("\x7fELF evil")) + `, and that of archive "server-1.2.3-aarch64-unknown-linux-musl.tar.gz"`},
 		{name: "a link", index: func(s *stage) v1.ImageIndex {
 			return s.layer(&tar.Header{Typeflag: tar.TypeSymlink, Name: serverPath, Linkname: "/bin/evil"})
-		}, says: `binary "/usr/local/bin/server": it is no regular file`},
+		}, says: `binary "/usr/local/bin/server": it is not a regular file`},
 		{name: "a link for its directory", index: func(s *stage) v1.ImageIndex {
 			return s.layer(&tar.Header{Typeflag: tar.TypeSymlink, Name: "usr/local/bin", Linkname: "/opt"})
-		}, says: `binary "/usr/local/bin/server": "/usr/local/bin" is no directory`},
+		}, says: `binary "/usr/local/bin/server": "/usr/local/bin" is not a directory`},
 		{name: "deleted", index: func(s *stage) v1.ImageIndex { return s.layer(file("usr/local/bin/.wh.server", "")) }, says: `binary "/usr/local/bin/server": a layer above it deletes it`},
 		{name: "hidden", index: func(s *stage) v1.ImageIndex { return s.layer(file("usr/local/.wh..wh..opq", "")) }, says: `binary "/usr/local/bin/server": a layer above it hides it`},
 		{name: "not executable", index: func(s *stage) v1.ImageIndex {

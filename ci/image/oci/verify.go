@@ -424,19 +424,19 @@ func (v *verifier) binaries(img v1.Image, c Choice) error {
 	return nil
 }
 
-// entry is what one layer makes of a path.
+// entry is a path as one layer leaves it.
 type entry struct {
 	sha256, problem string
-	// above says that no entry of the path itself changes that.
-	above bool
+	// blocked reports that a parent is not a directory, so that the path's own entry
+	// doesn't count.
+	blocked bool
 }
 
-// maxLayer bounds what is unpacked of a layer.
+// maxLayer bounds the unpacked size of a layer.
 const maxLayer = 16 << 30
 
-// readLayer reads a whole layer, so that its digest is checked, and returns
-// what it makes of the wanted paths: nothing, a file, or a problem. As in a
-// container, the last entry of a path counts.
+// readLayer reads a whole layer, which checks its digest, and returns its entries
+// of the wanted paths. As in a container, the last entry of a path counts.
 func readLayer(l v1.Layer, wanted map[string]string) (map[string]entry, error) {
 	content, err := l.Uncompressed()
 	if err != nil {
@@ -444,63 +444,73 @@ func readLayer(l v1.Layer, wanted map[string]string) (map[string]entry, error) {
 	}
 	defer content.Close()
 	limited := io.LimitReader(content, maxLayer)
-	seen := map[string]entry{}
-	hidden := map[string]entry{}
-	hide := func(name string, e entry) {
-		for p := range wanted {
-			if p == name || strings.HasPrefix(p, name+"/") {
-				hidden[p] = e
-			}
-		}
-	}
-	t := tar.NewReader(limited)
-	for {
+	r := &layerReader{wanted: wanted, seen: map[string]entry{}, hidden: map[string]entry{}}
+	for t := tar.NewReader(limited); ; {
 		h, err := t.Next()
 		if err == io.EOF {
 			break
 		}
+		if err == nil {
+			err = r.read(h, t)
+		}
 		if err != nil {
 			return nil, err
 		}
-		name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
-		dir, base := path.Split(name)
-		dir = strings.TrimSuffix(dir, "/")
-		if whited, ok := strings.CutPrefix(base, ".wh."); ok {
-			if base == ".wh..wh..opq" {
-				hide(dir, entry{problem: "a layer above it hides it"})
-			} else {
-				hide(path.Join(dir, whited), entry{problem: "a layer above it deletes it"})
-			}
-			continue
+	}
+	if _, err := io.Copy(io.Discard, limited); err != nil {
+		return nil, err
+	}
+	for name, e := range r.hidden {
+		if _, ok := r.seen[name]; !ok || e.blocked {
+			r.seen[name] = e
 		}
-		if _, ok := wanted[name]; !ok {
-			// A directory that something else takes the place of.
-			if h.Typeflag != tar.TypeDir {
-				hide(name, entry{problem: fmt.Sprintf("%q is no directory", "/"+name), above: true})
-			}
-			continue
+	}
+	return r.seen, nil
+}
+
+// layerReader collects what the entries of a layer do to the wanted paths.
+type layerReader struct {
+	wanted map[string]string
+	// seen has the paths' own entries, and hidden those of whiteouts and of parents
+	// that are not directories.
+	seen, hidden map[string]entry
+}
+
+// hide applies an entry to a path and everything below it.
+func (r *layerReader) hide(name string, e entry) {
+	for p := range r.wanted {
+		if p == name || strings.HasPrefix(p, name+"/") {
+			r.hidden[p] = e
 		}
-		if h.Typeflag != tar.TypeReg {
-			seen[name] = entry{problem: "it is no regular file"}
-			continue
-		}
+	}
+}
+
+// read reads one entry of the layer.
+func (r *layerReader) read(h *tar.Header, content io.Reader) error {
+	name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
+	dir, base := path.Split(name)
+	whited, whiteout := strings.CutPrefix(base, ".wh.")
+	_, wanted := r.wanted[name]
+	switch {
+	case base == ".wh..wh..opq":
+		r.hide(strings.TrimSuffix(dir, "/"), entry{problem: "a layer above it hides it"})
+	case whiteout:
+		r.hide(path.Join(dir, whited), entry{problem: "a layer above it deletes it"})
+	case !wanted && h.Typeflag != tar.TypeDir:
+		r.hide(name, entry{problem: fmt.Sprintf("%q is not a directory", "/"+name), blocked: true})
+	case !wanted:
+	case h.Typeflag != tar.TypeReg:
+		r.seen[name] = entry{problem: "it is not a regular file"}
+	default:
 		digest := sha256.New()
-		if _, err := io.Copy(digest, t); err != nil {
-			return nil, err
+		if _, err := io.Copy(digest, content); err != nil {
+			return err
 		}
 		e := entry{sha256: hex.EncodeToString(digest.Sum(nil))}
 		if h.Mode&0o111 != 0o111 {
 			e.problem = fmt.Sprintf("its mode is %#o, and not everybody may execute it", h.Mode)
 		}
-		seen[name] = e
+		r.seen[name] = e
 	}
-	if _, err := io.Copy(io.Discard, limited); err != nil {
-		return nil, err
-	}
-	for name, e := range hidden {
-		if _, ok := seen[name]; !ok || e.above {
-			seen[name] = e
-		}
-	}
-	return seen, nil
+	return nil
 }
