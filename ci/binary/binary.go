@@ -1,9 +1,9 @@
-// Package binary tells from an executable's own bytes what it will run on:
-// format, architecture, linkage and the oldest glibc it works with.
+// Package binary reads from an executable's headers what it runs on: format,
+// architecture, linkage and the oldest glibc.
 //
-// It keeps one invariant: it reads headers, and runs nothing. What it reports
-// is what a loader would act on, and where a file doesn't say, there is an
-// error, never a guess. Input is hostile: no file makes [Inspect] panic.
+// It runs nothing, and keeps two invariants: it reports what a loader would act on,
+// and an error, never a guess, if the file is silent; and no file makes [Inspect]
+// panic.
 package binary
 
 import (
@@ -22,7 +22,7 @@ const (
 	MachO Format = "macho"
 )
 
-// Linkage says whether a loader has to find libraries before the program runs.
+// Linkage reports whether a loader must find libraries before the program runs.
 type Linkage string
 
 // The linkages. Static-pie is static.
@@ -31,52 +31,40 @@ const (
 	Dynamic Linkage = "dynamic"
 )
 
-// Facts are what a binary says about itself.
+// Facts describe a binary.
 type Facts struct {
 	Format Format
-	// Arch in the terms of a target triple's first part: x86_64, aarch64,
-	// i686, armv7, arm, riscv64gc, s390x, powerpc64le, … A Mach-O file with
-	// more than one is "universal2" if they are x86_64 and aarch64, else
-	// "universal". An architecture without such a name is the header's number,
-	// "machine-243".
+	// Arch is the first part of a target triple: x86_64, aarch64, i686, armv7, arm,
+	// riscv64gc, s390x, powerpc64le, … A Mach-O file with several architectures is
+	// "universal2" if they are x86_64 and aarch64, else "universal". Unknown
+	// architectures have the header's number, "machine-243".
 	Arch string
-	// Arches are all architectures in the file, more than one only if IsFat.
-	Arches []string
-	// Bits is the width of addresses, 32 or 64; that of the first architecture
-	// if IsFat.
-	Bits int
-	// Endian is "little" or "big".
-	Endian string
-	// Linkage of the program.
+	// Arches lists all architectures; only a Mach-O file can have several.
+	Arches  []string
 	Linkage Linkage
-	// Interpreter is the dynamic loader that an ELF file asks for; else empty.
+	// Interpreter is the dynamic loader that an ELF file requests, or empty.
 	Interpreter string
-	// Needed are the libraries it asks for, in the file's order.
+	// Needed lists the required libraries, in the file's order.
 	Needed []string
-	// GlibcFloor is the highest version of glibc's symbols that it cannot do
-	// without, "2.34"; empty when it needs none.
+	// GlibcFloor is the highest version of the required glibc symbols, "2.34", or
+	// empty.
 	GlibcFloor string
-	// Executable is true of programs, and false of shared libraries, object
-	// files, core dumps and plug-ins.
+	// Executable is false for shared libraries, object files, core dumps and
+	// plug-ins.
 	Executable bool
-	// IsFat is true of a Mach-O file that holds a program for each of several
-	// architectures.
-	IsFat bool
 }
 
-// ErrFormat says that a file is no executable of a known format, or a damaged
-// one.
+// ErrFormat reports a damaged executable, or a file of another format.
 var ErrFormat = errors.New("not an ELF, PE or Mach-O file")
 
-// MaxSize is the size in bytes of the largest file that [Inspect] looks at:
-// GitHub takes no larger asset.
+// MaxSize bounds a file, in bytes. It is GitHub's limit of an asset.
 const MaxSize = 2 << 30
 
-// Inspect reads the facts of the binary of the given size in bytes. Errors
-// wrap [ErrFormat] if the file isn't one.
+// Inspect reads the facts of a binary of size bytes. Errors wrap [ErrFormat] if the
+// file is not a binary.
 func Inspect(r io.ReaderAt, size int64) (facts Facts, err error) {
 	if size > MaxSize {
-		return Facts{}, fmt.Errorf("inspect binary: %d bytes are more than GitHub takes for an asset, %d: strip it", size, int64(MaxSize))
+		return Facts{}, fmt.Errorf("inspect binary: %d bytes, more than GitHub's limit of %d for an asset: strip it", size, int64(MaxSize))
 	}
 	// The standard library's parsers have panicked on damaged files before.
 	defer func() {
@@ -107,5 +95,5 @@ func Inspect(r io.ReaderAt, size int64) (facts Facts, err error) {
 	return facts, nil
 }
 
-// damaged is the error of a parser of the standard library.
+// damaged wraps an error of the standard library's parsers.
 func damaged(err error) error { return fmt.Errorf("%w, or a damaged one: %w", ErrFormat, err) }

@@ -8,25 +8,25 @@ import (
 
 func TestCheck(t *testing.T) {
 	gnu := Facts{
-		Format: ELF, Arch: "x86_64", Arches: []string{"x86_64"}, Bits: 64, Linkage: Dynamic, Executable: true,
+		Format: ELF, Arch: "x86_64", Arches: []string{"x86_64"}, Linkage: Dynamic, Executable: true,
 		Interpreter: "/lib64/ld-linux-x86-64.so.2", Needed: []string{"libc.so.6"}, GlibcFloor: "2.34",
 	}
 	musl := gnu
 	musl.Interpreter, musl.Needed, musl.GlibcFloor = "/lib/ld-musl-x86_64.so.1", []string{"libc.musl-x86_64.so.1"}, ""
 	static := gnu
 	static.Linkage, static.Interpreter, static.Needed, static.GlibcFloor = Static, "", nil, ""
-	mac := Facts{Format: MachO, Arch: "universal2", Arches: []string{"x86_64", "aarch64"}, Linkage: Dynamic, Executable: true, IsFat: true}
+	mac := Facts{Format: MachO, Arch: "universal2", Arches: []string{"x86_64", "aarch64"}, Linkage: Dynamic, Executable: true}
 	with := func(f Facts, change func(*Facts)) Facts { change(&f); return f }
 	arch := func(f Facts, arch string) Facts { f.Arch, f.Arches = arch, []string{arch}; return f }
 
-	wantGNU := Want{Binary: "foo", Target: "x86_64-unknown-linux-gnu", OS: "linux", Libc: "gnu"}
-	wantMusl := Want{Binary: "foo", Target: "x86_64-unknown-linux-musl", OS: "linux", Libc: "musl"}
-	glibc := func(max string) Want { w := wantGNU; w.MaxGlibc = max; return w }
-	on := func(target, os string) Want { return Want{Binary: "foo", Target: target, OS: os} }
+	wantGNU := Requirements{Binary: "foo", Target: "x86_64-unknown-linux-gnu", OS: "linux", Libc: "gnu"}
+	wantMusl := Requirements{Binary: "foo", Target: "x86_64-unknown-linux-musl", OS: "linux", Libc: "musl"}
+	glibc := func(max string) Requirements { w := wantGNU; w.MaxGlibc = max; return w }
+	on := func(target, os string) Requirements { return Requirements{Binary: "foo", Target: target, OS: os} }
 
 	for name, test := range map[string]struct {
 		facts Facts
-		want  Want
+		want  Requirements
 		says  []string // parts of the messages, in their order
 	}{
 		"glibc":                     {gnu, wantGNU, nil},
@@ -44,7 +44,7 @@ func TestCheck(t *testing.T) {
 			arch(static, "armv7"), on("arm-unknown-linux-musleabihf", "linux"), []string{"needs arm:"},
 		},
 		"architecture given": {
-			static, Want{Binary: "foo", Target: "x86_64-unknown-linux-gnu", Arch: "s390x", OS: "linux"}, []string{"needs s390x"},
+			static, Requirements{Binary: "foo", Target: "x86_64-unknown-linux-gnu", Arch: "s390x", OS: "linux"}, []string{"needs s390x"},
 		},
 		"universal, another needed": {mac, on("powerpc64-apple-darwin", "darwin"), []string{"is for universal2"}},
 		"other format": {
@@ -59,22 +59,22 @@ func TestCheck(t *testing.T) {
 		},
 		"dynamic musl": {
 			musl, wantMusl,
-			[]string{`is dynamic (/lib/ld-musl-x86_64.so.1 libc.musl-x86_64.so.1), so it runs on systems with musl only: link it statically, as Rust does unless RUSTFLAGS or .cargo/config.toml has -C target-feature=-crt-static: remove that`},
+			[]string{`is dynamic (/lib/ld-musl-x86_64.so.1 libc.musl-x86_64.so.1), so it only runs on systems with musl: remove -C target-feature=-crt-static from RUSTFLAGS or .cargo/config.toml, since Rust links it statically by default`},
 		},
 		"Android": {
 			with(gnu, func(f *Facts) { f.Interpreter, f.GlibcFloor = "/system/bin/linker64", "" }), wantGNU,
-			[]string{"belongs to no C library", "exists on the machine that built it only"},
+			[]string{"not the loader of a C library", "exists only on the machine that built it"},
 		},
 		"Nix": {
 			with(gnu, func(f *Facts) { f.Interpreter = "/nix/store/x-glibc-2.40/lib/ld-linux-x86-64.so.2" }), wantGNU,
-			[]string{"exists on the machine that built it only"},
+			[]string{"exists only on the machine that built it"},
 		},
 		"floor below the maximum": {with(gnu, func(f *Facts) { f.GlibcFloor = "2.9" }), glibc("2.34"), nil},
 		"floor equal to it":       {gnu, glibc("2.34"), nil},
 		"no floor":                {static, glibc("2.17"), nil},
 		"floor above it": {
 			gnu, glibc("2.31"),
-			[]string{`needs glibc 2.34, but target "x86_64-unknown-linux-gnu" may need 2.31 at most: build it in an older toolchain image, for a musl target, or with cargo-zigbuild`},
+			[]string{`needs glibc 2.34, but target "x86_64-unknown-linux-gnu" allows at most 2.31: build it in an older toolchain image, for a musl target, or with cargo-zigbuild`},
 		},
 		"everything": {
 			with(musl, func(f *Facts) { f.Executable = false }), on("aarch64-unknown-linux-gnu", "linux"),

@@ -15,20 +15,8 @@ func inspectELF(r *io.SectionReader) (Facts, error) {
 	if err != nil {
 		return Facts{}, damaged(err)
 	}
-	facts := Facts{
-		Format:  ELF,
-		Arch:    elfArch(f),
-		Bits:    32,
-		Endian:  "little",
-		Linkage: Static,
-	}
+	facts := Facts{Format: ELF, Arch: elfArch(f), Linkage: Static}
 	facts.Arches = []string{facts.Arch}
-	if f.Class == elf.ELFCLASS64 {
-		facts.Bits = 64
-	}
-	if f.Data == elf.ELFDATA2MSB {
-		facts.Endian = "big"
-	}
 	hasDynamic := false
 	for _, p := range f.Progs {
 		switch p.Type {
@@ -41,9 +29,9 @@ func inspectELF(r *io.SectionReader) (Facts, error) {
 		}
 	}
 	if hasDynamic && f.SectionByType(elf.SHT_DYNAMIC) == nil {
-		// Needed libraries are found by section, and silence would read as
-		// "static".
-		return Facts{}, errors.New("the ELF file has lost its section headers, so its libraries cannot be told: don't pack it or remove them")
+		// The parser finds libraries by section; without any, the file would pass for
+		// a static one.
+		return Facts{}, errors.New("the ELF file has no section headers, so its libraries are unknown: don't compress it or strip its sections")
 	}
 	if facts.Needed, err = f.DynString(elf.DT_NEEDED); err != nil {
 		return Facts{}, damaged(err)
@@ -58,8 +46,9 @@ func inspectELF(r *io.SectionReader) (Facts, error) {
 	return facts, nil
 }
 
-// elfExecutable tells programs from shared libraries: both may be ET_DYN. A
-// dynamic program names its loader, and a static-pie one has DF_1_PIE.
+// elfExecutable reports whether a file is a program. Programs and shared libraries
+// may both be ET_DYN; a dynamic program names its loader, and a static-pie program
+// has DF_1_PIE.
 func elfExecutable(f *elf.File, interpreter string) bool {
 	switch f.Type {
 	case elf.ET_EXEC:
@@ -71,7 +60,7 @@ func elfExecutable(f *elf.File, interpreter string) bool {
 		if interpreter != "" {
 			return true
 		}
-		// DT_DEBUG is the older sign: linkers give it to programs only.
+		// Older linkers mark programs with DT_DEBUG only.
 		flags, _ := f.DynValue(elf.DT_FLAGS_1)
 		debug, _ := f.DynValue(elf.DT_DEBUG)
 		return len(debug) > 0 || len(flags) > 0 && flags[0]&uint64(elf.DF_1_PIE) != 0
@@ -83,7 +72,7 @@ func elfExecutable(f *elf.File, interpreter string) bool {
 func elfInterpreter(p *elf.Prog) (string, error) {
 	const longest = 4096 // PATH_MAX
 	if p.Filesz == 0 || p.Filesz > longest {
-		return "", fmt.Errorf("%w: the name of its loader has %d bytes", ErrFormat, p.Filesz)
+		return "", fmt.Errorf("%w: the loader's name has %d bytes", ErrFormat, p.Filesz)
 	}
 	name := make([]byte, p.Filesz)
 	if _, err := io.ReadFull(p.Open(), name); err != nil {
@@ -112,7 +101,7 @@ func elfArch(f *elf.File) string {
 	case elf.EM_ARM:
 		return pick(armv7(f), "armv7", "arm")
 	case elf.EM_RISCV:
-		// Every 64-bit target of Rust with an operating system is a riscv64gc.
+		// All 64-bit Rust targets with an operating system are riscv64gc.
 		return pick(wide, "riscv64gc", "riscv32gc")
 	case elf.EM_S390:
 		return "s390x"
@@ -138,13 +127,13 @@ const (
 	tagCPUName    = 5
 	tagCPUArch    = 6
 	archV7        = 10
-	archV6M       = 11 // and 12: microcontrollers, numbered above v7, below it in fact
+	archV6M       = 11 // like 12, a microcontroller below v7 in spite of its number
 	archV6SM      = 12
 )
 
-// armv7 says whether the build attributes of an ARM file ask for at least
-// ARMv7: the header has nothing of it. The layout is that of "Addenda to, and
-// Errata in, the ABI for the ARM Architecture", section 2.
+// armv7 reports whether the build attributes of an ARM file require at least ARMv7.
+// The header doesn't tell. "Addenda to, and Errata in, the ABI for the ARM
+// Architecture", section 2, has the layout.
 func armv7(f *elf.File) bool {
 	section := f.SectionByType(armAttributes)
 	if section == nil || section.Size > 1<<16 {
@@ -163,14 +152,14 @@ func armv7(f *elf.File) bool {
 	if !found || string(vendor) != "aeabi" || len(attributes) < 5 || attributes[0] != tagFile {
 		return false
 	}
-	attributes = attributes[5:] // the tag, and a length that is the rest
+	attributes = attributes[5:] // the tag and the length of the rest
 	for len(attributes) > 0 {
 		tag, n := binary.Uvarint(attributes)
 		if n <= 0 {
 			return false
 		}
 		attributes = attributes[n:]
-		// From 32 on, odd tags have text.
+		// Odd tags from 32 on have text.
 		if tag == tagCPURawName || tag == tagCPUName || tag > 32 && tag%2 == 1 {
 			if _, attributes, found = bytes.Cut(attributes, []byte{0}); !found {
 				return false
@@ -189,8 +178,8 @@ func armv7(f *elf.File) bool {
 	return false
 }
 
-// glibcFloor is the highest version that the file needs of the libraries of
-// glibc. Any library's name will do: they share the namespace GLIBC_.
+// glibcFloor returns the highest required version of glibc's libraries, which share
+// the namespace GLIBC_.
 func glibcFloor(f *elf.File) (string, error) {
 	if f.SectionByType(elf.SHT_GNU_VERNEED) == nil {
 		return "", nil
@@ -203,14 +192,14 @@ func glibcFloor(f *elf.File) (string, error) {
 	for _, library := range needs {
 		for _, need := range library.Needs {
 			version, found := strings.CutPrefix(need.Dep, "GLIBC_")
-			// The loader warns of a weak version that it misses, and goes on.
+			// The loader only warns of a missing weak version.
 			if !found || need.Flags&elf.VER_FLG_WEAK != 0 {
 				continue
 			}
-			if version == "ABI_DT_RELR" { // the loader's own mark: packed relocations
+			if version == "ABI_DT_RELR" { // marks packed relocations
 				version = "2.36"
 			}
-			// GLIBC_PRIVATE and other marks have no version.
+			// GLIBC_PRIVATE and other marks are not versions.
 			if _, err := parseVersion(version); err != nil {
 				continue
 			}

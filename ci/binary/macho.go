@@ -2,7 +2,6 @@ package binary
 
 import (
 	"debug/macho"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"slices"
@@ -16,8 +15,8 @@ func inspectMachO(r *io.SectionReader) (Facts, error) {
 	return machoFacts(f)
 }
 
-// inspectFat reads a file of several programs. Linkage and libraries are those
-// of all of them together.
+// inspectFat reads a file with several programs, and joins their linkages and
+// libraries.
 func inspectFat(r *io.SectionReader) (Facts, error) {
 	fat, err := macho.NewFatFile(r)
 	if err != nil {
@@ -31,7 +30,6 @@ func inspectFat(r *io.SectionReader) (Facts, error) {
 		}
 		if i == 0 {
 			all = facts
-			all.IsFat = true
 			continue
 		}
 		all.Arches = append(all.Arches, facts.Arch)
@@ -55,14 +53,8 @@ func inspectFat(r *io.SectionReader) (Facts, error) {
 }
 
 func machoFacts(f *macho.File) (Facts, error) {
-	facts := Facts{Format: MachO, Arch: machoArch(f.Cpu), Bits: 32, Endian: "little", Linkage: Static}
+	facts := Facts{Format: MachO, Arch: machoArch(f.Cpu), Linkage: Static}
 	facts.Arches = []string{facts.Arch}
-	if f.Magic == macho.Magic64 {
-		facts.Bits = 64
-	}
-	if f.ByteOrder == binary.BigEndian {
-		facts.Endian = "big"
-	}
 	var err error
 	if facts.Needed, err = f.ImportedLibraries(); err != nil {
 		return Facts{}, damaged(err)

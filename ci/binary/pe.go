@@ -13,13 +13,10 @@ func inspectPE(r *io.SectionReader) (Facts, error) {
 	if err != nil {
 		return Facts{}, damaged(err)
 	}
-	facts := Facts{Format: PE, Arch: peArch(f.Machine), Bits: 32, Endian: "little", Linkage: Static}
+	facts := Facts{Format: PE, Arch: peArch(f.Machine), Linkage: Static}
 	facts.Arches = []string{facts.Arch}
-	if _, wide := f.OptionalHeader.(*pe.OptionalHeader64); wide {
-		facts.Bits = 64
-	}
 	if f.OptionalHeader != nil {
-		// File.ImportedLibraries is a stub, which returns nothing.
+		// File.ImportedLibraries is a stub that returns nothing.
 		symbols, err := f.ImportedSymbols()
 		if err != nil {
 			return Facts{}, damaged(err)

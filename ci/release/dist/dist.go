@@ -44,7 +44,7 @@ type Input struct {
 // Target is what was built for one target.
 type Target struct {
 	// Want says what its binaries must be; Want.Binary is not used.
-	Want binary.Want
+	Want binary.Requirements
 	// Archive is the file name of the archive.
 	Archive string
 	// SBOM is that of its bill of materials, which is made of what is in SBOMDir
@@ -72,7 +72,7 @@ type Binary struct {
 // Bins.
 func NewTarget(b plan.Build, files []string) Target {
 	t := b.Target
-	out := Target{TargetDir: cargo.TargetDir + "/" + t.Triple, Want: binary.Want{Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}}
+	out := Target{TargetDir: cargo.TargetDir + "/" + t.Triple, Want: binary.Requirements{Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}}
 	for i, bin := range b.Bins {
 		out.Binaries = append(out.Binaries, Binary{Name: bin.Name + t.ExeSuffix, Bin: bin.Name, Package: bin.Package, File: files[i]})
 	}

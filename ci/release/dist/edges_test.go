@@ -69,7 +69,7 @@ func TestNewInputKnowsThePlansTargets(t *testing.T) {
 	require.NoError(t, err)
 	p, err := project.Plan("v1.0.0", plan.Git{Present: true, Commit: strings.Repeat("a", 40)}, nil)
 	require.NoError(t, err)
-	_, err = NewInput(p, manifest.Toolchain{}, []Target{{Want: binary.Want{Target: "x86_64-unknown-none"}}})
+	_, err = NewInput(p, manifest.Toolchain{}, []Target{{Want: binary.Requirements{Target: "x86_64-unknown-none"}}})
 	assert.ErrorContains(t, err, "x86_64-unknown-none")
 }
 
