@@ -1,12 +1,11 @@
-// Package archive writes and reads the archives of a release and its
-// checksums.
+// Package archive writes and reads the archives and the checksums of a release.
 //
-// It keeps two invariants. What [Write] makes depends on the entries, the root
-// and the date alone: the same on any machine, with any version of Go, at any
-// time. What [Walk] hands out is safe to use: it never passes on a path that
-// escapes, a link, a device, or more bytes than the caller is ready for.
+// It keeps two invariants. The bytes that [Write] makes depend only on the entries,
+// the root and the date: not on the machine, the version of Go or the time. The
+// files that [Walk] passes on are safe: never a path that escapes, a link, a device,
+// or more bytes than the limits.
 //
-// The package touches the file system only in [FileEntry], and the network never.
+// Only [FileEntry] touches the file system.
 package archive
 
 import (
@@ -21,46 +20,47 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"dagger/gantry/ci/notation"
 )
 
 // Format is a kind of archive.
 type Format string
 
-// The formats, by the suffix of their files' names without its leading period.
+// The formats, each the suffix of its files without the leading period.
 const (
 	TarGz Format = "tar.gz"
 	Zip   Format = "zip"
 )
 
-// Ext returns the suffix of the format's files, with its leading period.
+// Ext returns the suffix of the format's files with the leading period.
 func (f Format) Ext() string { return "." + string(f) }
 
-// FormatOf returns the format of the archive called name, by its suffix.
+// FormatOf returns the format of an archive by the suffix of its name.
 func FormatOf(name string) (Format, error) {
 	for _, f := range []Format{TarGz, Zip} {
 		if strings.HasSuffix(name, f.Ext()) && len(name) > len(f.Ext()) {
 			return f, nil
 		}
 	}
-	return "", fmt.Errorf("tell the format of archive %q: its name must end in .tar.gz or .zip", name)
+	return "", fmt.Errorf("unknown format of archive %q: end its name in .tar.gz or .zip", name)
 }
 
-// Entry is one regular file to be put into an archive.
+// Entry is a regular file to write to an archive.
 type Entry struct {
-	// Path inside the archive, below its root, as [CleanPath] takes it.
+	// Path inside the archive, below its root, as [notation.CleanPath] accepts it.
 	Path string
-	// Mode is reduced to 0755 when anybody may execute the file, else to 0644.
-	// Anything but a regular file is refused.
+	// Mode becomes 0755 if anybody may execute the file, else 0644. Only regular
+	// files are accepted.
 	Mode fs.FileMode
-	// Size in bytes. [Write] fails when the content has another one.
+	// Size in bytes. [Write] fails if the content has another size.
 	Size int64
 	// Open returns the content. It may be called more than once, in turn.
 	Open func() (io.ReadCloser, error)
 }
 
-// FileEntry returns an entry with the content and the mode of the file on
-// disk. A symbolic link is refused, not followed: it could lead out of the
-// project.
+// FileEntry returns an entry with the content and the mode of a file on disk. It
+// refuses symbolic links, which could lead out of the project.
 func FileEntry(path, file string) (Entry, error) {
 	info, err := os.Lstat(file)
 	if err != nil {
@@ -83,23 +83,21 @@ func notRegular(path string, mode fs.FileMode) error {
 	case mode&fs.ModeSymlink != 0:
 		what = "a symbolic link"
 	case mode.IsDir():
-		what = "a folder"
+		what = "a directory"
 	}
 	return fmt.Errorf("add %q to the archive: it is %s: %w", path, what, ErrNotRegular)
 }
 
-// Write writes an archive of the entries to w, below the folder root, or at
-// the top level when root is empty.
+// Write writes an archive of the entries to w, below the directory root, or at the
+// top level if root is empty.
 //
-// The bytes depend on nothing but the arguments, and not on the order of the
-// entries. These are sorted by path, belong to 0:0 and are dated mtime (to the
-// second, in UTC; a zip file cannot be older than 1980 and is then dated so).
-// A tar archive has an entry for each folder, with mode 0755; a zip file needs
-// none.
+// The bytes depend only on the arguments, and not on the order of the entries. The
+// entries are sorted by path, owned by 0:0 and dated mtime, to the second in UTC; a
+// zip file is dated 1980 at the earliest. A tar archive has an entry for each
+// directory, with mode 0755; a zip file needs none.
 //
-// It refuses paths that [CleanPath] refuses, anything but regular files,
-// and paths that are equal or differ only in case: they would overwrite each
-// other on macOS and Windows.
+// Write refuses the paths that [CheckLayout] reports, and everything but regular
+// files.
 func Write(w io.Writer, format Format, root string, mtime time.Time, entries []Entry) error {
 	entries, err := layout(root, entries)
 	if err != nil {
@@ -120,20 +118,20 @@ func Write(w io.Writer, format Format, root string, mtime time.Time, entries []E
 	return nil
 }
 
-// LayoutError is a path that an archive can't have.
+// LayoutError reports a path that an archive can't have.
 type LayoutError struct {
-	// Path that was to be added, below the archive's root.
+	// Path is below the archive's root.
 	Path string
-	// Other is the path that is in its way, or empty.
+	// Other is the conflicting path, or empty.
 	Other string
-	// Below says that Path needs a directory where Other is a file. If false,
-	// Other differs from it in case at most.
+	// Below reports that Path needs a directory where Other is a file. If false, Other
+	// differs from Path at most in case.
 	Below bool
-	// Err wraps [ErrUnsafePath] or [ErrDuplicate].
+	// Err wraps [notation.ErrUnsafePath] or [ErrDuplicate].
 	Err error
 }
 
-// Error names the paths.
+// Error names both paths.
 func (e *LayoutError) Error() string {
 	switch {
 	case e.Other == "":
@@ -148,14 +146,14 @@ func (e *LayoutError) Error() string {
 // Unwrap returns the reason.
 func (e *LayoutError) Unwrap() error { return e.Err }
 
-// CheckLayout finds the paths that [Write] would refuse: those that [CleanPath]
-// refuses, those that are equal or differ only in case, and those below another
-// one.
+// CheckLayout returns the paths that an archive can't have: those that [notation.CleanPath]
+// refuses, those that are equal or differ only in case, which would overwrite each
+// other on macOS and Windows, and those below a file.
 func CheckLayout(paths []string) []*LayoutError {
 	var errs []*LayoutError
 	files := map[string]string{}
 	for _, p := range paths {
-		clean, err := CleanPath(p)
+		clean, err := notation.CleanPath(p)
 		if err != nil {
 			errs = append(errs, &LayoutError{Path: p, Err: err})
 			continue
@@ -176,12 +174,12 @@ func CheckLayout(paths []string) []*LayoutError {
 	return errs
 }
 
-// layout checks the entries and returns a sorted copy of them, with their full
-// paths and reduced modes.
+// layout checks the entries and returns a sorted copy with full paths and normal
+// modes.
 func layout(root string, entries []Entry) ([]Entry, error) {
 	if root != "" {
 		var err error
-		if root, err = CleanPath(root); err != nil {
+		if root, err = notation.CleanPath(root); err != nil {
 			return nil, err
 		}
 	}
@@ -209,7 +207,7 @@ func normal(mode fs.FileMode) fs.FileMode {
 	return 0o644
 }
 
-// parents returns the folders above p, the outermost first.
+// parents returns the directories above p, the outermost first.
 func parents(p string) []string {
 	var dirs []string
 	for i, r := range p {
@@ -235,7 +233,7 @@ func writeTarGz(w io.Writer, mtime time.Time, entries []Entry) error {
 			seen[dir] = true
 			header := &tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755, ModTime: mtime}
 			if err := t.WriteHeader(header); err != nil {
-				return fmt.Errorf("add folder %q: %w", dir, err)
+				return fmt.Errorf("add directory %q: %w", dir, err)
 			}
 		}
 		header := &tar.Header{
@@ -258,7 +256,7 @@ func writeTarGz(w io.Writer, mtime time.Time, entries []Entry) error {
 	return z.Close()
 }
 
-// The date field of a zip file starts in 1980.
+// zipEpoch is the earliest date in a zip file.
 var zipEpoch = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func writeZip(w io.Writer, mtime time.Time, entries []Entry) error {
@@ -281,8 +279,7 @@ func writeZip(w io.Writer, mtime time.Time, entries []Entry) error {
 	return z.Close()
 }
 
-// copyContent copies the content of e and makes sure that it has the size that
-// was announced.
+// copyContent copies the content of an entry and checks its size.
 func copyContent(w io.Writer, e Entry) error {
 	r, err := e.Open()
 	if err != nil {
@@ -290,7 +287,7 @@ func copyContent(w io.Writer, e Entry) error {
 	}
 	n, err := io.Copy(w, io.LimitReader(r, e.Size+1))
 	if errors.Is(err, tar.ErrWriteTooLong) || err == nil && n != e.Size {
-		err = fmt.Errorf("its size was given as %d bytes, and its content has another: was it changed meanwhile?", e.Size)
+		err = fmt.Errorf("its content does not have %d bytes: it changed in the meantime, retry", e.Size)
 	}
 	if closeErr := r.Close(); err == nil {
 		err = closeErr

@@ -20,6 +20,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/notation"
 )
 
 var (
@@ -247,15 +249,15 @@ func TestWriteRefuses(t *testing.T) {
 		is      error
 		want    string
 	}{
-		"escaping path":     {[]Entry{file("../a")}, ErrUnsafePath, `unsafe path "../a": it has a ".."`},
+		"escaping path":     {[]Entry{file("../a")}, notation.ErrUnsafePath, `unsafe path "../a": it has a ".."`},
 		"symbolic link":     {[]Entry{bytesEntry("a", fs.ModeSymlink|0o777, nil)}, ErrNotRegular, `add "a" to the archive: it is a symbolic link`},
-		"folder":            {[]Entry{bytesEntry("a", fs.ModeDir|0o755, nil)}, ErrNotRegular, "it is a folder"},
+		"folder":            {[]Entry{bytesEntry("a", fs.ModeDir|0o755, nil)}, ErrNotRegular, "it is a directory"},
 		"device":            {[]Entry{bytesEntry("a", fs.ModeDevice|0o644, nil)}, ErrNotRegular, "it is a special file"},
 		"path twice":        {[]Entry{file("a/b"), file("./a//b")}, ErrDuplicate, `add "./a//b" to the archive: duplicate path: "a/b" is in it already`},
 		"only case differs": {[]Entry{file("README"), file("Readme")}, ErrDuplicate, "README"},
 		"file and folder":   {[]Entry{file("A/b"), file("a")}, ErrDuplicate, `add "A/b" to the archive: duplicate path: "a" is a file`},
-		"content too long":  {[]Entry{{Path: "a", Size: 1, Open: bytesEntry("", 0, []byte("ab")).Open}}, nil, `/a": its size was given as 1 bytes`},
-		"content too short": {[]Entry{{Path: "a", Size: 3, Open: bytesEntry("", 0, []byte("ab")).Open}}, nil, `/a": its size was given as 3 bytes`},
+		"content too long":  {[]Entry{{Path: "a", Size: 1, Open: bytesEntry("", 0, []byte("ab")).Open}}, nil, `/a": its content does not have 1 bytes`},
+		"content too short": {[]Entry{{Path: "a", Size: 3, Open: bytesEntry("", 0, []byte("ab")).Open}}, nil, `/a": its content does not have 3 bytes`},
 		"unreadable":        {[]Entry{{Path: "a", Open: func() (io.ReadCloser, error) { return nil, broken }}}, broken, `/a": disk on fire`},
 	} {
 		for _, format := range []Format{TarGz, Zip} {
@@ -270,7 +272,7 @@ func TestWriteRefuses(t *testing.T) {
 		}
 	}
 	assert.ErrorContains(t, Write(io.Discard, "rar", root, date, nil), `unknown format "rar": use "tar.gz" or "zip"`)
-	assert.ErrorIs(t, Write(io.Discard, Zip, "..", date, nil), ErrUnsafePath)
+	assert.ErrorIs(t, Write(io.Discard, Zip, "..", date, nil), notation.ErrUnsafePath)
 }
 
 func TestEntriesFromDisk(t *testing.T) {
@@ -329,10 +331,10 @@ func TestCleanPath(t *testing.T) {
 		"//host/share":  "",
 		`..\..\windows`: "",
 	} {
-		got, err := CleanPath(path)
+		got, err := notation.CleanPath(path)
 		assert.Equal(t, want, got, "%q", path)
 		if want == "" {
-			assert.ErrorIs(t, err, ErrUnsafePath, "%q", path)
+			assert.ErrorIs(t, err, notation.ErrUnsafePath, "%q", path)
 		} else {
 			assert.NoError(t, err, "%q", path)
 		}

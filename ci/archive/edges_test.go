@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/notation"
 )
 
 // failing takes some bytes and then fails.
@@ -147,7 +149,7 @@ func TestLayoutErrors(t *testing.T) {
 	assert.Equal(t, LayoutError{Path: "A", Other: "a", Err: ErrDuplicate}, *errs[1])
 	assert.Equal(t, LayoutError{Path: "a/b", Other: "a", Below: true, Err: ErrDuplicate}, *errs[2])
 	assert.Equal(t, errs[0].Err.Error(), errs[0].Error(), "only what is wrong with the path")
-	assert.ErrorIs(t, errs[0], ErrUnsafePath)
+	assert.ErrorIs(t, errs[0], notation.ErrUnsafePath)
 	assert.Equal(t, `add "A" to the archive: duplicate path: "a" is in it already`, errs[1].Error())
 	assert.Equal(t, `add "a/b" to the archive: duplicate path: "a" is a file`, errs[2].Error())
 	assert.Empty(t, CheckLayout([]string{"a/b", "a/c", "b"}))
@@ -298,7 +300,7 @@ func TestSumsEdges(t *testing.T) {
 	for text, want := range map[string]string{
 		a[2:] + "  x\n":                   "is not 64 lower-case",
 		a + "aa  x\n":                     "is not 64 lower-case",
-		a + "  .\n":                       "names no file",
+		a + "  .\n":                       "not the name of a file",
 		a + "  a\\b\n":                    "backslash",
 		a + "  \xff\n":                    "UTF-8",
 		strings.Repeat("x", 90) + "\n":    `"` + strings.Repeat("x", 80) + `"`,

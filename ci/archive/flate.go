@@ -8,42 +8,37 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// Two things would make compressed bytes depend on more than their input, and
-// both have happened.
+// Two things would make compressed bytes depend on more than their input.
 //
-// The standard library's deflate changes between releases of Go (1.27 replaced
-// it), and the Go that compiles this module is the engine's choice. So the
-// compressor comes from a module whose version go.mod fixes.
+// The standard library's deflate changes between releases of Go (1.27 replaced it),
+// and the engine chooses the Go that compiles this module. So the compressor comes
+// from a module whose version go.mod fixes.
 //
-// That compressor decides with floating-point arithmetic whether a block can
-// use the Huffman table of the one before, and Go may fuse a multiplication
-// and an addition on arm64 and others but not on amd64 (golang/go#81589,
-// klauspost/compress#1224): rare inputs then compress differently from one
-// architecture to the next. At the levels up to 6 a block is one window, and a
-// flush forgets the table, so flushing after each window leaves nothing to
-// decide. It costs some 0.02 % of size.
+// That compressor decides with floating-point arithmetic whether a block reuses the
+// Huffman table of the previous block, and Go may fuse a multiplication and an
+// addition on arm64 and others but not on amd64 (golang/go#81589,
+// klauspost/compress#1224): rare inputs then compress differently on different
+// architectures. Up to level 6 a block is one window, and a flush forgets the table,
+// so flushing after each window leaves no decision. It costs some 0.02 % of size.
 const (
 	level  = 6
-	window = 65535 // a full window of the levels up to 6
+	window = 65535 // a full window up to level 6
 )
 
-// NewGzipWriter returns a writer of one gzip member whose bytes depend on
-// nothing but what is written: not on the machine, its architecture, the
-// version of Go or the sizes of the writes. The header has no name and no
-// time. Image layers need it as much as archives do.
-//
-// Close writes what is left and does not close w.
+// NewGzipWriter returns a writer of one gzip member whose bytes depend only on the
+// content: not on the machine, its architecture, the version of Go or the sizes of
+// the writes. The header has no name and no time. Close does not close w.
 func NewGzipWriter(w io.Writer) (io.WriteCloser, error) {
 	z, err := gzip.NewWriterLevel(w, level)
 	if err != nil {
 		return nil, err
 	}
-	z.OS = 255                  // unknown, whatever wrote it
-	z.ModTime = time.Unix(0, 0) // "none"; it would write the zero Time as a date
+	z.OS = 255                  // unknown
+	z.ModTime = time.Unix(0, 0) // none; the zero Time would be a date
 	return newWindowed(z), nil
 }
 
-// newFlateWriter is NewGzipWriter for the raw deflate of zip files.
+// newFlateWriter is [NewGzipWriter] for the raw deflate of zip files.
 func newFlateWriter(w io.Writer) (io.WriteCloser, error) {
 	z, err := flate.NewWriter(w, level)
 	if err != nil {
@@ -52,15 +47,14 @@ func newFlateWriter(w io.Writer) (io.WriteCloser, error) {
 	return newWindowed(z), nil
 }
 
-// compressor is what gzip.Writer and flate.Writer have in common.
+// compressor is a gzip.Writer or a flate.Writer.
 type compressor interface {
 	io.WriteCloser
 	Flush() error
 }
 
-// windowed hands whole windows to a compressor and flushes after each, so
-// that neither the compressor's state nor the caller's writes reach from one
-// window into the next.
+// windowed passes whole windows to a compressor and flushes after each, so that the
+// compressor's state and the caller's writes don't reach into the next window.
 type windowed struct {
 	z   compressor
 	buf []byte

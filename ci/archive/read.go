@@ -13,67 +13,65 @@ import (
 	"io/fs"
 	"math"
 	"strings"
+
+	"dagger/gantry/ci/notation"
 )
 
-// What [Walk] refuses, for errors.Is; [ErrUnsafePath] too.
+// What [Walk] refuses, for errors.Is; [notation.ErrUnsafePath] too.
 var (
-	// ErrFormat says that the bytes are no archive of the format, or a damaged
-	// one.
+	// ErrFormat reports a damaged archive, or a file of another format.
 	ErrFormat = errors.New("not a valid archive")
-	// ErrNotRegular says that an entry is neither a regular file nor, when
-	// reading, a folder.
+	// ErrNotRegular reports an entry that is not a regular file or, in reading, a
+	// directory.
 	ErrNotRegular = errors.New("not a regular file")
-	// ErrDuplicate says that two entries claim one path.
+	// ErrDuplicate reports two entries for one path.
 	ErrDuplicate = errors.New("duplicate path")
-	// ErrLimit says that the archive is larger than the [Limits].
+	// ErrLimit reports an archive over the [Limits].
 	ErrLimit = errors.New("archive over its limit")
-	// ErrTrailing says that there are bytes before or after the archive.
+	// ErrTrailing reports bytes before or after the archive.
 	ErrTrailing = errors.New("bytes that do not belong to the archive")
 )
 
-// Limits bound what [Walk] unpacks. A zero field takes the value it has in
-// [DefaultLimits].
+// Limits bound what [Walk] unpacks. Zero fields have the values of [DefaultLimits].
 type Limits struct {
-	// Entries is the number of files and folders.
+	// Entries is the number of files and directories.
 	Entries int
-	// FileSize is the size of one file, in bytes.
+	// FileSize is the size of a file, in bytes.
 	FileSize int64
-	// TotalSize is the size of everything unpacked, in bytes.
+	// TotalSize is the size of all files, in bytes.
 	TotalSize int64
-	// Ratio is how many times larger than the archive the content may be.
-	// Content of up to 16 MiB may have any ratio.
+	// Ratio is the size of all files in relation to the archive's. Content of up to
+	// 16 MiB may have any ratio.
 	Ratio int64
 }
 
 // DefaultLimits suit release archives: some large binaries and a few texts.
 var DefaultLimits = Limits{
 	Entries:   10_000,
-	FileSize:  2 << 30, // what GitHub takes for an asset
+	FileSize:  2 << 30, // GitHub's limit of an asset
 	TotalSize: 4 << 30,
 	Ratio:     200,
 }
 
-// anyRatio is the size up to which the ratio says nothing: a small file of
-// zeros is no bomb.
+// anyRatio is the size up to which any ratio is fine: a small file of zeros is
+// harmless.
 const anyRatio = 16 << 20
 
 // File is a regular file of an archive.
 type File struct {
-	// Path inside the archive, as [CleanPath] returns it, with the root folder.
+	// Path in the archive, clean and with the root directory.
 	Path string
-	// Mode is 0755 when the file is executable, else 0644.
+	// Mode is 0755 if the file is executable, else 0644.
 	Mode fs.FileMode
 	// Size in bytes.
 	Size int64
 }
 
-// Walk reads an archive of the given size in bytes and calls fn for each
-// regular file, in the archive's order, with a reader of its content. What fn
-// leaves unread is read for it, so that checksums are always verified. An
-// error of fn ends the walk and is returned as it is.
+// Walk reads an archive of size bytes and calls fn for each regular file, in the
+// archive's order, with a reader of its content. Walk reads the rest of the content
+// itself, which verifies checksums. It returns an error of fn unchanged.
 //
-// Nothing is to be trusted before Walk has returned nil: what spoils an
-// archive may come last.
+// Trust nothing before Walk has returned nil: damage may show at the end.
 func Walk(r io.ReaderAt, size int64, format Format, limits Limits, fn func(File, io.Reader) error) error {
 	w := &walker{limits: limits.withDefaults(), seen: map[string]bool{}, fn: fn}
 	w.budget = min(w.limits.TotalSize, max(anyRatio, mulCap(size, w.limits.Ratio)))
@@ -120,7 +118,7 @@ func mulCap(a, b int64) int64 {
 	return a * b
 }
 
-// stopError carries an error of the caller's function through the walk.
+// stopError carries an error of the caller's function.
 type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }
@@ -129,21 +127,22 @@ type walker struct {
 	limits  Limits
 	budget  int64 // bytes of content left
 	entries int
-	seen    map[string]bool // true for files, false for folders
+	seen    map[string]bool // true for files, false for directories
 	fn      func(File, io.Reader) error
 }
 
-// admit checks the name and the kind of an entry before it is read.
+// admit checks the name of an entry before its content is read, and returns its
+// path.
 func (w *walker) admit(name string, dir bool) (string, error) {
 	if w.entries++; w.entries > w.limits.Entries {
 		return "", fmt.Errorf("%w: more than %d entries", ErrLimit, w.limits.Entries)
 	}
-	clean, err := CleanPath(name)
+	clean, err := notation.CleanPath(name)
 	if err != nil {
 		return "", err
 	}
 	if other := strings.TrimSuffix(name, "/"); clean != other || name != other && !dir {
-		return "", fmt.Errorf("%w %q: it isn't in its shortest form, %q", ErrUnsafePath, name, clean)
+		return "", fmt.Errorf("%w %q: its shortest form is %q", notation.ErrUnsafePath, name, clean)
 	}
 	if _, found := w.seen[clean]; found {
 		return "", fmt.Errorf("%w %q", ErrDuplicate, clean)
@@ -157,18 +156,17 @@ func (w *walker) admit(name string, dir bool) (string, error) {
 	return clean, nil
 }
 
-// file passes a file on to the caller and makes sure that it has the size that
-// the archive gives.
+// file passes a file to the caller and checks its size.
 func (w *walker) file(f File, r io.Reader) error {
 	if f.Size < 0 || f.Size > w.limits.FileSize {
 		return fmt.Errorf("%w: file %q has %d bytes, more than %d", ErrLimit, f.Path, f.Size, w.limits.FileSize)
 	}
 	if w.budget -= f.Size; w.budget < 0 {
-		return fmt.Errorf("%w: it unpacks to more than %d bytes or than %d times its size", ErrLimit, w.limits.TotalSize, w.limits.Ratio)
+		return fmt.Errorf("%w: it unpacks to more than %d bytes, or to more than %d times its size", ErrLimit, w.limits.TotalSize, w.limits.Ratio)
 	}
 	counted := &countReader{r: io.LimitReader(r, f.Size+1)}
 	if err := w.fn(f, counted); err != nil {
-		// A damaged archive usually shows while fn reads.
+		// Damage usually shows while fn reads.
 		if counted.err != nil {
 			return fmt.Errorf("file %q: %w: %w", f.Path, ErrFormat, counted.err)
 		}
@@ -178,12 +176,12 @@ func (w *walker) file(f File, r io.Reader) error {
 		return fmt.Errorf("file %q: %w: %w", f.Path, ErrFormat, err)
 	}
 	if counted.n != f.Size {
-		return fmt.Errorf("file %q: %w: it does not have the %d bytes it claims", f.Path, ErrFormat, f.Size)
+		return fmt.Errorf("file %q: %w: its content does not have the %d bytes of its header", f.Path, ErrFormat, f.Size)
 	}
 	return nil
 }
 
-// countReader counts what is read and keeps the error that ended it.
+// countReader counts bytes and keeps the error.
 type countReader struct {
 	r   io.Reader
 	n   int64
@@ -206,8 +204,8 @@ func (w *walker) tarGz(r io.ReaderAt, size int64) error {
 		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	z.Multistream(false)
-	// Headers count as well, or a bomb could be made of them. An entry has at
-	// most a header, a few blocks of attributes and padding.
+	// Headers are limited too: an entry has at most a header, a few blocks of
+	// attributes and padding.
 	unpacked := &limitReader{r: z, left: w.budget + int64(w.limits.Entries)*4096 + 1<<20}
 	t := tar.NewReader(unpacked)
 	for {
@@ -246,8 +244,7 @@ func (w *walker) tarGz(r io.ReaderAt, size int64) error {
 	return nil
 }
 
-// onlyZeros reads what follows the end of a tar archive: tar pads it to its
-// record size.
+// onlyZeros reads the padding after a tar archive.
 func onlyZeros(r io.Reader) error {
 	buf := make([]byte, 32<<10)
 	for {
@@ -268,7 +265,7 @@ func onlyZeros(r io.Reader) error {
 	}
 }
 
-// limitReader fails, other than io.LimitReader, when there is more.
+// limitReader fails if there is more to read, unlike io.LimitReader.
 type limitReader struct {
 	r    io.Reader
 	left int64
@@ -276,7 +273,7 @@ type limitReader struct {
 
 func (l *limitReader) Read(p []byte) (int, error) {
 	if l.left <= 0 {
-		return 0, fmt.Errorf("%w: it goes on after all that was to be unpacked", ErrLimit)
+		return 0, fmt.Errorf("%w: it continues after the last allowed byte", ErrLimit)
 	}
 	n, err := l.r.Read(p[:min(int64(len(p)), l.left)])
 	l.left -= int64(n)
@@ -293,13 +290,13 @@ const (
 )
 
 func (w *walker) zip(r io.ReaderAt, size int64) error {
-	// Readers of zip files search for both ends of the archive and forgive
-	// what lies outside; different readers then see different archives.
+	// Readers of zip files search for both ends of the archive and ignore everything
+	// outside, so that different readers may see different archives.
 	if err := zipBounds(r, size); err != nil {
 		return err
 	}
 	z, err := zip.NewReader(r, size)
-	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // names are checked below
+	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // admit checks names
 		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	for _, f := range z.File {
@@ -323,7 +320,7 @@ func (w *walker) zip(r io.ReaderAt, size int64) error {
 		}
 		if dir {
 			if f.UncompressedSize64 != 0 {
-				return fmt.Errorf("%w: folder %q has content", ErrFormat, f.Name)
+				return fmt.Errorf("%w: directory %q has content", ErrFormat, f.Name)
 			}
 			continue
 		}
@@ -342,12 +339,12 @@ func (w *walker) zipFile(f *zip.File, file File) error {
 	if err != nil {
 		return fmt.Errorf("file %q: %w: %w", file.Path, ErrFormat, err)
 	}
-	defer content.Close() // it has nothing to report that reading to the end has not
+	defer content.Close() // reading to the end has reported everything
 	return w.file(file, content)
 }
 
-// zipBounds makes sure that the archive starts with its first entry and ends
-// with its directory's end.
+// zipBounds checks that the archive starts with its first entry and ends with its
+// directory.
 func zipBounds(r io.ReaderAt, size int64) error {
 	if size < zipEndSize {
 		return fmt.Errorf("%w: %d bytes are too few", ErrFormat, size)
@@ -362,15 +359,15 @@ func zipBounds(r io.ReaderAt, size int64) error {
 	}
 	if !bytes.HasPrefix(end, []byte(zipEnd)) || end[20] != 0 || end[21] != 0 {
 		if bytes.HasPrefix(head, []byte(zipLocalHeader)) {
-			return fmt.Errorf("%w: it doesn't end with its directory, without a comment", ErrTrailing)
+			return fmt.Errorf("%w: it does not end with its directory, without a comment", ErrTrailing)
 		}
 		return fmt.Errorf("%w: no directory at its end", ErrFormat)
 	}
 	directorySize, directoryStart := binary.LittleEndian.Uint32(end[12:]), binary.LittleEndian.Uint32(end[16:])
 	if directorySize == math.MaxUint32 || directoryStart == math.MaxUint32 || binary.LittleEndian.Uint16(end[10:]) == math.MaxUint16 {
-		return fmt.Errorf("%w: it is a zip64 archive, larger than any release needs", ErrLimit)
+		return fmt.Errorf("%w: it is a zip64 archive: use one under 4 GB", ErrLimit)
 	}
-	// A reader would take the difference for a prefix, and skip it.
+	// Readers would skip the difference as a prefix.
 	if int64(directoryStart)+int64(directorySize) != size-zipEndSize ||
 		directoryStart != 0 && !bytes.HasPrefix(head, []byte(zipLocalHeader)) {
 		return fmt.Errorf("%w: before the first entry", ErrTrailing)

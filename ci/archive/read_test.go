@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/notation"
 )
 
 // rawTar makes a tar.gz archive with the standard library, of anything.
@@ -112,11 +114,11 @@ func TestReadRefuses(t *testing.T) {
 		"tar: bytes after gzip":     {TarGz, append(bytes.Clone(goodTar), 0), ErrTrailing},
 		"tar: a second gzip member": {TarGz, append(bytes.Clone(goodTar), goodTar...), ErrTrailing},
 		"tar: a second tar":         {TarGz, gzipped(append(gunzipped(t, goodTar), gunzipped(t, goodTar)...)), ErrTrailing},
-		"tar: parent":               {TarGz, rawTar(t, regular("a/../../b", 1)), ErrUnsafePath},
-		"tar: absolute":             {TarGz, rawTar(t, regular("/etc/passwd", 1)), ErrUnsafePath},
-		"tar: backslash":            {TarGz, rawTar(t, regular(`..\b`, 1)), ErrUnsafePath},
-		"tar: not the shortest":     {TarGz, rawTar(t, regular("./a", 1)), ErrUnsafePath},
-		"tar: absolute folder":      {TarGz, rawTar(t, &tar.Header{Typeflag: tar.TypeDir, Name: "/a/"}), ErrUnsafePath},
+		"tar: parent":               {TarGz, rawTar(t, regular("a/../../b", 1)), notation.ErrUnsafePath},
+		"tar: absolute":             {TarGz, rawTar(t, regular("/etc/passwd", 1)), notation.ErrUnsafePath},
+		"tar: backslash":            {TarGz, rawTar(t, regular(`..\b`, 1)), notation.ErrUnsafePath},
+		"tar: not the shortest":     {TarGz, rawTar(t, regular("./a", 1)), notation.ErrUnsafePath},
+		"tar: absolute folder":      {TarGz, rawTar(t, &tar.Header{Typeflag: tar.TypeDir, Name: "/a/"}), notation.ErrUnsafePath},
 		"tar: symbolic link":        {TarGz, rawTar(t, &tar.Header{Typeflag: tar.TypeSymlink, Name: "a", Linkname: "/"}), ErrNotRegular},
 		"tar: hard link":            {TarGz, rawTar(t, regular("a", 0), &tar.Header{Typeflag: tar.TypeLink, Name: "b", Linkname: "a"}), ErrNotRegular},
 		"tar: device":               {TarGz, rawTar(t, &tar.Header{Typeflag: tar.TypeChar, Name: "a"}), ErrNotRegular},
@@ -139,11 +141,11 @@ func TestReadRefuses(t *testing.T) {
 		"zip: bytes before":       {Zip, append([]byte("#!/bin/sh\n"), goodZip...), ErrTrailing},
 		"zip: two":                {Zip, append(bytes.Clone(goodZip), goodZip...), ErrTrailing},
 		"zip: wrong content":      {Zip, flip(goodZip, bytes.Index(goodZip, []byte("Apache"))), ErrFormat},
-		"zip: parent":             {Zip, rawZip(t, zipped("../a", 1)), ErrUnsafePath},
-		"zip: absolute":           {Zip, rawZip(t, zipped("/a", 1)), ErrUnsafePath},
-		"zip: drive":              {Zip, rawZip(t, zipped("C:/a", 1)), ErrUnsafePath},
-		"zip: backslash":          {Zip, rawZip(t, zipped(`a\b`, 1)), ErrUnsafePath},
-		"zip: NUL":                {Zip, patched(rawZip(t, zipped("aXb", 1)), "aXb", "a\x00b"), ErrUnsafePath},
+		"zip: parent":             {Zip, rawZip(t, zipped("../a", 1)), notation.ErrUnsafePath},
+		"zip: absolute":           {Zip, rawZip(t, zipped("/a", 1)), notation.ErrUnsafePath},
+		"zip: drive":              {Zip, rawZip(t, zipped("C:/a", 1)), notation.ErrUnsafePath},
+		"zip: backslash":          {Zip, rawZip(t, zipped(`a\b`, 1)), notation.ErrUnsafePath},
+		"zip: NUL":                {Zip, patched(rawZip(t, zipped("aXb", 1)), "aXb", "a\x00b"), notation.ErrUnsafePath},
 		"zip: symbolic link":      {Zip, rawZip(t, zipMode("a", fs.ModeSymlink|0o777)), ErrNotRegular},
 		"zip: device":             {Zip, rawZip(t, zipMode("a", fs.ModeDevice|0o777)), ErrNotRegular},
 		"zip: folder called file": {Zip, patched(rawZip(t, zipMode("a/", fs.ModeDir|0o755)), "a/", "ab"), ErrNotRegular},

@@ -9,15 +9,16 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"dagger/gantry/ci/notation"
 )
 
-// Sums are the SHA-256 digests of files, by name: 64 lower-case hexadecimal
-// digits each. Its text is what `sha256sum -c` checks.
+// Sums has the SHA-256 digests of files by name, in lower-case hexadecimal digits.
+// `sha256sum -c` checks its text.
 type Sums map[string]string
 
-// Add sets the digest of a file, in hexadecimal. It refuses a name that a
-// checksum file cannot hold, another notation of digests, and a second digest
-// for one name.
+// Add sets the digest of a file, in hexadecimal. It refuses names that a checksum
+// file can't have, other notations of digests, and a second digest of a name.
 func (s Sums) Add(name, sha256 string) error {
 	if err := checkSum(name, sha256); err != nil {
 		return fmt.Errorf("add a checksum: %w", err)
@@ -29,8 +30,8 @@ func (s Sums) Add(name, sha256 string) error {
 	return nil
 }
 
-// Format returns the checksum file: a line for each name, sorted by name, with
-// the digest, two spaces, the name and a line feed. No names make no bytes.
+// Format returns the checksum file: for each name, in order, a line with the digest,
+// two spaces and the name.
 func (s Sums) Format() ([]byte, error) {
 	var text bytes.Buffer
 	for _, name := range slices.Sorted(maps.Keys(s)) {
@@ -42,15 +43,15 @@ func (s Sums) Format() ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// ParseSums reads a checksum file, and only in the form that [Sums.Format]
-// writes: two files that say the same are equal bytes. Errors name the line.
+// ParseSums reads a checksum file. It accepts only the bytes that [Sums.Format]
+// writes. Errors name the line.
 func ParseSums(text []byte) (Sums, error) {
 	sums := Sums{}
 	last := ""
 	for n := 1; len(text) > 0; n++ {
 		line, rest, found := bytes.Cut(text, []byte("\n"))
 		if !found {
-			return nil, fmt.Errorf("parse checksums: line %d: no line feed at its end: is the file cut off?", n)
+			return nil, fmt.Errorf("parse checksums: line %d: no line feed at its end: the file may be cut off", n)
 		}
 		text = rest
 		digest, name, found := strings.Cut(string(line), "  ")
@@ -71,18 +72,18 @@ func ParseSums(text []byte) (Sums, error) {
 	return sums, nil
 }
 
-// checkSum accepts the plain names of files: sha256sum escapes backslashes and
-// line feeds, and would follow a path.
+// checkSum accepts the names of files: sha256sum escapes backslashes and line feeds,
+// and would follow a path.
 func checkSum(name, digest string) error {
 	switch {
 	case name == "" || name == "." || name == "..":
-		return fmt.Errorf("%w %q: it names no file", ErrUnsafePath, name)
+		return fmt.Errorf("%w %q: it is not the name of a file", notation.ErrUnsafePath, name)
 	case strings.ContainsAny(name, `/\`):
-		return fmt.Errorf("%w %q: it has a slash or a backslash, and only names are checked", ErrUnsafePath, name)
+		return fmt.Errorf("%w %q: it has a slash or a backslash", notation.ErrUnsafePath, name)
 	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
-		return fmt.Errorf("%w %q: it has a control character or isn't UTF-8", ErrUnsafePath, name)
+		return fmt.Errorf("%w %q: it has a control character or is not UTF-8", notation.ErrUnsafePath, name)
 	case strings.HasPrefix(name, " ") || strings.HasPrefix(name, "*"):
-		return fmt.Errorf("%w %q: its first character belongs to the notation of checksum files", ErrUnsafePath, name)
+		return fmt.Errorf("%w %q: it starts with a space or a \"*\", which checksum files use", notation.ErrUnsafePath, name)
 	}
 	if raw, err := hex.DecodeString(digest); err != nil || len(raw) != 32 || digest != strings.ToLower(digest) {
 		return fmt.Errorf("digest %q of %q is not 64 lower-case hexadecimal digits", truncate([]byte(digest)), name)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/notation"
 )
 
 func TestSumsAreWhatSha256sumChecks(t *testing.T) {
@@ -65,8 +67,8 @@ func TestSumsRefuse(t *testing.T) {
 		"not hexadecimal":     {strings.Repeat("g", 64) + "  x\n", "is not 64 lower-case"},
 		"escaped":             {`\` + a + `  a\nb` + "\n", "unsafe path"},
 		"path":                {a + "  a/b\n", "it has a slash"},
-		"no name":             {a + "  \n", "it names no file"},
-		"parent":              {a + "  ..\n", "it names no file"},
+		"no name":             {a + "  \n", "it is not the name of a file"},
+		"parent":              {a + "  ..\n", "it is not the name of a file"},
 		"name twice":          {a + "  x\n" + a + "  x\n", `line 2: duplicate path "x"`},
 		"not sorted":          {a + "  y\n" + a + "  x\n", `line 2: "x" comes after "y"`},
 		"name with a newline": {a + "  x\x00\n", "control character"},
@@ -79,12 +81,12 @@ func TestSumsRefuse(t *testing.T) {
 	}
 
 	sums := Sums{}
-	assert.ErrorIs(t, sums.Add("a\nb", a), ErrUnsafePath)
+	assert.ErrorIs(t, sums.Add("a\nb", a), notation.ErrUnsafePath)
 	assert.ErrorContains(t, sums.Add("a", "sha256:"+a), "64 lower-case")
 	require.NoError(t, sums.Add("a", a))
 	assert.ErrorIs(t, sums.Add("a", a), ErrDuplicate)
 	_, err := Sums{`a\b`: a}.Format()
-	assert.ErrorIs(t, err, ErrUnsafePath)
+	assert.ErrorIs(t, err, notation.ErrUnsafePath)
 }
 
 // What ParseSums accepts, Format writes byte for byte.

@@ -111,14 +111,14 @@ var oddities = []odd{
 	works("prefix with a slash", prefixed("rust/app/"), func(t *testing.T, _ *plan.Plan, r *released) { assert.Equal(t, "rust/app/1.0.0", r.manifest.Tag) }),
 	works("prefix with an at sign", prefixed("app@"), func(t *testing.T, _ *plan.Plan, r *released) { assert.Equal(t, "app@1.0.0", r.manifest.Tag) }),
 	refused("version that ends in a dash", numbered("1.0.0-rc-"), `"v1.0.0-rc-"`, "end it in a letter or a digit"),
-	refused("version that git allows in no tag", numbered("1.0.0-rc.lock"), `"v1.0.0-rc.lock" ends in ".lock", which git refuses`),
+	refused("version that git forbids in tags", numbered("1.0.0-rc.lock"), `"v1.0.0-rc.lock" ends in ".lock", which git refuses`),
 	refused("version that no image tag can be", numbered("1.0.0-"+strings.Repeat("a", 130)), strings.Repeat("a", 130), "128"),
 	works("version without letters", numbered("1.0.0-1"), func(t *testing.T, _ *plan.Plan, r *released) { assert.Equal(t, "prerelease", r.manifest.Channel) }),
 	refused("binary in other letters", binaries("größe"), `binary "größe" is not a name of letters`, "rename it", "bins"),
 	refused("binary that ends in a dash", binaries("app-"), `binary "app-"`, `rename it, to "app"`),
 	refused("package in other letters", func(p *project) { p.packages[0] = crate("größe", "1.0.0", ".", table{"name": "app"}, "app") }, `package "größe"`, "rename it"),
 	refused("component in other letters", func(p *project) { p.config()["name"] = "größe" }, `component name "größe"`, "rename it"),
-	refused("component with a space", func(p *project) { p.config()["name"] = "my app" }, `tag prefix "my app-" has a character that git allows in no tag`),
+	refused("component with a space", func(p *project) { p.config()["name"] = "my app" }, `tag prefix "my app-" has a character that git forbids in tags`),
 	refused("binaries that differ in case", binaries("app", "App"), `binary "App" and binary "app" differ only in case`, "rename"),
 
 	// Files and archives.
@@ -160,8 +160,8 @@ var oddities = []odd{
 	// The image: how values are written.
 	refused("image repository in upper case", set("repositories", []string{"ghcr.io/Acme/App"}), `"ghcr.io/Acme/App" is not a repository`, `write it in lower case, "ghcr.io/acme/app"`),
 	refused("image repository without a host", set("repositories", []string{"acme/app"}), `repository "acme/app" names no registry`, `write it like "ghcr.io/acme/app"`),
-	refused("image repository with a tag", set("repositories", []string{"ghcr.io/acme/app:latest"}), `"ghcr.io/acme/app:latest"`, `leave out the tag, as in "ghcr.io/acme/app"`),
-	refused("image repository as a URL", set("repositories", []string{"https://ghcr.io/acme/app"}), `"https://ghcr.io/acme/app"`, `leave out "https://"`),
+	refused("image repository with a tag", set("repositories", []string{"ghcr.io/acme/app:latest"}), `"ghcr.io/acme/app:latest"`, `omit the tag, as in "ghcr.io/acme/app"`),
+	refused("image repository as a URL", set("repositories", []string{"https://ghcr.io/acme/app"}), `"https://ghcr.io/acme/app"`, `omit "https://"`),
 	refused("image repository twice", set("repositories", []string{"ghcr.io/acme/app", "ghcr.io/acme/app"}), `"ghcr.io/acme/app" is there twice`),
 	works("image repository with a port", set("repositories", []string{"registry.example.com:5000/acme/app"}), nil),
 	works("image repository of this machine", set("repositories", []string{"localhost:5000/app"}), func(t *testing.T, p *plan.Plan, _ *released) {
@@ -172,7 +172,7 @@ var oddities = []odd{
 	works("user of the base", set("user", "nobody"), nil),
 	works("user of another base", all(set("user", "app"), set("base", "debian:bookworm-slim")), nil),
 	refused("port with a name", set("expose", []string{"http"}), `expose[0] of the image configuration: "http" is not a port like 8080/tcp`),
-	refused("port above all", set("expose", []string{"8080", "65536/tcp"}), `expose[1] of the image configuration: 65536 is not a port: they end at 65535`),
+	refused("port above all", set("expose", []string{"8080", "65536/tcp"}), `expose[1] of the image configuration: 65536 is not a port: ports end at 65535`),
 	refused("port of another protocol", set("expose", []string{"80/http"}), `"80/http" is not a port like 8080/tcp`),
 	refused("platform without a system", set("platforms", []string{"amd64"}), `"amd64" is not a platform like linux/amd64`),
 	refused("relative working directory", set("workdir", "srv"), `workdir of the image configuration: "srv" is not an absolute path`),

@@ -31,7 +31,7 @@ func TestRefuses(t *testing.T) {
 	}{
 		{"a tag that is no SemVer", nil, []string{"--tag=v1.0"}, `version "v1.0" is not SemVer (MAJOR.MINOR.PATCH[-PRERELEASE]); did you mean "1.0.0"?`},
 		{"another version", nil, []string{"--tag=v1.0.1"}, `tag "v1.0.1" says version 1.0.1, but Cargo.toml (package "tiny") says 1.0.0: set version = "1.0.1" there, or tag v1.0.0 instead`},
-		{"an unknown component", nil, []string{"--tag=other-1.0.0"}, `tag "other-1.0.0" names no component that is known`},
+		{"an unknown component", nil, []string{"--tag=other-1.0.0"}, `tag "other-1.0.0" names no known component`},
 		{"an unknown target", nil, []string{"--tag=v1.0.0", "--targets=x86_64-linux-gnu"}, `unknown target "x86_64-linux-gnu"; did you mean "x86_64-unknown-linux-gnu"?`},
 		{"a target that needs another toolchain", nil, []string{"--tag=v1.0.0", "--targets=aarch64-apple-darwin"}, "pass --toolchain with a container that has one"},
 		{"a target without a standard library", nil, []string{"--tag=v1.0.0", "--targets=" + native + ",s390x-unknown-linux-gnu"}, `target "s390x-unknown-linux-gnu": the toolchain container has no standard library for it, nor rustup to add it: pass --toolchain`},

@@ -325,7 +325,7 @@ func TestParseAndSchemaRefuse(t *testing.T) {
 		"workdir that escapes":     {change: image("/srv/..", "workdir"), want: `field "image.workdir"`},
 		"workdir of slashes":       {change: image("//", "workdir"), want: `field "image.workdir"`},
 		"port 0":                   {change: image("0/tcp", "expose", 0), want: `field "image.expose[0]"`},
-		"port too large":           {change: image("65536", "expose", 0), want: `they end at 65535`},
+		"port too large":           {change: image("65536", "expose", 0), want: `ports end at 65535`},
 		"port's protocol":          {change: image("80/http", "expose", 0), want: `field "image.expose[0]"`},
 		"label with a space":       {change: image(map[string]any{"a b": ""}, "labels"), want: `field "image.labels"`},
 		"variable with =":          {change: image(map[string]any{"A=B": ""}, "env"), want: `field "image.env"`},

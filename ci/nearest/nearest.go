@@ -1,4 +1,4 @@
-// Package nearest finds what somebody probably meant. It is pure.
+// Package nearest proposes corrections of misspelled names. It is pure.
 package nearest
 
 import (
@@ -7,13 +7,12 @@ import (
 	"github.com/adrg/strutil/metrics"
 )
 
-// edits counts insertions and deletions alone: a word that was left out, as in
-// "x86_64-linux-gnu", is nearer than one that was replaced.
+// edits counts insertions and deletions: a missing word, as in "x86_64-linux-gnu",
+// is nearer than a replaced one.
 var edits = metrics.Levenshtein{CaseSensitive: true, InsertCost: 1, DeleteCost: 1, ReplaceCost: 2}
 
-// Of returns the candidate with the fewest edits from s, the first among
-// equals; it is empty when there is no candidate or when none shares enough
-// with s to be a plausible slip.
+// Of returns the candidate with the fewest edits from s, the first among equals, or
+// "" if no candidate is similar enough.
 func Of(s string, candidates []string) string {
 	best, least := "", len(s)*2/3+2
 	for _, c := range candidates {
@@ -24,7 +23,7 @@ func Of(s string, candidates []string) string {
 	return best
 }
 
-// Hint is "; did you mean …?" with the nearest candidate, or empty.
+// Hint returns "; did you mean …?" with the nearest candidate, or "".
 func Hint(s string, candidates []string) string {
 	if n := Of(s, candidates); n != "" {
 		return fmt.Sprintf("; did you mean %q?", n)

@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// metadata are the hosts at which clouds answer with a machine's own secrets,
-// other than by addresses of the link.
+// metadata lists the hosts that serve a cloud machine's secrets, in addition to
+// link-local addresses.
 var metadata = []string{
 	"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal",
 	"100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254",
 }
 
-// IsLocalHost reports whether a host, with or without a port, is this machine, on
-// its link, or one that hands out a cloud machine's secrets. The plan warns of a
-// repository there, and phase 2 asks for none that only a release names.
+// IsLocalHost reports whether a host, with or without a port, is this machine, is on
+// its link, or serves a cloud machine's secrets. The plan warns of a repository
+// there, and phase 2 makes no request to such a host that only a release names.
 func IsLocalHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -27,7 +27,7 @@ func IsLocalHost(host string) bool {
 		return ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || slices.Contains(metadata, ip.String())
 	}
 	last := host[strings.LastIndexByte(host, '.')+1:]
-	// Resolvers take 127.1 and 0x7f000001 for addresses.
+	// Resolvers read 127.1 and 0x7f000001 as addresses.
 	if strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
 		return true
 	}

@@ -10,17 +10,16 @@ import (
 	"unicode/utf8"
 )
 
-// ErrUnsafePath says that a path would escape the directory it is unpacked into,
-// or means different things on different systems.
+// ErrUnsafePath reports a path that could escape its directory, or that systems read
+// differently.
 var ErrUnsafePath = errors.New("unsafe path")
 
-// CleanPath returns p, a slash-separated path, relative and in its shortest
-// form: "./a//b/" becomes "a/b".
+// CleanPath returns a relative, slash-separated path in its shortest form: "./a//b/"
+// becomes "a/b".
 //
-// It refuses, with an error that wraps [ErrUnsafePath], what could leave the
-// directory that p is relative to or what some system would read differently: an
-// empty path or ".", an absolute one, a ".." anywhere, a drive letter, a
-// backslash, a control character, bytes that aren't UTF-8.
+// It refuses an empty path, ".", an absolute path, a ".." anywhere, a drive letter, a
+// backslash, a control character, and bytes that are not UTF-8. Its error wraps
+// [ErrUnsafePath].
 func CleanPath(p string) (string, error) {
 	unsafe := func(why string) (string, error) {
 		return "", fmt.Errorf("%w %q: %s: use a relative path with forward slashes", ErrUnsafePath, p, why)
@@ -29,7 +28,7 @@ func CleanPath(p string) (string, error) {
 	case p == "":
 		return unsafe("it is empty")
 	case !utf8.ValidString(p):
-		return unsafe("it isn't UTF-8")
+		return unsafe("it is not UTF-8")
 	case strings.HasPrefix(p, "/"):
 		return unsafe("it is absolute")
 	case strings.Contains(p, `\`):
@@ -46,7 +45,7 @@ func CleanPath(p string) (string, error) {
 	}
 	clean := path.Clean(p)
 	if clean == "." {
-		return unsafe("it names the folder itself")
+		return unsafe("it is the directory itself")
 	}
 	return clean, nil
 }
@@ -56,8 +55,7 @@ var (
 	absolute = Notation{pattern: regexp.MustCompile(`^/[^\\\x00-\x1f\x7f]*$`), want: "an absolute path with forward slashes"}
 )
 
-// CheckPath returns an error unless p is a path inside an archive, in its
-// shortest form.
+// CheckPath returns an error unless p is a path in an archive, in its shortest form.
 func CheckPath(p string) error {
 	if err := relative.Check(p); err != nil {
 		return err
@@ -70,7 +68,7 @@ func CheckPath(p string) error {
 }
 
 // CheckAbsolute returns an error unless p is a path in an image, in its shortest
-// form. A slash at the end says that a directory is meant.
+// form. A directory may end in a slash.
 func CheckAbsolute(p string) error {
 	if err := absolute.Check(p); err != nil {
 		return err

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// CheckWebURL returns an error unless address is the page of a project: an https
-// URL without a password.
+// CheckWebURL returns an error unless the address is an https URL without a
+// password.
 func CheckWebURL(address string) error {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || strings.ContainsAny(address, " \t\r\n") {
@@ -18,24 +18,22 @@ func CheckWebURL(address string) error {
 }
 
 var (
-	// scpLike is git's short form of an address for ssh.
+	// scpLike matches git's short form of ssh addresses.
 	scpLike = regexp.MustCompile(`^(?:[^@/:\s]+@)?([^@/:\s]+\.[^@/:\s]+):([^/\s].*)$`)
-	// hostAndPath is an address that only lacks its scheme.
+	// hostAndPath matches an address that only lacks the scheme.
 	hostAndPath = regexp.MustCompile(`^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]+)?/\S+$`)
 	hostOfPage  = regexp.MustCompile(`^[A-Za-z0-9.-]*[A-Za-z0-9](:[0-9]+)?$`)
 )
 
-// sshHosts are names of servers that are for ssh only, and whose pages are
-// elsewhere.
+// sshHosts maps hosts that only serve ssh to the hosts of their pages.
 var sshHosts = map[string]string{
 	"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com", "altssh.bitbucket.org": "bitbucket.org",
 }
 
-// WebURL returns the page of a repository, as [CheckWebURL] takes it, from any of
-// the addresses that git and Cargo.toml know it by: https, http, git and ssh
-// URLs, "git@github.com:owner/name", "github.com/owner/name". It is empty where
-// that can't be told, as of a local path or an alias of an ssh configuration.
-// Passwords and tokens are dropped.
+// WebURL returns the page of a repository, which passes [CheckWebURL], for an address
+// from git or Cargo.toml: an https, http, git or ssh URL, "git@github.com:owner/name"
+// or "github.com/owner/name". It drops passwords and tokens. It returns "" if the
+// page is unknown, as for a local path or an alias of an ssh configuration.
 func WebURL(address string) string {
 	address = strings.TrimSpace(address)
 	if m := scpLike.FindStringSubmatch(address); m != nil && !strings.Contains(address, "://") {
@@ -51,7 +49,7 @@ func WebURL(address string) string {
 	switch strings.ToLower(u.Scheme) {
 	case "https":
 	case "http":
-		// What listens for http on a port of its own doesn't speak https there.
+		// A server with http on another port does not speak https there.
 		if port := u.Port(); port != "" && port != "80" {
 			return ""
 		}

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// otherToolchain is what a target needs that is not in the table.
-const otherToolchain = "a toolchain of its own: pass --toolchain with a container that builds for it"
+// otherToolchain is [Target.External] of targets beyond the table.
+const otherToolchain = "its own toolchain: pass --toolchain with a container that builds for it"
 
-// Parts of the triples that [Lookup] understands beyond the table: those whose
-// programs ci/binary can check.
+// Parts of the triples that [Lookup] understands beyond the table. ci/binary can
+// check their programs.
 var (
 	otherArchs = []string{
 		"aarch64", "aarch64_be", "arm", "armv5te", "armv7", "armv7a", "i386", "i586", "i686", "loongarch64", "mips", "mips64", "mips64el", "mipsel",
@@ -24,8 +24,8 @@ var (
 )
 
 // derive reads a triple, "arch-vendor-system" or "arch-vendor-system-libc" ("The
-// rustc book", Platform Support), or Android's without a vendor. The default
-// toolchain serves none of these targets, and images are made of none.
+// rustc book", Platform Support), or Android's without a vendor. Such a target has
+// no default toolchain and no images.
 func derive(triple string) (Target, bool) {
 	arch, rest, _ := strings.Cut(triple, "-")
 	if !slices.Contains(otherArchs, arch) {

@@ -1,8 +1,7 @@
-// Package target is the one table of Rust target triples. Builds, archive
-// names, checks of binaries and image platforms are all read from it, so that
-// a new target is one new row.
+// Package target is the table of Rust target triples. Builds, archive names, checks
+// of binaries and image platforms read it, so that a new target is a new row.
 //
-// It is pure: a row says what a target needs; ci/release/toolchain makes it so.
+// It is pure: a row lists what a target needs, and ci/release/toolchain provides it.
 package target
 
 import (
@@ -17,52 +16,50 @@ import (
 type Target struct {
 	// Triple is Rust's name, "aarch64-unknown-linux-gnu".
 	Triple string
-	// Arch in the terms of the triple's first part, as ci/binary reports it.
+	// Arch is the triple's first part, as ci/binary reports it.
 	Arch string
-	// OS is "linux", "windows" or "darwin".
+	// OS is "linux", "windows", "darwin" or the triple's.
 	OS string
 	// Libc is "gnu" or "musl" on Linux, else empty.
 	Libc string
-	// Platform is the OCI platform, "linux/arm64"; empty where no image of it
-	// is made.
+	// Platform is the OCI platform, "linux/arm64"; empty for targets without images.
 	Platform string
 	// Format of an executable: "elf", "pe" or "macho".
 	Format string
 	// ExeSuffix is ".exe" on Windows.
 	ExeSuffix string
-	// Archive is the suffix of its archives, ".tar.gz" or ".zip".
+	// Archive is the suffix of archives, ".tar.gz" or ".zip".
 	Archive string
-	// Debian is Debian's name of the architecture, "arm64", for the packages
-	// of cross compilers and libraries; empty where Debian has none.
+	// Debian is Debian's name of the architecture, "arm64", or empty.
 	Debian string
-	// GNU is the prefix of the GNU tools of the target, "aarch64-linux-gnu".
+	// GNU is the prefix of the GNU tools, "aarch64-linux-gnu".
 	GNU string
-	// Packages are the Debian packages that a build on another architecture
-	// needs: the compiler, which is the linker, and the C library.
+	// Packages are the Debian packages of a cross build: the compiler, which is also
+	// the linker, and the C library.
 	Packages []string
-	// AlwaysPackages are needed on every architecture.
+	// AlwaysPackages are the Debian packages of every build.
 	AlwaysPackages []string
-	// External says why the default toolchain image cannot serve the target,
-	// as the end of "… needs"; empty when it can.
+	// External completes "… needs" for targets that the default toolchain image
+	// cannot build, or is empty.
 	External string
 }
 
-// Native says whether the binaries of the target run on a machine of the OCI
-// platform given, without emulation.
+// Native reports whether the target's binaries run on an OCI platform without
+// emulation.
 func (t Target) Native(platform string) bool { return t.Platform != "" && t.Platform == platform }
 
-// EnvKey is the triple as Cargo writes it in environment variables,
+// EnvKey returns the triple as in Cargo's environment variables,
 // "AARCH64_UNKNOWN_LINUX_GNU".
 func (t Target) EnvKey() string { return strings.ToUpper(t.CCKey()) }
 
-// CCKey is the triple as the cc crate writes it in environment variables,
+// CCKey returns the triple as in the cc crate's environment variables,
 // "aarch64_unknown_linux_gnu".
 func (t Target) CCKey() string {
 	return strings.NewReplacer("-", "_", ".", "_").Replace(t.Triple)
 }
 
-// Default are the targets of a project that names none: the Linux ones that
-// the default toolchain image serves and that container images are made for.
+// Default lists the targets of a project that configures none: those for Linux
+// that the default toolchain image builds and that have images.
 var Default = []string{
 	"x86_64-unknown-linux-gnu",
 	"aarch64-unknown-linux-gnu",
@@ -96,8 +93,8 @@ var table = func() map[string]Target {
 	return m
 }()
 
-// gcc names Debian's cross compilers: like the tools' prefix, but with "-" for
-// the "_" that a package name cannot have.
+// gcc returns the packages of Debian's cross compilers. A package's name cannot
+// have the "_" of the tools' prefix.
 func gcc(prefix string) []string {
 	name := strings.ReplaceAll(prefix, "_", "-")
 	return []string{"gcc-" + name, "g++-" + name}
@@ -133,9 +130,9 @@ func apple(triple, arch string) Target {
 	}
 }
 
-// Lookup finds a target by its triple: a row of the table, else what the triple
-// itself says, for toolchains of the caller's. The error of an unknown one names
-// the nearest of the table.
+// Lookup returns the target of a triple: a row of the table, or else a target
+// derived from the triple, for the caller's toolchains. Its error names the nearest
+// triple of the table.
 func Lookup(triple string) (Target, error) {
 	if t, ok := table[triple]; ok {
 		return t, nil
@@ -147,7 +144,7 @@ func Lookup(triple string) (Target, error) {
 	return Target{}, fmt.Errorf("unknown target %q%s (known: %s)", triple, nearest.Hint(triple, all), strings.Join(all, ", "))
 }
 
-// All triples of the table, sorted.
+// All returns the triples of the table, sorted.
 func All() []string {
 	all := make([]string, 0, len(table))
 	for triple := range table {

@@ -5,21 +5,21 @@ import (
 	"strings"
 )
 
-// Tools that link a target, and how to get them from Debian.
+// Tools link a target, and come from Debian.
 type Tools struct {
-	// Linker, and the C compiler and its companions; empty where Cargo's and
-	// the cc crate's own choice is right.
+	// Linker is for Cargo and the others for the cc crate; empty keeps their own
+	// choice.
 	Linker, CC, CXX, AR string
-	// Specs is gcc's file of musl's paths, and MuslCC the name of the C
-	// compiler to make of it; Debian brings a wrapper for the native one alone.
+	// Specs is gcc's file of musl's paths, and MuslCC the name of the C compiler to
+	// make from it; Debian has such a compiler only for the native architecture.
 	Specs, MuslCC string
-	// Packages of Debian that bring what is missing.
+	// Packages are Debian's packages of the tools.
 	Packages []string
-	// PkgConfig says that pkg-config must look for the target's libraries.
+	// PkgConfig makes pkg-config find the target's libraries.
 	PkgConfig bool
 }
 
-// Tools of the target, on a machine that is of its own platform or not.
+// Tools returns the tools of the target, for a native or a cross build.
 func (t Target) Tools(native bool) Tools {
 	if native && t.Libc == "gnu" {
 		return Tools{}
@@ -41,10 +41,11 @@ func (t Target) Tools(native bool) Tools {
 	return need
 }
 
-// Variable of the environment.
+// Variable is an environment variable.
 type Variable struct{ Name, Value string }
 
-// Env makes Cargo, the cc crate and pkg-config use the tools for the target.
+// Env returns the variables that make Cargo, the cc crate and pkg-config use the
+// tools.
 func (n Tools) Env(t Target) []Variable {
 	var out []Variable
 	set := func(name, value string) {

@@ -76,7 +76,7 @@ func TestPrefixesThatDifferByV(t *testing.T) {
 		assert.ErrorContains(t, both("x"+last, "x"+last+"v"), "ambiguous", last)
 	}
 	for _, p := range []string{" x", "~x", "x y", "x*"} {
-		assert.ErrorContains(t, both(p, "y-"), "git allows in no tag", p)
+		assert.ErrorContains(t, both(p, "y-"), "git forbids in tags", p)
 	}
 	assert.NoError(t, both("!x", "y-"), "the first character above space")
 }

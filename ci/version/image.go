@@ -2,40 +2,39 @@ package version
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
+
+	"dagger/gantry/ci/notation"
 )
 
-// TagOptions say how the tags of an image are written. The zero value writes
-// the exact version and every floating tag, without prefix or suffix.
+// TagOptions configure the tags of an image. The zero value writes the exact version
+// and every floating tag, without prefix or suffix.
 type TagOptions struct {
-	// ExactOnly writes no floating tags, as registries with immutable tags need
-	// it.
+	// ExactOnly writes no floating tags. Registries with immutable tags need it.
 	ExactOnly bool
-	// Prefix of the tags that are versions: "v" for v1.2.3, v1.2 and v1. Channels
-	// and latest have none.
+	// Prefix starts tags that are versions: "v" for v1.2.3, v1.2 and v1. Channels and
+	// latest have none.
 	Prefix string
-	// Suffix of all tags, "-alpine".
+	// Suffix ends all tags, "-alpine".
 	Suffix string
-	// Flagged are stable versions whose releases are flagged as prereleases, to be
-	// promoted later. Until then no floating tag moves to them, and they hold none
-	// back.
+	// Flagged lists stable versions whose releases are flagged as prereleases. Until
+	// their promotion no floating tag moves to them, and they hold none back.
 	Flagged []*semver.Version
 }
 
-// flagged says whether a version is to be promoted yet.
+// flagged reports whether a version awaits promotion.
 func (o TagOptions) flagged(v *semver.Version) bool { return slices.ContainsFunc(o.Flagged, v.Equal) }
 
 // Exact returns the tag of the exact version.
 func (o TagOptions) Exact(v *semver.Version) string { return o.Prefix + v.String() + o.Suffix }
 
-// Read returns the version that a tag is the exact tag of. A tag without the
-// suffix belongs to another variant of the image. The prefixes "" and "v" read
-// each other's tags: other tools write v1.2.3, and a project may change its mind,
-// while latest stays one tag.
+// Read returns the version of an exact tag. A tag without the suffix belongs to
+// another variant of the image. The prefixes "" and "v" read each other's tags:
+// other tools write v1.2.3 and a project may change its prefix, but latest is one
+// tag.
 func (o TagOptions) Read(tag string) (*semver.Version, bool) {
 	rest, ok := strings.CutSuffix(tag, o.Suffix)
 	if !ok {
@@ -50,8 +49,8 @@ func (o TagOptions) Read(tag string) (*semver.Version, bool) {
 	return v, err == nil
 }
 
-// Versions returns the versions that tags are the exact tags of, and skips all
-// other tags, and flagged versions.
+// Versions returns the versions of exact tags. It skips other tags and flagged
+// versions.
 func (o TagOptions) Versions(tags []string) []*semver.Version {
 	var all []*semver.Version
 	for _, t := range tags {
@@ -66,28 +65,27 @@ func (o TagOptions) Versions(tags []string) []*semver.Version {
 type ImageTag struct {
 	// Tag in the repository, "1.2".
 	Tag string `json:"tag"`
-	// Exact tells the write-once tag of the version from the floating ones.
+	// Exact is true for the version's own tag, which is never rewritten.
 	Exact bool `json:"exact,omitempty"`
-	// Move says whether this release gets the tag.
+	// Move reports whether this release gets the tag.
 	Move bool `json:"move"`
 	// Why, for people.
 	Why string `json:"why"`
 }
 
-// ImageTags decides which tags of an image repository a version gets, in the
-// order in which they are to be written: the exact one, then the floating ones
-// from narrow to wide. known holds the component's other versions, from the
-// registry's tags and from the releases; a floating tag moves only to the
-// highest version of its class among them. A version with build metadata gets
-// an error: "+" is not allowed in a tag (OCI distribution specification,
-// "Pulling manifests"), and without it two versions would share one.
+// ImageTags decides which tags of an image repository a version gets, in the order of
+// writing: the exact tag, then the floating tags from narrow to wide. known has the
+// component's other versions, from the registry's tags and from the releases; a
+// floating tag moves only to the highest version of its class. A version with build
+// metadata is an error: a tag can't have a "+" (OCI distribution specification,
+// "Pulling manifests"), and without it two versions would share a tag.
 func ImageTags(v *semver.Version, known []*semver.Version, o TagOptions) ([]ImageTag, error) {
 	if v.Metadata() != "" {
-		return nil, fmt.Errorf("version %q has build metadata (+%s), which no image tag can carry; release it without", v, v.Metadata())
+		return nil, fmt.Errorf("version %q has build metadata (+%s), which no image tag can have: release it without", v, v.Metadata())
 	}
 	exact := o.Exact(v)
-	if !imageTag.MatchString(exact) {
-		return nil, fmt.Errorf("%q cannot be the tag of an image: use at most 128 letters, digits, \".\", \"_\" and \"-\", and start with a letter, a digit or \"_\"", exact)
+	if err := notation.ImageTag.Check(exact); err != nil {
+		return nil, err
 	}
 	tags := []ImageTag{{Tag: exact, Exact: true, Move: true, Why: "the exact version"}}
 	if o.ExactOnly {
@@ -111,7 +109,7 @@ func ImageTags(v *semver.Version, known []*semver.Version, o TagOptions) ([]Imag
 		sameMajor := func(o *semver.Version) bool { return stable(o) && o.Major() == v.Major() }
 		minor, major := fmt.Sprintf("%d.%d", v.Major(), v.Minor()), fmt.Sprint(v.Major())
 		add(o.Prefix+minor, "stable "+minor+" release", func(o *semver.Version) bool { return sameMajor(o) && o.Minor() == v.Minor() })
-		// Before 1.0 every minor version may break, so "0" would promise nothing.
+		// Before 1.0 every minor version may break: "0" would promise nothing.
 		if v.Major() > 0 {
 			add(o.Prefix+major, "stable "+major+" release", sameMajor)
 		}
@@ -120,16 +118,13 @@ func ImageTags(v *semver.Version, known []*semver.Version, o TagOptions) ([]Imag
 	for _, t := range tags[1:] {
 		_, reads := o.Read(t.Tag)
 		if _, err := Parse(t.Tag); reads || err == nil || t.Tag == exact {
-			return nil, fmt.Errorf("the floating tag %q would read as the tag of an exact version: choose another prefix or suffix than %q and %q", t.Tag, o.Prefix, o.Suffix)
+			return nil, fmt.Errorf("the floating tag %q reads as the tag of an exact version: choose a prefix other than %q or a suffix other than %q", t.Tag, o.Prefix, o.Suffix)
 		}
 	}
 	return tags, nil
 }
 
-// Reference grammar of the OCI distribution specification.
-var imageTag = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
-
-// highest is the highest of the known versions of a class above v, or nil.
+// highest returns the highest known version of a class above v, or nil.
 func highest(v *semver.Version, known []*semver.Version, same func(*semver.Version) bool) *semver.Version {
 	var top *semver.Version
 	for _, o := range known {

@@ -6,13 +6,12 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// NamesVersion reports whether a program's output names a version, as a whole
-// word: "app 1.2.3", "app/1.2.3", "v1.2.3," and "1.2.3+5f0c1d2" name 1.2.3;
-// "11.2.3", "1.2.30", "1.2.3.4" and "1.2.3-rc.1" don't.
+// NamesVersion reports whether the output of a program has a version as a whole word:
+// "app 1.2.3", "app/1.2.3", "v1.2.3," and "1.2.3+5f0c1d2" name 1.2.3; "11.2.3",
+// "1.2.30", "1.2.3.4" and "1.2.3-rc.1" don't.
 //
-// For a prerelease its core counts as well: with prerelease = "core", the tag
-// 1.2.0-rc.1 is built from a manifest that already has the final version, so
-// the program prints 1.2.0.
+// The core of a prerelease counts too: with prerelease = "core", Cargo.toml has the
+// final version already, and the program of 1.2.0-rc.1 prints 1.2.0.
 func NamesVersion(output string, v *semver.Version) bool {
 	if v.Prerelease() != "" && hasWord(output, Core(v)) {
 		return true
@@ -21,7 +20,7 @@ func NamesVersion(output string, v *semver.Version) bool {
 	return hasWord(output, core)
 }
 
-// hasWord reports whether text has a version that no other version continues.
+// hasWord reports whether text has a version that is not part of another one.
 func hasWord(text, version string) bool {
 	for from := 0; ; {
 		i := strings.Index(text[from:], version)
@@ -36,7 +35,7 @@ func hasWord(text, version string) bool {
 	}
 }
 
-// startsWord reports whether a version may start after before.
+// startsWord reports whether a version may start after this text.
 func startsWord(before string) bool {
 	if n := len(before); n > 0 && (before[n-1] == 'v' || before[n-1] == 'V') {
 		before = before[:n-1]
@@ -52,8 +51,8 @@ func startsWord(before string) bool {
 	return !isAlphanumeric(before[n-1]) && before[n-1] != '.' && before[n-1] != '+'
 }
 
-// endsWord reports whether a version may end before after. Build metadata says
-// which build of the version it is.
+// endsWord reports whether a version may end before this text. Build metadata may
+// follow.
 func endsWord(after string) bool {
 	switch {
 	case after == "":

@@ -11,33 +11,31 @@ import (
 	"dagger/gantry/ci/nearest"
 )
 
-// Component is something that is released under its own tags.
+// Component is a part of a repository with its own release tags.
 type Component struct {
-	// Name of the component.
 	Name string
-	// Prefixes of its tags, "" or "server-"; a tag is a prefix, an optional
-	// "v" and a SemVer version. The first is the one for new tags. The others
-	// are those that the component had before, and count for its history.
+	// Prefixes of its tags, such as "" or "server-"; a tag is a prefix, an optional
+	// "v" and a SemVer version. New tags have the first prefix. The others are former
+	// prefixes, which matter for the history.
 	Prefixes []string
 }
 
-// Tag is a git tag that was read as a release of a component.
+// Tag is the git tag of a component's release.
 type Tag struct {
-	// Name of the tag, as it is in git.
+	// Name of the tag in git.
 	Name string
-	// Component it releases.
+	// Component of the release.
 	Component string
-	// Prefix that was recognised.
+	// Prefix of the tag.
 	Prefix string
-	// Version without prefix or leading v.
+	// Version after the prefix and the "v".
 	Version *semver.Version
 }
 
-// With returns the tag's name with another version: the prefix and the "v", if
-// there is one, stay.
+// With returns the tag with another version after its prefix and its "v", if any.
 func (t Tag) With(version string) string { return t.Prefix + t.v() + version }
 
-// v returns what is between the prefix and the version: "v" or nothing.
+// v returns "v" if the tag has one before its version, or "".
 func (t Tag) v() string {
 	if strings.HasPrefix(t.Name[len(t.Prefix):], "v") {
 		return "v"
@@ -45,7 +43,7 @@ func (t Tag) v() string {
 	return ""
 }
 
-// Scheme reads the tags of a repository. The zero value knows no component.
+// Scheme reads the tags of a repository. The zero value has no components.
 type Scheme struct {
 	components []Component
 	prefixes   []prefix // longest first
@@ -53,10 +51,9 @@ type Scheme struct {
 
 type prefix struct{ text, component string }
 
-// NewScheme checks that each tag can be read in one way alone: two components
-// may not share a prefix, nor have prefixes that differ by a trailing "v".
-// That one prefix starts another ("iggy-" and "iggy-cli-") is fine: the
-// longest that fits wins.
+// NewScheme returns a scheme that reads each tag in only one way: two components may
+// not share a prefix or have prefixes that differ by a trailing "v". A prefix may
+// start another one ("iggy-" and "iggy-cli-"): the longest match wins.
 func NewScheme(components []Component) (*Scheme, error) {
 	s := &Scheme{components: slices.Clone(components)}
 	owner := map[string]prefix{}
@@ -67,7 +64,7 @@ func NewScheme(components []Component) (*Scheme, error) {
 			}
 			key := trimV(p)
 			if other, taken := owner[key]; taken && other.component != c.Name {
-				return nil, fmt.Errorf("tag prefix %q of component %q is ambiguous with %q of component %q: a tag such as %q would belong to both; set a different tag-prefix for one of them",
+				return nil, fmt.Errorf("tag prefix %q of component %q is ambiguous with %q of component %q: a tag such as %q would belong to both: set another tag-prefix for one of them",
 					p, c.Name, other.text, other.component, key+"v1.2.3")
 			}
 			owner[key] = prefix{p, c.Name}
@@ -78,8 +75,8 @@ func NewScheme(components []Component) (*Scheme, error) {
 	return s, nil
 }
 
-// trimV removes a "v" that only introduces the version: that of "v" and of
-// "server-v", but not that of "dev".
+// trimV removes a trailing "v" that introduces a version: from "v" and "server-v",
+// but not from "dev".
 func trimV(p string) string {
 	rest, found := strings.CutSuffix(p, "v")
 	if !found || (rest != "" && isAlnum(rest[len(rest)-1])) {
@@ -92,9 +89,8 @@ func isAlnum(b byte) bool {
 	return b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
 }
 
-// checkPrefix refuses what git would refuse in a tag's name, see
-// git-check-ref-format(1), and a prefix that ends in a digit, which would run
-// into the version.
+// checkPrefix refuses what git refuses in a tag, see git-check-ref-format(1), and a
+// prefix that ends in a digit, which would run into the version.
 func checkPrefix(p string) error {
 	if p == "" {
 		return nil
@@ -102,26 +98,26 @@ func checkPrefix(p string) error {
 	if i := strings.IndexFunc(p, func(r rune) bool {
 		return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r)
 	}); i >= 0 {
-		return fmt.Errorf("tag prefix %q has a character that git allows in no tag: %q", p, p[i:i+1])
+		return fmt.Errorf("tag prefix %q has a character that git forbids in tags: %q", p, p[i:i+1])
 	}
 	if strings.HasPrefix(p, "/") || strings.HasPrefix(p, ".") || strings.HasPrefix(p, "-") ||
 		strings.Contains(p, "..") || strings.Contains(p, "//") || strings.Contains(p, "@{") || strings.Contains(p, "/.") {
 		return fmt.Errorf("tag prefix %q cannot start a git tag", p)
 	}
 	if last := p[len(p)-1]; last >= '0' && last <= '9' {
-		return fmt.Errorf("tag prefix %q ends in a digit, which would run into the version; end it with a separator such as %q", p, p+"-")
+		return fmt.Errorf("tag prefix %q ends in a digit, which would run into the version: end it in a separator, as in %q", p, p+"-")
 	}
 	return nil
 }
 
-// Parse reads a tag: the longest prefix that fits decides the component, and
-// what follows must be a SemVer version.
+// Parse reads a tag: the longest matching prefix decides the component, and a SemVer
+// version must follow.
 func (s *Scheme) Parse(tag string) (Tag, error) {
 	if tag == "" {
-		return Tag{}, fmt.Errorf("the tag is empty; tags look like %s", s.examples())
+		return Tag{}, fmt.Errorf("the tag is empty: tags look like %s", s.examples())
 	}
 	if strings.HasPrefix(tag, "refs/tags/") {
-		return Tag{}, fmt.Errorf("tag %q is a full ref name; pass %q", tag, strings.TrimPrefix(tag, "refs/tags/"))
+		return Tag{}, fmt.Errorf("tag %q is a full ref name: pass %q", tag, strings.TrimPrefix(tag, "refs/tags/"))
 	}
 	for _, p := range s.prefixes {
 		rest, fits := strings.CutPrefix(tag, p.text)
@@ -140,12 +136,12 @@ func (s *Scheme) Parse(tag string) (Tag, error) {
 	return Tag{}, s.unknown(tag, prefix{}, tag)
 }
 
-// unknown returns the error for a tag of no component. p is the longest prefix
-// that fits, and rest comes after it.
+// unknown returns the error for a tag without a component. p is the longest matching
+// prefix, and rest follows it.
 func (s *Scheme) unknown(tag string, p prefix, rest string) error {
 	why := ""
 	if p.text != "" {
-		why = fmt.Sprintf(": after the prefix %q of %q comes %q, which is no version", p.text, p.component, rest)
+		why = fmt.Sprintf(": after the prefix %q of %q comes %q, which is not a version", p.text, p.component, rest)
 	}
 	if own, version, found := split(tag); found {
 		var known []string
@@ -156,11 +152,11 @@ func (s *Scheme) unknown(tag string, p prefix, rest string) error {
 		}
 		why += nearest.Hint(tag, known) + fmt.Sprintf("; to use tags that start with %q, set tag-prefix = %q in the [package.metadata.gantry] of the package they release", own, own)
 	}
-	return fmt.Errorf("tag %q names no component that is known%s; tags look like %s", tag, why, s.examples())
+	return fmt.Errorf("tag %q names no known component%s; tags look like %s", tag, why, s.examples())
 }
 
-// split cuts a tag of any scheme into a prefix and the version that it ends in,
-// with its "v" if there is one.
+// split cuts a tag of any scheme into a prefix and the version at its end, with its
+// "v" if any.
 func split(tag string) (prefix, version string, found bool) {
 	for i := 1; i < len(tag); i++ {
 		if isAlnum(tag[i-1]) || !startsVersion(tag[i:]) {
@@ -190,16 +186,16 @@ func (s *Scheme) examples() string {
 		}
 	}
 	if len(out) == 0 {
-		return "nothing, since no component is known"
+		return "nothing, since there are no components"
 	}
 	return strings.Join(out, ", ")
 }
 
-// GitTag is a tag of the repository and the commit it was peeled to.
+// GitTag is a tag of the repository and its commit.
 type GitTag struct{ Name, Commit string }
 
-// Tags reads those of a repository's tags that release the component, lowest
-// version first; all others are passed over.
+// Tags returns the tags of a component's releases, lowest version first. It skips
+// other tags.
 func (s *Scheme) Tags(component string, tags []GitTag) []Tag {
 	var out []Tag
 	for _, t := range tags {
@@ -211,24 +207,23 @@ func (s *Scheme) Tags(component string, tags []GitTag) []Tag {
 	return out
 }
 
-// History is what of a component's past matters to one release of it.
+// History has the earlier releases of a component that matter to one release.
 type History struct {
 	// Previous is the tag that the changelog starts from, or empty.
 	Previous string
-	// Releases are the tags that the changelog has a section for, lowest version
-	// first and current last. Left out are, for a stable release, prereleases,
-	// and for every release whatever else is on the same commit.
+	// Releases are the tags with a section in the changelog, lowest version first and
+	// the release last, without other tags on the release's commit and, for a stable
+	// release, without prereleases.
 	Releases []string
 }
 
-// History selects, for the release of current at commit, among the tags that
-// are reachable from that commit. A stable release follows the highest stable
-// one below it, so that its notes cover what its candidates already announced;
-// a prerelease follows the highest release of any kind below it. A tag on the
-// commit itself is never the previous one: a candidate and its final release
-// are often the same commit, and notes between them would be empty. Of several
-// tags of one version, one counts: that which is spelled as current is. Tags
-// with build metadata do not count, since no release can have been made of one.
+// History returns the history of the release current at commit, from the tags that
+// are reachable from the commit. A stable release follows the highest stable release
+// below it, so that its notes cover its candidates; a prerelease follows the highest
+// release below it. A tag on the commit itself is never the previous tag: a candidate
+// and its final release often share a commit, and notes between them would be empty.
+// Of several tags of a version, the one spelled like current counts. Tags with build
+// metadata don't count, since they can't have a release.
 func (s *Scheme) History(current Tag, commit string, reachable []GitTag) History {
 	var h History
 	stable := current.Version.Prerelease() == ""
@@ -257,8 +252,8 @@ func (s *Scheme) History(current Tag, commit string, reachable []GitTag) History
 	return h
 }
 
-// nearer says whether a is spelled more like current than b is: with its prefix,
-// else with a newer one of the component, and with or without "v" as it is.
+// nearer reports whether a is spelled more like current than b: with the same prefix,
+// or else a newer prefix of the component, and the same "v".
 func (s *Scheme) nearer(current, a, b Tag) bool {
 	i := slices.IndexFunc(s.components, func(c Component) bool { return c.Name == current.Component })
 	rank := func(t Tag) int {

@@ -1,9 +1,8 @@
-// Package version translates between git tags, SemVer versions, release
-// channels and image tags.
+// Package version translates between git tags, SemVer versions, release channels and
+// image tags.
 //
-// It is pure, and keeps two invariants: a tag is read in exactly one way or
-// refused with a reason, and no floating image tag ever moves to a lower
-// version ([ImageTags]).
+// It is pure, and keeps two invariants: a tag has exactly one reading or is refused
+// with a reason, and no floating image tag moves to a lower version ([ImageTags]).
 package version
 
 import (
@@ -14,11 +13,11 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// Stable is the channel of a version without a prerelease part.
+// Stable is the channel of versions without a prerelease part.
 const Stable = "stable"
 
-// Parse reads a version by the rules of SemVer 2.0.0, after trimming one
-// leading "v". Unlike most parsers it adds no missing parts: "1.2" is refused.
+// Parse reads a SemVer 2.0.0 version, optionally with a leading "v". Unlike most
+// parsers it adds no missing parts: it refuses "1.2".
 func Parse(s string) (*semver.Version, error) {
 	v, err := semver.StrictNewVersion(strings.TrimPrefix(s, "v"))
 	if err == nil {
@@ -32,8 +31,8 @@ func Parse(s string) (*semver.Version, error) {
 
 var almost = regexp.MustCompile(`^v?0*(\d+)(?:\.0*(\d+))?(?:\.0*(\d+))?(?:[.-]?([A-Za-z]+)[.-]?(\d+)?)?$`)
 
-// spelling proposes the SemVer spelling of versions of other schemes, "1.2" or
-// Python's "0.9.0.dev4"; it is empty when there is none.
+// spelling returns the SemVer spelling of a version of another scheme, such as "1.2"
+// or Python's "0.9.0.dev4", or "".
 func spelling(s string) string {
 	m := almost.FindStringSubmatch(s)
 	if m == nil {
@@ -57,11 +56,10 @@ func spelling(s string) string {
 	return hint
 }
 
-// Channel names the release channel of a version: [Stable] without a
-// prerelease part, else the leading letters of that part in lower case
-// ("rc" for 1.0.0-rc.1 and for 1.0.0-rc1). It is "prerelease" where there are
-// no such letters, as in 1.0.0-1, or where they would read as another floating
-// tag ("latest", "stable").
+// Channel returns the release channel of a version: [Stable] without a prerelease
+// part, else the leading letters of that part in lower case ("rc" for 1.0.0-rc.1 and
+// 1.0.0-rc1). It returns "prerelease" if there are no such letters, as in 1.0.0-1, or
+// if they are another floating tag ("latest", "stable").
 func Channel(v *semver.Version) string {
 	if v.Prerelease() == "" {
 		return Stable
@@ -72,8 +70,8 @@ func Channel(v *semver.Version) string {
 	return "prerelease"
 }
 
-// channelName is the floating tag of a prerelease part, or empty if it has
-// none that is safe to use.
+// channelName returns the floating tag of a prerelease part, or "" if no tag is
+// safe.
 func channelName(prerelease string) string {
 	first, _, _ := strings.Cut(prerelease, ".")
 	name := strings.ToLower(first)
@@ -90,14 +88,13 @@ func channelName(prerelease string) string {
 	return name
 }
 
-// Core is the version without prerelease and build metadata.
+// Core returns a version without its prerelease part and build metadata.
 func Core(v *semver.Version) string {
 	return fmt.Sprintf("%d.%d.%d", v.Major(), v.Minor(), v.Patch())
 }
 
-// OrderHint explains a prerelease whose number SemVer does not compare as a
-// number: 1.0.0-rc10 sorts before 1.0.0-rc2, because identifiers with letters
-// compare as text. It is empty for every other version.
+// OrderHint explains a prerelease whose number SemVer compares as text: 1.0.0-rc10
+// sorts before 1.0.0-rc2. It returns "" for other versions.
 func OrderHint(v *semver.Version) string {
 	for _, id := range strings.Split(v.Prerelease(), ".") {
 		if m := lettersThenDigits.FindStringSubmatch(id); m != nil {

@@ -52,22 +52,22 @@ func TestParseTag(t *testing.T) {
 func TestParseTagRefuses(t *testing.T) {
 	for tag, says := range map[string]string{
 		"":                       "the tag is empty",
-		"edge":                   `tag "edge" names no component`,
-		"iggy-iggy@0.2.1":        `"iggy@0.2.1", which is no version`,
-		"iggy-clip-0.9.0":        `"clip-0.9.0", which is no version`,
+		"edge":                   `tag "edge" names no known component`,
+		"iggy-iggy@0.2.1":        `"iggy@0.2.1", which is not a version`,
+		"iggy-clip-0.9.0":        `"clip-0.9.0", which is not a version`,
 		"python-sdk-0.9.0.dev4":  `did you mean "0.9.0-dev.4"?`,
 		"v1.2":                   `did you mean "1.2.0"?`,
 		"v01.2.3":                `did you mean "1.2.3"?`,
 		"v1.2.3-":                `is not SemVer`,
 		"v1.2.3-rc.01":           `is not SemVer`,
-		"vv1.2.3":                `names no component`,
-		"server-":                `which is no version`,
+		"vv1.2.3":                `names no known component`,
+		"server-":                `which is not a version`,
 		"unknown-1.2.3":          `tags look like`,
 		"refs/tags/server-1.0.0": `pass "server-1.0.0"`,
-		"name@1.2.3":             `tag "name@1.2.3" names no component that is known; to use tags that start with "name@", set tag-prefix = "name@" in the [package.metadata.gantry] of the package they release; tags look like`,
+		"name@1.2.3":             `tag "name@1.2.3" names no known component; to use tags that start with "name@", set tag-prefix = "name@" in the [package.metadata.gantry] of the package they release; tags look like`,
 		"release/v1.2.3":         `set tag-prefix = "release/" in`,
 		"servr-1.2.3":            `; did you mean "server-1.2.3"?; to use tags`,
-		"server-next-1.2.3":      `after the prefix "server-" of "server" comes "next-1.2.3", which is no version; did you mean "server-1.2.3"?; to use tags that start with "server-next-"`,
+		"server-next-1.2.3":      `after the prefix "server-" of "server" comes "next-1.2.3", which is not a version; did you mean "server-1.2.3"?; to use tags that start with "server-next-"`,
 	} {
 		_, err := scheme(t).Parse(tag)
 		assert.ErrorContains(t, err, says, tag)
@@ -76,7 +76,7 @@ func TestParseTagRefuses(t *testing.T) {
 		}
 	}
 	_, err := (&Scheme{}).Parse("v1.2.3")
-	assert.EqualError(t, err, `tag "v1.2.3" names no component that is known; tags look like nothing, since no component is known`)
+	assert.EqualError(t, err, `tag "v1.2.3" names no known component; tags look like nothing, since there are no components`)
 }
 
 func TestTagWith(t *testing.T) {
@@ -95,7 +95,7 @@ func TestSchemeRefusesAmbiguousPrefixes(t *testing.T) {
 		{"x-", "x-", "ambiguous"},
 		{"x-", "x-v", "ambiguous"},
 		{"", "v", "ambiguous"},
-		{"x 1", "y-", "git allows in no tag"},
+		{"x 1", "y-", "git forbids in tags"},
 		{"x..", "y-", "cannot start a git tag"},
 		{"x//", "y-", "cannot start a git tag"},
 		{"x@{", "y-", "cannot start a git tag"},
@@ -104,8 +104,8 @@ func TestSchemeRefusesAmbiguousPrefixes(t *testing.T) {
 		{".x", "y-", "cannot start a git tag"},
 		{"x9", "y-", "ends in a digit"},
 		{"x0", "y-", "ends in a digit"},
-		{"x\x7f", "y-", "git allows in no tag"},
-		{"x:", "y-", "git allows in no tag"},
+		{"x\x7f", "y-", "git forbids in tags"},
+		{"x:", "y-", "git forbids in tags"},
 		{"x-", "x-v", `"x-v" of component "b" is ambiguous with "x-" of component "a": a tag such as "x-v1.2.3" would belong to both`},
 		{"x1", "y-", "ends in a digit"},
 		{"-x", "y-", "cannot start a git tag"},

@@ -21,6 +21,7 @@ import (
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/notation"
 	"dagger/gantry/ci/published"
 )
 
@@ -311,8 +312,8 @@ func TestAssembleRefusesHostileArchives(t *testing.T) {
 		headers func(binary string) []*tar.Header
 		want    error
 	}{
-		{"escape", func(b string) []*tar.Header { return []*tar.Header{good(b), good("../../etc/passwd")} }, archive.ErrUnsafePath},
-		{"absolute", func(b string) []*tar.Header { return []*tar.Header{good(b), good("/etc/passwd")} }, archive.ErrUnsafePath},
+		{"escape", func(b string) []*tar.Header { return []*tar.Header{good(b), good("../../etc/passwd")} }, notation.ErrUnsafePath},
+		{"absolute", func(b string) []*tar.Header { return []*tar.Header{good(b), good("/etc/passwd")} }, notation.ErrUnsafePath},
 		{"symbolic link", func(b string) []*tar.Header {
 			return []*tar.Header{good(b), {Typeflag: tar.TypeSymlink, Name: "x", Linkname: "/etc"}}
 		}, archive.ErrNotRegular},

@@ -110,7 +110,7 @@ func TestComponents(t *testing.T) {
 	assert.Equal(t, "app-server", server.Component)
 	assert.Equal(t, []string{"crates/server/**"}, server.ChangelogPaths)
 	_, err := prefixed.Plan("v1.0.0", clean(), nil)
-	assert.ErrorContains(t, err, "names no component that is known")
+	assert.ErrorContains(t, err, "names no known component")
 
 	together := mustLoad(t, table{"name": "suite"}, nil,
 		pkg("a", "1.0.0", "a", nil, "a"), pkg("b", "1.0.0", "b", nil, "b"), pkg("c", "3.0.0", "c", table{"release": false}, "c"))
@@ -249,7 +249,7 @@ func TestMistakesOfTheConfiguration(t *testing.T) {
 		{"missing binary", nil, table{"bins": []string{"ap"}}, `has no binary "ap" for x86_64-unknown-linux-gnu; did you mean "app"?`},
 		{"placeholder", table{"archive": "{nme}"}, nil, ""},
 		{"image path", nil, table{"image": table{"include": table{"a": "b"}}}, "not an absolute path"},
-		{"prefix", nil, table{"tag-prefix": "a b"}, "git allows in no tag"},
+		{"prefix", nil, table{"tag-prefix": "a b"}, "git forbids in tags"},
 	} {
 		p, err := load(t, c.workspace, nil, pkg("app", "1.0.0", ".", c.own, "app"))
 		if c.says == "" {

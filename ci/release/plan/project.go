@@ -10,9 +10,9 @@ import (
 	"sort"
 	"strings"
 
-	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/notation"
 	"dagger/gantry/ci/nearest"
 	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/target"
@@ -666,7 +666,7 @@ func (c *Component) check() error {
 
 func checkImage(i *manifest.Image) error {
 	for from, to := range i.Include {
-		if _, err := archive.CleanPath(from); err != nil {
+		if _, err := notation.CleanPath(from); err != nil {
 			return fmt.Errorf("image include %q: %w", from, err)
 		}
 		if !path.IsAbs(to) {

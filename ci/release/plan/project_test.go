@@ -64,7 +64,7 @@ func TestTagsWithoutAPrefix(t *testing.T) {
 			assert.EqualError(t, err, `tag "`+tag+`" names no component: "app" is the name of what tags such as v1.0.0 release, which is packages "a", "app", "b" together; tag that, or set another name in [workspace.metadata.gantry] to have "`+tag+`" release one package only`)
 		}
 		_, err := p.Plan("app-next", clean(), nil)
-		assert.ErrorContains(t, err, "names no component that is known")
+		assert.ErrorContains(t, err, "names no known component")
 		p = mustLoad(t, table{"name": "suite"}, nil, app("https://github.com/o/app", nil), a, b)
 		assert.Equal(t, []string{"app"}, binaries(planOf(t, p, "app-1.0.0", clean()).Targets[0]), "as the hint says")
 	})
@@ -373,7 +373,7 @@ func TestSeveralPrefixes(t *testing.T) {
 		{1, `[package.metadata.gantry]: key "tag-prefix": 1 is neither a string nor an array of strings, the first of which is for new tags`},
 		{[]any{"a-", 1}, `key "tag-prefix": ["a-",1] is neither a string nor an array of strings`},
 		{[]string{}, `key "tag-prefix": [] is neither`},
-		{[]string{"a-", "a b"}, "git allows in no tag"},
+		{[]string{"a-", "a b"}, "git forbids in tags"},
 		{[]string{"a-", "b-"}, "ambiguous"},
 	} {
 		_, err := load(t, nil, nil, pkg("a", "1.0.0", "a", table{"tag-prefix": c.value}, "a"), pkg("b", "1.0.0", "b", table{"tag-prefix": "b-"}, "b"))
@@ -456,7 +456,7 @@ func TestTargetsOfOtherToolchains(t *testing.T) {
 	plan := planOf(t, p, "v1.0.0", clean("v0.9.0"))
 	require.NoError(t, plan.Err(), "it may be built elsewhere")
 	assert.Contains(t, plan.Assets, "app-1.0.0-x86_64-unknown-freebsd.tar.gz")
-	require.Contains(t, plan.Problems, Problem{SeverityWarning, `target "x86_64-unknown-freebsd", where it is built, needs a toolchain of its own: pass --toolchain with a container that builds for it`})
+	require.Contains(t, plan.Problems, Problem{SeverityWarning, `target "x86_64-unknown-freebsd", where it is built, needs its own toolchain: pass --toolchain with a container that builds for it`})
 	p.CustomToolchain = true
 	for _, problem := range planOf(t, p, "v1.0.0", clean("v0.9.0")).Problems {
 		assert.NotContains(t, problem.Message, "toolchain")

@@ -322,7 +322,7 @@ func TestMoreMistakes(t *testing.T) {
 			return load(t, table{"target": table{"aarch64-unknown-linux-musl": table{"no-default-features": true}}}, files, app(table{"targets": []table{needs}}))
 		}, `component "app" has no binary for aarch64-unknown-linux-musl`},
 		{"a repository without a page", "v1.0.0", func() (*Project, error) { return load(t, nil, files, app(table{"repository": "/srv/app"})) }, `repository "/srv/app" of app/Cargo.toml is not the address of a web page: write it like https://github.com/owner/name`},
-		{"a version that is too long for an image tag", "v" + long, func() (*Project, error) { return load(t, nil, files, app(table{"version": long})) }, "use at most 128 letters"},
+		{"a version that is too long for an image tag", "v" + long, func() (*Project, error) { return load(t, nil, files, app(table{"version": long})) }, "is not an image tag: at most 128 letters"},
 		{"a key like no other", "", func() (*Project, error) { return load(t, table{"zzzzzzzzzzzzzzzzzzzzzzzzz": 1}, files, app(nil)) }, `unknown key "zzzzzzzzzzzzzzzzzzzzzzzzz"; known are all-features, archive, bins,`},
 	} {
 		p, err := c.load()
