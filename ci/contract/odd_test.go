@@ -95,7 +95,7 @@ var oddities = []odd{
 	works("ssh repository through port 443", repository("ssh://git@ssh.github.com:443/acme/app"), publishedAt("https://github.com/acme/app")),
 	works("repository with a token", repository("https://me:secret@github.com/acme/app"), publishedAt("https://github.com/acme/app")),
 	works("no repository", repository(""), publishedAt("")),
-	refused("repository that is no address", repository("see README"), `repository "see README" of Cargo.toml is not the address of a web page`, "write it like https://github.com/owner/name"),
+	refused("repository that is no address", repository("see README"), `repository "see README" of Cargo.toml is not the URL of a web page`, "write it like https://github.com/owner/name"),
 	refused("repository on disk", repository("file:///srv/git/app"), `repository "file:///srv/git/app"`, "write it like"),
 	refused("http repository on a port", repository("http://git.example.com:3000/acme/app"), `repository "http://git.example.com:3000/acme/app"`, "write it like"),
 
@@ -131,7 +131,7 @@ var oddities = []odd{
 		assert.Contains(t, p.Extra, plan.Extra{Source: "app/License", Path: "License"})
 	}),
 	refused("a package called license", func(p *project) { p.packages[0] = crate("license", "1.0.0", ".", table{}, "license") }, `binary "license" and file "LICENSE" differ only in case`, "rename or remove one"),
-	refused("a file like the binary", include("app"), `binary "app" and file "app" would have the same path in the archives`, "leave the file out of include"),
+	refused("a file like the binary", include("app"), `binary "app" and file "app" would have the same path in the archives`, "remove the file from include"),
 	refused("a directory like the binary", include("app/config.toml"), `file "app/config.toml" needs the directory "app" in the archives, but that is binary "app"`, "rename one of them"),
 	refused("a directory like the binary in another case", include("App/config.toml"), `file "App/config.toml" needs the directory "app"`, "rename one of them"),
 	works("a directory like the binary of Windows", all(targets("x86_64-pc-windows-gnu"), include("app/config.toml")), nil),
@@ -139,7 +139,7 @@ var oddities = []odd{
 	refused("an include with a control character", func(p *project) {
 		p.files = append(p.files, "docs/a\x01b")
 		p.config()["include"] = []string{"docs"}
-	}, `file "docs/a\x01b" can't be in an archive`, "control character", "leave it out of include"),
+	}, `file "docs/a\x01b" can't be in an archive`, "control character", "remove it from include"),
 	refused("an include that Windows reads as a drive", include("C:x"), `file "C:x" can't be in an archive`, "drive letter", "rename it"),
 	refused("an include with a backslash", func(p *project) {
 		p.files = append(p.files, `docs/a\b`)
@@ -151,10 +151,10 @@ var oddities = []odd{
 			p.files = append(p.files, fmt.Sprintf("data/%05d", i))
 		}
 		p.config()["include"] = []string{"data"}
-	}, "files and directories, more than a reader takes, 10000", "include fewer"),
+	}, "files and directories; the limit is 10000", "include fewer"),
 	refused("a long archive name", func(p *project) { p.workspace["archive"] = strings.Repeat("a", 240) + "{target}" }, "has 271 characters, more than 255", "change the archive template"),
 	refused("an archive name with a space", func(p *project) { p.workspace["archive"] = "my {name}-{target}" }, `archive name "my app-x86_64-unknown-linux-gnu.tar.gz" is not a name that GitHub keeps`, "archive template"),
-	refused("one archive name for all", func(p *project) { p.workspace["archive"] = "{name}" }, `the same archive "app.tar.gz"`, "put {target} into the archive template"),
+	refused("one archive name for all", func(p *project) { p.workspace["archive"] = "{name}" }, `the same archive "app.tar.gz"`, "add {target} to the archive template"),
 	refused("an archive name that starts with a period", func(p *project) { p.workspace["archive"] = ".{name}-{target}" }, `archive name ".app-x86_64-unknown-linux-gnu.tar.gz" is not a name that GitHub keeps`, "change the archive template"),
 
 	// The image: how values are written.
@@ -165,7 +165,7 @@ var oddities = []odd{
 	refused("image repository twice", set("repositories", []string{"ghcr.io/acme/app", "ghcr.io/acme/app"}), `"ghcr.io/acme/app" is there twice`),
 	works("image repository with a port", set("repositories", []string{"registry.example.com:5000/acme/app"}), nil),
 	works("image repository of this machine", set("repositories", []string{"localhost:5000/app"}), func(t *testing.T, p *plan.Plan, _ *released) {
-		assert.True(t, warned(p, `repository "localhost:5000/app" is on the machine that publishes`))
+		assert.True(t, warned(p, `repository "localhost:5000/app" is on a local host`))
 	}),
 	refused("user of three parts", set("user", "0:0:0"), `user of the image configuration: "0:0:0" is not a user like 65532:65532`),
 	refused("user that the base doesn't know", set("user", "app"), `user "app" is not known in the base image`, "write numbers"),
@@ -180,7 +180,7 @@ var oddities = []odd{
 	refused("base with a space", set("base", "debian 12"), `base of the image configuration: "debian 12" is not an image reference`),
 	refused("base without its tag", set("base", "debian:"), `base "debian:" is no image reference`, "write it like debian:bookworm-slim"),
 	works("base of this machine", set("base", "127.0.0.1:5000/base:1"), func(t *testing.T, p *plan.Plan, _ *released) {
-		assert.True(t, warned(p, `base "127.0.0.1:5000/base:1" is on the machine that publishes`))
+		assert.True(t, warned(p, `base "127.0.0.1:5000/base:1" is on a local host`))
 	}),
 	refused("base in upper case", set("base", "Debian"), `base "Debian" is no image reference`, "write it like"),
 	refused("label with a space", set("labels", table{"my label": "x"}), `"my label" is not a name without "=" and spaces`),
@@ -235,7 +235,7 @@ var oddities = []odd{
 	refused("values of other types", func(p *project) {
 		p.image()["expose"], p.image()["user"] = 8080, 1000
 		p.config()["bins"] = "app"
-	}, `key "image.expose" is the number 8080, but takes an array of strings`, `key "image.user" is the number 1000, but takes a string`, `key "bins" is a string, but takes an array of strings`),
+	}, `key "image.expose" must be an array of strings, not the number 8080`, `key "image.user" must be a string, not the number 1000`, `key "bins" must be an array of strings, not a string`),
 }
 
 // TestOdd says of each odd project whether it is refused, by the plan and with

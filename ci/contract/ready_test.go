@@ -49,7 +49,7 @@ func TestReadyMeansReady(t *testing.T) {
 		require.NoError(r, err)
 		defer os.RemoveAll(dir)
 		// What only the build can tell is warned of: then it turns out well.
-		dynamic := rapid.Bool().Draw(r, "dynamic") && !warned(planned, "linked statically")
+		dynamic := rapid.Bool().Draw(r, "dynamic") && !warned(planned, "statically linked")
 		got, err := release(t.Context(), dir, planned, dynamic)
 		if err != nil {
 			r.Fatalf("ready to release, and then: %v\n%s", err, planned.Text())

@@ -30,7 +30,7 @@ func TestRefuses(t *testing.T) {
 		says   string
 	}{
 		{"a tag that is no SemVer", nil, []string{"--tag=v1.0"}, `version "v1.0" is not SemVer (MAJOR.MINOR.PATCH[-PRERELEASE]); did you mean "1.0.0"?`},
-		{"another version", nil, []string{"--tag=v1.0.1"}, `tag "v1.0.1" says version 1.0.1, but Cargo.toml (package "tiny") says 1.0.0: set version = "1.0.1" there, or tag v1.0.0 instead`},
+		{"another version", nil, []string{"--tag=v1.0.1"}, `tag "v1.0.1" is for version 1.0.1, but Cargo.toml (package "tiny") has 1.0.0: set version = "1.0.1" there, or tag v1.0.0 instead`},
 		{"an unknown component", nil, []string{"--tag=other-1.0.0"}, `tag "other-1.0.0" names no known component`},
 		{"an unknown target", nil, []string{"--tag=v1.0.0", "--targets=x86_64-linux-gnu"}, `unknown target "x86_64-linux-gnu"; did you mean "x86_64-unknown-linux-gnu"?`},
 		{"a target that needs another toolchain", nil, []string{"--tag=v1.0.0", "--targets=aarch64-apple-darwin"}, "pass --toolchain with a container that has one"},
@@ -68,7 +68,7 @@ func TestRefuses(t *testing.T) {
 			run(t, dir, "git", "submodule", "--quiet", "deinit", "--all")
 		}, []string{"--tag=v1.0.0"}, `Cargo.toml depends on package "small" in "vendor/small", a submodule that is not checked out`},
 		{"no history", func(t *testing.T, dir string) { require.NoError(t, os.RemoveAll(filepath.Join(dir, ".git"))) }, []string{"--tag=v1.0.0"}, "no git history"},
-		{"changed files", func(t *testing.T, dir string) { write(t, dir, map[string]string{"src/main.rs": "fn main() {}\n"}) }, []string{"--tag=v1.0.0"}, "the source is dirty, so commit"},
+		{"changed files", func(t *testing.T, dir string) { write(t, dir, map[string]string{"src/main.rs": "fn main() {}\n"}) }, []string{"--tag=v1.0.0"}, "uncommitted changes; the build would not match commit"},
 		{"untracked files", func(t *testing.T, dir string) { write(t, dir, map[string]string{"build.rs": "fn main() {}\n"}) }, []string{"--tag=v1.0.0"}, "?? build.rs"},
 		{"a shallow clone", func(t *testing.T, dir string) {
 			commit(t, dir, "v0")
@@ -83,22 +83,22 @@ func TestRefuses(t *testing.T) {
 			write(t, dir, map[string]string{".git/info/attributes": "*.rs filter=secret\n"})
 			old := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
 			require.NoError(t, os.Chtimes(filepath.Join(dir, "src/main.rs"), old, old))
-		}, []string{"--tag=v1.0.0"}, "the state of the repository is unknown, since git status: "},
+		}, []string{"--tag=v1.0.0"}, "can't read the repository's state: git status: "},
 		{"a toolchain image that is not there", func(t *testing.T, dir string) {
 			write(t, dir, map[string]string{"rust-toolchain.toml": "[toolchain]\nchannel = \"1.42\"\n"})
 		}, []string{"--tag=v1.0.0"}, "pass --toolchain with a container that has Rust"},
-		{"a tag of another commit", func(t *testing.T, dir string) { commit(t, dir, "v0") }, []string{"--tag=v1.0.0"}, "check the tag out"},
+		{"a tag of another commit", func(t *testing.T, dir string) { commit(t, dir, "v0") }, []string{"--tag=v1.0.0"}, "check out the tag"},
 		{"a missing file", edit("\n[package.metadata.gantry]\ninclude = [\"man/tiny.1\"]\n"), []string{"--tag=v1.0.0"}, `include "man/tiny.1" of Cargo.toml matches no file`},
 		{"a link that leaves the source", func(t *testing.T, dir string) {
 			require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(dir, "LICENSE")))
 			run(t, dir, "git", "tag", "-d", "v1.0.0")
 			commit(t, dir, "v1.0.0")
-		}, []string{"--tag=v1.0.0"}, `"LICENSE" is a link that leaves the source: put a copy there instead`},
+		}, []string{"--tag=v1.0.0"}, `"LICENSE" is a symlink out of the source: replace it with a copy`},
 		{"a link to nothing", func(t *testing.T, dir string) {
 			require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, "LICENSE")))
 			run(t, dir, "git", "tag", "-d", "v1.0.0")
 			commit(t, dir, "v1.0.0")
-		}, []string{"--tag=v1.0.0"}, `"LICENSE" is a link to something that is no file`},
+		}, []string{"--tag=v1.0.0"}, `"LICENSE" is a broken symlink: fix it or remove it from include`},
 		{"a path that escapes", edit("\n[package.metadata.gantry]\ninclude = [\"../secret\"]\n"), []string{"--tag=v1.0.0"}, `include "../secret" of Cargo.toml would escape the archive`},
 		{"a missing binary", edit("\n[package.metadata.gantry]\nbins = [\"tinny\"]\n"), []string{"--tag=v1.0.0"}, `has no binary "tinny" for x86_64-unknown-linux-gnu; did you mean "tiny"?`},
 		{"no workspace", func(t *testing.T, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "Cargo.toml"))) }, []string{"--tag=v1.0.0"}, "not a Cargo workspace: it has no Cargo.toml at its top"},

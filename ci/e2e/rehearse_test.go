@@ -32,7 +32,7 @@ func TestReleaseReady(t *testing.T) {
 	source := tiny(t, "")
 	got := call(t, "--source="+source, "release-ready")
 	require.NoError(t, got.err)
-	assert.Contains(t, got.stdout, "tiny: tagged as v1.0.0 at this commit, which can be released")
+	assert.Contains(t, got.stdout, "tiny: tagged as v1.0.0 at this commit; ready to release")
 	write(t, source, map[string]string{"dist/release-manifest.json": "{}\n", "dist/SHA256SUMS": "", "dist/tiny.tar.gz": ""})
 	got = call(t, "--source="+source, "release-ready")
 	require.NoError(t, got.err, "an exported release is no change of the source")

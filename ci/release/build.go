@@ -41,7 +41,7 @@ func (w *workspace) build(ctx context.Context, triple, component string) (*dagge
 	if err != nil {
 		return nil, err
 	}
-	if err := plan.OneFolder(builds); err != nil {
+	if err := plan.CheckNameClashes(builds); err != nil {
 		return nil, err
 	}
 	if err := w.prepare(ctx, builds); err != nil {

@@ -10,38 +10,54 @@ import (
 	"strings"
 )
 
-// combine makes the configuration of a component of several packages out of
-// theirs. What can be followed for each package is (see [Component.settings] and
-// buildConfig), and what adds up is added up. One build and one archive have
-// everything else once: where the packages differ in it, the component has a
-// conflict, which names the key.
+// sharedKeys are the keys that a release of several packages has once.
+var sharedKeys = []struct {
+	name  string
+	value func(Config) any
+	set   func(to *Config, from Config)
+}{
+	{"archive", func(c Config) any { return or(c.Archive, DefaultArchive) }, func(to *Config, from Config) { to.Archive = from.Archive }},
+	{"max-glibc", func(c Config) any { return c.MaxGlibc }, func(to *Config, from Config) { to.MaxGlibc = from.MaxGlibc }},
+	{"cargo-command", func(c Config) any { return or(c.CargoCommand, DefaultCargoCommand) }, func(to *Config, from Config) { to.CargoCommand = from.CargoCommand }},
+	{"targets", func(c Config) any { return sorted(c.targets()) }, func(to *Config, from Config) { to.Targets = from.Targets }},
+	{"changelog.config", func(c Config) any { return c.Changelog.Config }, func(to *Config, from Config) { to.Changelog.Config = from.Changelog.Config }},
+}
+
+// sharedBuildKeys are the keys that one build of several packages has once.
+var sharedBuildKeys = []struct {
+	name  string
+	value func(BuildConfig) any
+}{
+	{"profile", func(b BuildConfig) any { return or(b.Profile, DefaultProfile) }},
+	{"all-features", func(b BuildConfig) any { return isTrue(b.AllFeatures) }},
+	{"no-default-features", func(b BuildConfig) any { return isTrue(b.NoDefaultFeatures) }},
+	{"env", func(b BuildConfig) any {
+		if len(b.Env) == 0 {
+			return map[string]string{}
+		}
+		return b.Env
+	}},
+}
+
+// combine makes the configuration of a component of several packages from theirs.
+// A package keeps its settings where it can (see [Component.settings] and
+// combineBuild), and lists are joined. One build and one archive have all other
+// keys once: a key on which the packages differ is a conflict.
 func (c *Component) combine(workspace Config) {
 	c.Config = workspace
 	c.Config.Name, c.Config.TagPrefix = c.Name, nil
-	first := c.settings[0].merged
-	for _, k := range []struct {
-		key   string
-		value func(*Config) any
-		take  func()
-	}{
-		{"archive", func(cfg *Config) any { return or(cfg.Archive, DefaultArchive) }, func() { c.Config.Archive = first.Archive }},
-		{"max-glibc", func(cfg *Config) any { return cfg.MaxGlibc }, func() { c.Config.MaxGlibc = first.MaxGlibc }},
-		{"cargo-command", func(cfg *Config) any { return or(cfg.CargoCommand, DefaultCargoCommand) }, func() { c.Config.CargoCommand = first.CargoCommand }},
-		{"targets", func(cfg *Config) any { return sorted(cfg.targets()) }, func() { c.Config.Targets = first.Targets }},
-		{"changelog.config", func(cfg *Config) any { return cfg.Changelog.Config }, func() { c.Config.Changelog.Config = first.Changelog.Config }},
-	} {
-		values := make([]any, len(c.settings))
-		for i := range c.settings {
-			values[i] = k.value(&c.settings[i].merged)
+	for _, key := range sharedKeys {
+		var values []packageValue
+		for i, s := range c.settings {
+			values = append(values, packageValue{c.Packages[i].Manifest(), key.value(s.merged)})
 		}
-		if conflict := c.disagree(k.key, values); conflict != "" {
+		if conflict := differ(key.name, values); conflict != "" {
 			c.conflicts = append(c.conflicts, conflict)
 		} else {
-			k.take()
+			key.set(&c.Config, c.settings[0].merged)
 		}
 	}
-	var images []any
-	owners := &Component{}
+	var images []packageValue
 	for i, s := range c.settings {
 		if isTrue(s.merged.SBOM) {
 			c.Config.SBOM = s.merged.SBOM
@@ -52,118 +68,103 @@ func (c *Component) combine(workspace Config) {
 		if own := s.own.Latest; own != nil && !isTrue(c.Config.Latest) {
 			c.Config.Latest = own
 		}
-		for _, glob := range s.own.Changelog.Paths {
-			if !slices.Contains(c.Config.Changelog.Paths, glob) {
-				c.Config.Changelog.Paths = append(slices.Clone(c.Config.Changelog.Paths), glob)
-			}
-		}
+		c.Config.Changelog.Paths = union(c.Config.Changelog.Paths, s.own.Changelog.Paths)
 		if s.own.Image != nil {
-			images = append(images, *s.merged.Image)
-			owners.Packages = append(owners.Packages, c.Packages[i])
+			images = append(images, packageValue{c.Packages[i].Manifest(), *s.merged.Image})
 			c.Config.Image = s.merged.Image
 		}
 	}
-	if conflict := owners.disagree("image", images); conflict != "" {
+	if conflict := differ("image", images); conflict != "" {
 		c.conflicts = append(c.conflicts, conflict)
 	}
-	where := map[string][]string{}
-	for _, triple := range c.Targets() {
-		_, conflicts := c.combineBuild(triple)
-		for _, conflict := range conflicts {
-			where[conflict] = append(where[conflict], triple)
-		}
-	}
-	for _, conflict := range slices.Sorted(maps.Keys(where)) {
-		if len(where[conflict]) < len(c.Targets()) {
-			conflict += " for " + strings.Join(where[conflict], ", ")
-		}
-		c.conflicts = append(c.conflicts, conflict)
-	}
+	c.conflicts = append(c.conflicts, c.buildConflicts()...)
 }
 
-// disagree returns how the packages' values of a key differ; empty if they don't.
-func (c *Component) disagree(key string, values []any) string {
-	var texts, said []string
-	for i, v := range values {
-		text, err := json.Marshal(v)
+// buildConflicts returns the conflicts of the builds. Those that only some targets
+// have name them.
+func (c *Component) buildConflicts() []string {
+	targets := map[string][]string{}
+	for _, triple := range c.Config.targets() {
+		_, conflicts := c.combineBuild(triple)
+		for _, conflict := range conflicts {
+			targets[conflict] = append(targets[conflict], triple)
+		}
+	}
+	var out []string
+	for _, conflict := range slices.Sorted(maps.Keys(targets)) {
+		if len(targets[conflict]) < len(c.Config.targets()) {
+			conflict += " for " + strings.Join(targets[conflict], ", ")
+		}
+		out = append(out, conflict)
+	}
+	return out
+}
+
+// packageValue is a package's value of a key.
+type packageValue struct {
+	manifest string
+	value    any
+}
+
+// differ describes how the packages' values of a key differ, or is empty.
+func differ(key string, values []packageValue) string {
+	var texts, lines []string
+	for _, v := range values {
+		text, err := json.Marshal(v.value)
 		if err != nil {
 			text = []byte(err.Error())
 		}
 		texts = append(texts, string(text))
-		said = append(said, fmt.Sprintf("%s for %s", text, c.Packages[i].Manifest()))
+		lines = append(lines, fmt.Sprintf("%s for %s", text, v.manifest))
 	}
-	if len(slices.Compact(slices.Clone(texts))) < 2 {
+	if len(slices.Compact(texts)) < 2 {
 		return ""
 	}
-	return fmt.Sprintf("%s is %s", key, strings.Join(said, " and "))
+	return fmt.Sprintf("%s is %s", key, strings.Join(lines, " and "))
 }
 
-// buildConfig returns the build configuration for a target. Each package takes
-// its part of what it inherits from the workspace: a feature counts for those
-// that have it.
-func (c *Component) buildConfig(triple string) BuildConfig {
-	cfg, _ := c.combineBuild(triple)
-	return cfg
-}
-
-// combineBuild returns the build configuration for a target, and where the
-// packages differ in what one build can only have once.
+// combineBuild returns the build configuration for a target, and the conflicts of
+// the packages. A feature that a package inherits from the workspace counts only if
+// it has it.
 func (c *Component) combineBuild(triple string) (BuildConfig, []string) {
-	cfgs := make([]BuildConfig, len(c.settings))
-	for i, s := range c.settings {
-		cfgs[i] = s.merged.forTarget(triple)
+	var cfgs []BuildConfig
+	for _, s := range c.settings {
+		cfgs = append(cfgs, s.merged.forTarget(triple))
 	}
 	out := cfgs[0]
 	out.Features = c.features(cfgs)
 	if len(cfgs) == 1 {
 		return out, nil
 	}
-	out.Bins, out.PreBuild = nil, ""
 	var conflicts []string
-	for _, k := range []struct {
-		key   string
-		value func(BuildConfig) any
-	}{
-		{"profile", func(b BuildConfig) any { return or(b.Profile, DefaultProfile) }},
-		{"all-features", func(b BuildConfig) any { return isTrue(b.AllFeatures) }},
-		{"no-default-features", func(b BuildConfig) any { return isTrue(b.NoDefaultFeatures) }},
-		{"env", func(b BuildConfig) any {
-			if len(b.Env) == 0 {
-				return map[string]string{}
-			}
-			return b.Env
-		}},
-	} {
-		values := make([]any, len(cfgs))
-		for i, b := range cfgs {
-			values[i] = k.value(b)
-		}
-		if conflict := c.disagree(k.key, values); conflict != "" {
+	check := func(key string, values []packageValue) {
+		if conflict := differ(key, values); conflict != "" {
 			conflicts = append(conflicts, conflict)
 		}
 	}
-	var commands []any
-	owners := &Component{}
-	for i, b := range cfgs {
-		for _, name := range b.Packages {
-			if !slices.Contains(out.Packages, name) {
-				out.Packages = append(slices.Clone(out.Packages), name)
-			}
+	for _, key := range sharedBuildKeys {
+		var values []packageValue
+		for i, b := range cfgs {
+			values = append(values, packageValue{c.Packages[i].Manifest(), key.value(b)})
 		}
+		check(key.name, values)
+	}
+	out.Bins, out.PreBuild = nil, ""
+	var commands []packageValue
+	for i, b := range cfgs {
+		out.Packages = union(out.Packages, b.Packages)
 		if b.PreBuild != "" {
-			commands = append(commands, b.PreBuild)
-			owners.Packages = append(owners.Packages, c.Packages[i])
+			commands = append(commands, packageValue{c.Packages[i].Manifest(), b.PreBuild})
 			out.PreBuild = b.PreBuild
 		}
 	}
-	if conflict := owners.disagree("pre-build", commands); conflict != "" {
-		conflicts = append(conflicts, conflict)
-	}
+	check("pre-build", commands)
 	return out, conflicts
 }
 
 // features returns the features to build with. If the packages differ in them,
-// each feature names its package, so that one call of Cargo gives each its own.
+// each feature names its package, so that one call of Cargo gives each package only
+// what it set.
 func (c *Component) features(cfgs []BuildConfig) []string {
 	each := make([][]string, len(cfgs))
 	same := true
@@ -184,12 +185,20 @@ func (c *Component) features(cfgs []BuildConfig) []string {
 			if !strings.Contains(f, "/") {
 				f = c.Packages[i].Name + "/" + f
 			}
-			if !slices.Contains(out, f) {
-				out = append(out, f)
-			}
+			out = union(out, []string{f})
 		}
 	}
 	return out
+}
+
+// union returns a followed by what only b has, without changing either.
+func union(a, b []string) []string {
+	for _, name := range b {
+		if !slices.Contains(a, name) {
+			a = append(slices.Clone(a), name)
+		}
+	}
+	return a
 }
 
 func or(value, otherwise string) string {

@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
-	"sort"
+	"slices"
 	"strings"
 
 	"dagger/gantry/ci/manifest"
@@ -14,33 +15,45 @@ import (
 	"dagger/gantry/ci/target"
 )
 
+// Defaults of the configuration.
+const (
+	DefaultArchive      = "{name}-{version}-{target}"
+	DefaultProfile      = "release"
+	DefaultCargoCommand = "build"
+)
+
+// Policies for prerelease tags.
+const (
+	PolicyExact = "exact"
+	PolicyCore  = "core"
+)
+
 // Config is [workspace.metadata.gantry] or [package.metadata.gantry] of a
-// Cargo.toml. No key is needed. What a package sets wins over what its
-// workspace sets; tables are merged key by key.
+// Cargo.toml. Every key is optional. A package overrides its workspace; tables
+// are merged key by key.
 type Config struct {
-	// Name of the component; by default the package's. In the workspace's
-	// table it names what a tag without a prefix releases.
+	// Name of the component; by default the package's. In the workspace's table it
+	// names what a tag without a prefix releases.
 	Name string `json:"name"`
-	// Release false keeps a package with binaries out of releases. True takes one
-	// in that is left out by default: xtask, and, where others may be published,
-	// one with publish = false.
+	// Release false excludes a package. True includes one that is excluded by
+	// default: xtask, and one with publish = false where others may be published.
 	Release *bool `json:"release"`
-	// Latest says that this component's releases are the ones for GitHub's
-	// "Latest", of which a repository has one. By default, those of the only
-	// component, or of the one whose tags have no prefix.
+	// Latest marks the component whose releases become GitHub's "Latest", of which a
+	// repository has one. By default it is the only component, or the one whose tags
+	// have no prefix.
 	Latest *bool `json:"latest"`
 	// TagPrefix of the component's tags: "server-" for server-1.2.3 and
-	// server-v1.2.3. Of several, the first is the one for new tags; the others
-	// are those that older tags have.
+	// server-v1.2.3. Of several, the first is for new tags; older tags may have the
+	// others.
 	TagPrefix Prefixes `json:"tag-prefix"`
-	// Prerelease is the policy of prerelease tags: "exact" (the default) wants
-	// the manifest's version to be the tag's, "core" also lets 1.2.0-rc.1 be
-	// tagged where the manifest already says 1.2.0.
+	// Prerelease is the policy of prerelease tags. With "exact", the default, the
+	// tag has the manifest's version. "core" also accepts 1.2.0-rc.1 while the
+	// manifest has 1.2.0.
 	Prerelease string `json:"prerelease"`
 	// Targets to build, as Rust target triples.
 	Targets []string `json:"targets"`
 	// Include lists globs of extra files for the archives, relative to the
-	// Cargo.toml they are written in; "**" crosses folders.
+	// Cargo.toml that has them; "**" crosses directories.
 	Include []string `json:"include"`
 	// Archive is the template of the archives' names, without suffix.
 	Archive string `json:"archive"`
@@ -56,20 +69,20 @@ type Config struct {
 	Changelog Changelog `json:"changelog"`
 	// Image that phase 2 assembles.
 	Image *manifest.Image `json:"image"`
-	// Target has settings for single targets, by triple.
+	// Target overrides settings of single targets, by triple.
 	Target map[string]BuildConfig `json:"target"`
 	BuildConfig
 }
 
-// BuildConfig are the settings that a single target may override.
+// BuildConfig holds the settings that a target may override.
 type BuildConfig struct {
 	// Bins to release; by default all that the features build. In the workspace's
-	// table, each package has its part of them.
+	// table, each package takes those that it has.
 	Bins []string `json:"bins"`
 	// Profile of the build; by default "release".
 	Profile string `json:"profile"`
-	// Features to enable. In the workspace's table, each counts for the packages
-	// that have it.
+	// Features to enable. In the workspace's table, each package takes those that
+	// it has.
 	Features []string `json:"features"`
 	// AllFeatures enables all.
 	AllFeatures *bool `json:"all-features"`
@@ -85,8 +98,8 @@ type BuildConfig struct {
 
 // Changelog is the "changelog" table.
 type Changelog struct {
-	// Config is the path of a git-cliff configuration, from the workspace's
-	// root; by default cliff.toml, where there is one.
+	// Config is the path of a git-cliff configuration, from the workspace's root; by
+	// default cliff.toml, if it exists.
 	Config string `json:"config"`
 	// Paths are more globs whose changes belong to the component.
 	Paths []string `json:"paths"`
@@ -104,71 +117,98 @@ func (p *Prefixes) UnmarshalJSON(raw []byte) error {
 	}
 	var several []string
 	if err := json.Unmarshal(raw, &several); err != nil || len(several) == 0 {
-		return fmt.Errorf("%s is neither a string nor an array of strings, the first of which is for new tags", raw)
+		return fmt.Errorf("must be a string or an array of strings, the first of which is for new tags, not %s", raw)
 	}
 	*p = several
 	return nil
 }
+
+func isTrue(b *bool) bool { return b != nil && *b }
 
 // cargo returns the features that the settings select.
 func (b BuildConfig) cargo() cargo.Features {
 	return cargo.Features{Names: b.Features, All: isTrue(b.AllFeatures), NoDefault: isTrue(b.NoDefaultFeatures)}
 }
 
-func isTrue(b *bool) bool { return b != nil && *b }
+// forTarget returns the build configuration of one target.
+func (c Config) forTarget(triple string) BuildConfig {
+	return merge(c.BuildConfig, c.Target[triple])
+}
 
-// readConfig reads the "gantry" table of a metadata table; where names it in
-// errors. An unknown key is an error that names it and the nearest known one.
+// targets returns the targets to build.
+func (c Config) targets() []string {
+	if len(c.Targets) > 0 {
+		return c.Targets
+	}
+	return target.Default
+}
+
+// readConfig reads the "gantry" table of a metadata table. Its error lists every
+// unknown key and every wrong type; where names the table.
 func readConfig(raw json.RawMessage, where string) (Config, error) {
 	var tables map[string]json.RawMessage
-	var cfg Config
-	if len(raw) == 0 || string(raw) == "null" {
-		return cfg, nil
+	if json.Unmarshal(raw, &tables) != nil || len(tables["gantry"]) == 0 {
+		return Config{}, nil // other tools' metadata, of any shape
 	}
-	if err := json.Unmarshal(raw, &tables); err != nil || len(tables["gantry"]) == 0 {
-		return cfg, nil // other tools' metadata, of whatever shape
+	var value any
+	if err := json.Unmarshal(tables["gantry"], &value); err != nil {
+		return Config{}, fmt.Errorf("%s: %w", where, err)
 	}
-	errs := append([]error{unknownKeys(tables["gantry"], reflect.TypeFor[Config](), where)},
-		wrongTypes(tables["gantry"], reflect.TypeFor[Config](), where, "")...)
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(mistakes(value, reflect.TypeFor[Config](), where, "")...); err != nil {
 		return Config{}, err
 	}
+	var cfg Config
 	if err := json.Unmarshal(tables["gantry"], &cfg); err != nil {
 		return Config{}, fmt.Errorf("%s: %w", where, err)
 	}
 	return cfg, nil
 }
 
-func kind(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Slice:
-		return "an array of strings"
-	case reflect.Map, reflect.Struct:
-		return "a table"
-	case reflect.Bool:
-		return "true or false"
-	default:
-		return "a string"
-	}
-}
-
-// unknownKeys compares the keys of a table with the fields of a type, deep.
-func unknownKeys(raw json.RawMessage, t reflect.Type, where string) error {
+// mistakes lists the unknown keys in the value of a key, and the parts of it whose
+// type is not that of t.
+func mistakes(value any, t reflect.Type, where, key string) (errs []error) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t.Kind() != reflect.Struct && (t.Kind() != reflect.Map || t.Elem().Kind() != reflect.Struct) {
-		return nil
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) { // it accepts several types
+		text, err := json.Marshal(value)
+		if err == nil {
+			err = json.Unmarshal(text, reflect.New(t).Interface())
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: key %q %w", where, key, err))
+		}
+		return errs
 	}
-	var table map[string]json.RawMessage
-	if json.Unmarshal(raw, &table) != nil {
-		return nil // a wrong type, which decoding reports
+	table, isTable := value.(map[string]any)
+	array, isArray := value.([]any)
+	switch kind := t.Kind(); {
+	case value == nil: // unset; TOML has no null
+	case isTable && (kind == reflect.Struct || kind == reflect.Map):
+		fields := fieldsOf(t)
+		for _, k := range slices.Sorted(maps.Keys(table)) {
+			name := strings.TrimPrefix(key+"."+k, ".")
+			if kind == reflect.Map {
+				fields[k] = t.Elem()
+			}
+			if fields[k] == nil {
+				errs = append(errs, unknownKey(where, name, k, fields))
+				continue
+			}
+			errs = append(errs, mistakes(table[k], fields[k], where, name)...)
+		}
+	case isArray && kind == reflect.Slice:
+		for i, element := range array {
+			errs = append(errs, mistakes(element, t.Elem(), where, fmt.Sprintf("%s[%d]", key, i))...)
+		}
+	case isTable || isArray || reflect.ValueOf(value).Kind() != kind:
+		errs = append(errs, wrongType(value, kind, where, key))
 	}
-	keys := make([]string, 0, len(table))
-	for k := range table {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
+	return errs
+}
+
+// fieldsOf returns the types of a struct's fields, by their keys; none for others.
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	fields := map[string]reflect.Type{}
 	if t.Kind() == reflect.Struct {
 		for _, f := range reflect.VisibleFields(t) {
@@ -178,31 +218,39 @@ func unknownKeys(raw json.RawMessage, t reflect.Type, where string) error {
 			}
 		}
 	}
-	var errs []error
-	for _, k := range keys {
-		field, known := fields[k]
-		if t.Kind() == reflect.Map {
-			field, known = t.Elem(), true
-		}
-		if !known {
-			var names []string
-			for name := range fields {
-				names = append(names, name)
-			}
-			sort.Strings(names)
-			hint := nearest.Hint(k, names)
-			if hint == "" {
-				hint = "; known are " + strings.Join(names, ", ")
-			}
-			errs = append(errs, fmt.Errorf("%s: unknown key %q%s", where, k, hint))
-			continue
-		}
-		errs = append(errs, unknownKeys(table[k], field, where+" "+k))
-	}
-	return errors.Join(errs...)
+	return fields
 }
 
-// merge lays what over sets upon base.
+func unknownKey(where, name, key string, fields map[string]reflect.Type) error {
+	known := slices.Sorted(maps.Keys(fields))
+	hint := nearest.Hint(key, known)
+	if hint == "" {
+		hint = "; known keys: " + strings.Join(known, ", ")
+	}
+	return fmt.Errorf("%s: unknown key %q%s", where, name, hint)
+}
+
+func wrongType(value any, kind reflect.Kind, where, key string) error {
+	want := map[reflect.Kind]string{reflect.Slice: "an array of strings", reflect.Map: "a table", reflect.Struct: "a table", reflect.Bool: "true or false"}[kind]
+	have := "a table"
+	switch value := value.(type) {
+	case string:
+		have = "a string"
+	case []any:
+		have = "an array"
+	case bool:
+		have = fmt.Sprint(value)
+	case float64:
+		have = fmt.Sprintf("the number %v", value)
+	}
+	name := "it"
+	if key != "" {
+		name = fmt.Sprintf("key %q", key)
+	}
+	return fmt.Errorf("%s: %s must be %s, not %s", where, name, or(want, "a string"), have)
+}
+
+// merge returns base with the settings of over, which win.
 func merge[T any](base, over T) T {
 	out := reflect.New(reflect.TypeFor[T]()).Elem()
 	mergeValue(out, reflect.ValueOf(base), reflect.ValueOf(over))
@@ -224,31 +272,19 @@ func mergeValue(out, base, over reflect.Value) {
 		mergeValue(out.Elem(), base.Elem(), over.Elem())
 	case over.Kind() == reflect.Map:
 		out.Set(reflect.MakeMap(over.Type()))
-		for _, m := range []reflect.Value{base, over} {
-			for _, k := range m.MapKeys() {
-				merged := reflect.New(over.Type().Elem()).Elem()
-				if was := out.MapIndex(k); was.IsValid() {
-					mergeValue(merged, was, m.MapIndex(k))
-				} else {
-					merged.Set(m.MapIndex(k))
-				}
-				out.SetMapIndex(k, merged)
+		for _, k := range base.MapKeys() {
+			out.SetMapIndex(k, base.MapIndex(k))
+		}
+		for _, k := range over.MapKeys() {
+			merged := reflect.New(over.Type().Elem()).Elem()
+			old := base.MapIndex(k)
+			if !old.IsValid() {
+				old = reflect.Zero(over.Type().Elem())
 			}
+			mergeValue(merged, old, over.MapIndex(k))
+			out.SetMapIndex(k, merged)
 		}
 	default:
 		out.Set(over)
 	}
-}
-
-// forTarget is the build configuration of one target.
-func (c Config) forTarget(triple string) BuildConfig {
-	return merge(c.BuildConfig, c.Target[triple])
-}
-
-// targets returns the targets to build.
-func (c Config) targets() []string {
-	if len(c.Targets) > 0 {
-		return c.Targets
-	}
-	return target.Default
 }

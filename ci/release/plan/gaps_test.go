@@ -30,7 +30,7 @@ func TestNamesThatTheManifestRefuses(t *testing.T) {
 	} {
 		plan := planOf(t, mustLoad(t, nil, nil, pkg("app", "1.0.0", ".", c.gantry, "app")), c.tag, clean())
 		assert.ErrorContains(t, plan.Err(), c.says, c.tag)
-		assert.NotContains(t, plan.Err().Error(), "would be wrong", c.tag)
+		assert.NotContains(t, plan.Err().Error(), "would be invalid", c.tag)
 	}
 }
 
@@ -47,8 +47,8 @@ func TestOneReasonIsOneProblem(t *testing.T) {
 	assert.Contains(t, errors[0], "no git history")
 
 	plan = planOf(t, mustLoad(t, nil, nil, pkg("app", "1.2.0", ".", nil, "app")), "v1.3.0-rc.1", clean())
-	assert.ErrorContains(t, plan.Err(), "says 1.2.0")
-	assert.NotContains(t, plan.Err().Error(), "to tag candidates", "it is a candidate of another version")
+	assert.ErrorContains(t, plan.Err(), "has 1.2.0")
+	assert.NotContains(t, plan.Err().Error(), "to tag prereleases", "it is a candidate of another version")
 }
 
 func TestUnknownKeysAreSorted(t *testing.T) {
@@ -89,12 +89,12 @@ func TestWholeText(t *testing.T) {
 	} {
 		assert.Regexp(t, `(?m)^`+line+`$`, text)
 	}
-	assert.NotRegexp(t, `(?m)^ *(arguments|ports|toolchain|left out)`, text, "what is empty is not shown")
+	assert.NotRegexp(t, `(?m)^ *(arguments|ports|toolchain|excluded)`, text, "what is empty is not shown")
 	text = planOf(t, p, "v1.0.0", clean("v1.1.0")).Text()
 	assert.Regexp(t, `(?m)^  1.0 +moves`, text)
 	assert.Regexp(t, `(?m)^  1 +stays +stays at 1.1.0`, text)
 	text = planOf(t, p, "v1.0.0", Git{}).Text()
-	assert.Contains(t, text, "none, this is the first")
+	assert.Contains(t, text, "none, this is the first release")
 	assert.Contains(t, text, "\nnot ready to release\n")
 }
 

@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// Sections of a repository's configuration that say how to read it. All others, such
-// as http, credential and url, say how to reach servers, and may carry credentials:
-// CI systems write a token there.
+// readingSections are the sections of a repository's configuration that affect how
+// git reads it. All others, such as http, credential and url, affect how git
+// contacts servers, and may carry credentials: CI systems write a token there.
 var readingSections = map[string]bool{
 	"core": true, "extensions": true, "remote": true, "branch": true, "submodule": true,
 	"filter": true, "index": true, "i18n": true, "lfs": true, "diff": true, "merge": true,
 }
 
-// Keys of those sections that run something, or hold credentials.
+// unwantedKeys are the keys of those sections that run something or hold credentials.
 var unwantedKeys = map[string]bool{
 	"sshcommand": true, "askpass": true, "gitproxy": true, "fsmonitor": true, "hookspath": true, "pager": true,
 	"editor": true, "proxy": true, "proxyauthmethod": true, "uploadpack": true, "receivepack": true, "vcs": true,
@@ -24,11 +24,11 @@ var (
 	userInfo    = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/@\s"]*@`)
 )
 
-// StripCredentials returns a repository's configuration (.git/config) without what
-// reading the repository doesn't need, credentials above all. User names and tokens
-// are removed from URLs. See "git help config" for the format.
+// StripCredentials returns a repository's configuration (.git/config) with only what
+// is needed to read the repository, so without credentials. It also removes user
+// names and tokens from URLs. See "git help config" for the format.
 func StripCredentials(config string) string {
-	// A line that ends in a backslash goes on in the next one.
+	// A line that ends in a backslash continues on the next one.
 	lines := strings.Split(strings.ReplaceAll(strings.ReplaceAll(config, "\\\r\n", ""), "\\\n", ""), "\n")
 	var out []string
 	keep := false

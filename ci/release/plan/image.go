@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,17 +14,17 @@ import (
 
 // ImagePlan is the container image that phase 2 makes of a release.
 type ImagePlan struct {
-	// Repositories that it is published to, unless the caller names others.
+	// Repositories to publish to, unless the caller names others.
 	Repositories []string        `json:"repositories"`
 	Platforms    []ImagePlatform `json:"platforms"`
-	// Entrypoint, and why it is this one. It is empty where none can be told.
+	// Entrypoint, and why it was chosen. It is empty if there is no clear choice.
 	Entrypoint []string `json:"entrypoint"`
 	Why        string   `json:"why"`
 	Cmd        []string `json:"cmd,omitempty"`
 	User       string   `json:"user"`
 	Workdir    string   `json:"workdir"`
 	Expose     []string `json:"expose,omitempty"`
-	// Smoke says how it is tested before it is tagged.
+	// Smoke describes the test before it is tagged.
 	Smoke string `json:"smoke"`
 }
 
@@ -32,12 +33,12 @@ type ImagePlatform struct {
 	Platform string `json:"platform"`
 	// Targets whose archives may be used, the preferred one first.
 	Targets []string `json:"targets"`
-	// Base image, or how it is chosen.
+	// Base image, or the candidates.
 	Base string `json:"base"`
 }
 
-// checkImage plans the image and finds what phase 2 would refuse. Of a project
-// that configures no image, that is a warning: it may want none.
+// checkImage plans the image and reports what phase 2 would refuse. Without an image
+// configuration these are warnings: the project may want no image.
 func (p *Plan) checkImage(m *manifest.Manifest, targets []TargetPlan) {
 	hasLinux := slices.ContainsFunc(targets, func(t TargetPlan) bool { return t.Platform != "" })
 	if m.Image == nil && !hasLinux {
@@ -48,39 +49,42 @@ func (p *Plan) checkImage(m *manifest.Manifest, targets []TargetPlan) {
 		for _, e := range leaves(err) {
 			text := "image: " + withoutArchives(plainSpec(e), m)
 			if m.Image == nil {
-				p.once(SeverityWarning, text+" (only images need this)")
+				p.warn("%s (only images need this)", text)
 			} else {
-				p.once(SeverityError, text)
+				p.fail("%s", text)
 			}
 		}
 	}
 	report(imagespec.Check(m))
-	local := func(what, address, host string) {
-		if host != "" && notation.IsLocalHost(host) {
-			p.warn("image: %s %q is on the machine that publishes or next to it, and is used only where --addresses or --plain-http names its host", what, address)
-		}
-	}
-	for _, address := range p.ContainerImage.Repositories {
-		host, _, _ := strings.Cut(address, "/")
-		local("repository", address, host)
-	}
-	if m.Image != nil {
-		local("base", m.Image.Base, imagespec.RegistryOf(m.Image.Base))
-	}
-	// Which of a platform's archives is used depends on how they turn out to be
-	// linked, so that all of them have to do.
+	p.warnOfLocalHosts(m)
+	// The archive to use for a platform depends on its linkage, so all must do.
 	for _, a := range m.Archives() {
 		if p.inImage(m, a.Target) {
 			report(imagespec.CheckArchive(m, a))
 		}
 	}
-	// What a gnu target links to is known after the build; packing checks it.
-	if _, err := imagespec.Choose(asDynamic(m)); err != nil {
-		for _, e := range leaves(err) {
-			if errors.Is(e, imagespec.ErrBase) {
-				p.once(SeverityWarning, "image: "+withoutArchives(plainSpec(e), m)+"; binaries that are linked statically don't need it")
-			}
+	// The linkage of a gnu target is known after the build; packing checks it.
+	_, err := imagespec.Choose(asDynamic(m))
+	for _, e := range leaves(err) {
+		if errors.Is(e, imagespec.ErrBase) {
+			p.warn("image: %s; statically linked binaries don't need it", withoutArchives(plainSpec(e), m))
 		}
+	}
+}
+
+// warnOfLocalHosts reports addresses that only some machines can reach.
+func (p *Plan) warnOfLocalHosts(m *manifest.Manifest) {
+	check := func(name, address, host string) {
+		if host != "" && notation.IsLocalHost(host) {
+			p.warn("image: %s %q is on a local host: it is only used if --addresses or --plain-http names that host", name, address)
+		}
+	}
+	for _, address := range p.ContainerImage.Repositories {
+		host, _, _ := strings.Cut(address, "/")
+		check("repository", address, host)
+	}
+	if m.Image != nil {
+		check("base", m.Image.Base, imagespec.RegistryOf(m.Image.Base))
 	}
 }
 
@@ -93,7 +97,8 @@ func (p *Plan) inImage(m *manifest.Manifest, triple string) bool {
 	return m.Image == nil || len(m.Image.Platforms) == 0 || slices.Contains(m.Image.Platforms, t.Platform)
 }
 
-// withoutArchives makes one message of those that differ in the archive only.
+// withoutArchives removes the names of archives from a message, so that messages
+// which differ only in them are the same.
 func withoutArchives(text string, m *manifest.Manifest) string {
 	for _, a := range m.Archives() {
 		for _, ext := range []string{".tar.gz", ".zip"} {
@@ -107,7 +112,7 @@ func withoutArchives(text string, m *manifest.Manifest) string {
 	return text
 }
 
-// asDynamic returns the manifest as if every gnu binary were dynamic, which most
+// asDynamic returns the manifest with every gnu binary marked as dynamic, as most
 // are.
 func asDynamic(m *manifest.Manifest) *manifest.Manifest {
 	out := *m
@@ -124,48 +129,15 @@ func asDynamic(m *manifest.Manifest) *manifest.Manifest {
 	return &out
 }
 
+// planImage describes the image.
 func (p *Plan) planImage(m *manifest.Manifest, targets []TargetPlan) {
 	spec := manifest.Image{}
 	if m.Image != nil {
 		spec = *m.Image
 	}
-	plan := &ImagePlan{
-		Repositories: append([]string{}, spec.Repositories...), Platforms: []ImagePlatform{}, Entrypoint: []string{},
-		Cmd: spec.Cmd, User: spec.User, Workdir: spec.Workdir, Expose: spec.Expose, Smoke: smokeText(spec.Smoke, p.Version),
-	}
-	if plan.User == "" {
-		plan.User = imagespec.DefaultUser
-	}
-	if plan.Workdir == "" {
-		plan.Workdir = "/"
-	}
-	p.ContainerImage = plan
-	byPlatform := map[string][]TargetPlan{}
-	var platforms []string
-	for _, t := range targets {
-		if t.Platform != "" && p.inImage(m, t.Target) {
-			if byPlatform[t.Platform] == nil {
-				platforms = append(platforms, t.Platform)
-			}
-			byPlatform[t.Platform] = append(byPlatform[t.Platform], t)
-		}
-	}
-	slices.Sort(platforms)
-	for _, platform := range platforms {
-		// A static archive is preferred, and those for musl are static.
-		slices.SortStableFunc(byPlatform[platform], func(a, b TargetPlan) int { return strings.Compare(b.Libc, a.Libc) })
-		line := ImagePlatform{Platform: platform, Base: spec.Base}
-		for _, t := range byPlatform[platform] {
-			line.Targets = append(line.Targets, t.Target)
-		}
-		switch first := byPlatform[platform][0]; {
-		case spec.Base != "":
-		case first.Libc == "musl":
-			line.Base = imagespec.StaticBase
-		default:
-			line.Base = imagespec.GlibcBase + ", or " + imagespec.StaticBase + " for static binaries"
-		}
-		plan.Platforms = append(plan.Platforms, line)
+	p.ContainerImage = &ImagePlan{
+		Repositories: append([]string{}, spec.Repositories...), Platforms: p.imagePlatforms(m, spec.Base, targets), Entrypoint: []string{},
+		Cmd: spec.Cmd, User: or(spec.User, imagespec.DefaultUser), Workdir: or(spec.Workdir, "/"), Expose: spec.Expose, Smoke: smokeText(spec.Smoke, p.Version),
 	}
 	for _, a := range m.Archives() {
 		if !p.inImage(m, a.Target) {
@@ -173,19 +145,46 @@ func (p *Plan) planImage(m *manifest.Manifest, targets []TargetPlan) {
 		}
 		entrypoint, err := imagespec.Entrypoint(m, spec, a)
 		if err != nil {
-			continue // which is reported
+			continue // imagespec.CheckArchive reports it
 		}
-		plan.Entrypoint = entrypoint
+		p.ContainerImage.Entrypoint = entrypoint
 		switch {
 		case len(spec.Entrypoint) > 0:
-			plan.Why = "configured"
+			p.ContainerImage.Why = "configured"
 		case len(a.Binaries) == 1:
-			plan.Why = "the only binary"
+			p.ContainerImage.Why = "the only binary"
 		default:
-			plan.Why = "the binary with the component's name; set entrypoint to choose another"
+			p.ContainerImage.Why = "the binary with the component's name; set entrypoint to choose another"
 		}
-		break
+		return
 	}
+}
+
+// imagePlatforms returns the platforms of the image, sorted, and the base of each.
+func (p *Plan) imagePlatforms(m *manifest.Manifest, base string, targets []TargetPlan) []ImagePlatform {
+	byPlatform := map[string][]TargetPlan{}
+	for _, t := range targets {
+		if p.inImage(m, t.Target) {
+			byPlatform[t.Platform] = append(byPlatform[t.Platform], t)
+		}
+	}
+	platforms := []ImagePlatform{}
+	for _, platform := range slices.Sorted(maps.Keys(byPlatform)) {
+		candidates := byPlatform[platform]
+		// A static archive is preferred, and those for musl are static.
+		slices.SortStableFunc(candidates, func(a, b TargetPlan) int { return strings.Compare(b.Libc, a.Libc) })
+		described := ImagePlatform{Platform: platform, Base: base}
+		for _, t := range candidates {
+			described.Targets = append(described.Targets, t.Target)
+		}
+		if base == "" && candidates[0].Libc == "musl" {
+			described.Base = imagespec.StaticBase
+		} else if base == "" {
+			described.Base = imagespec.GlibcBase + ", or " + imagespec.StaticBase + " for static binaries"
+		}
+		platforms = append(platforms, described)
+	}
+	return platforms
 }
 
 func smokeText(s *manifest.Smoke, version string) string {

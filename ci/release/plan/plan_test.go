@@ -121,8 +121,8 @@ func TestComponents(t *testing.T) {
 	assert.Equal(t, "a", planOf(t, together, "a-1.0.0", clean()).Component, "each can be released on its own too")
 
 	apart := mustLoad(t, nil, nil, pkg("a", "1.0.0", "a", nil, "a"), pkg("b", "2.0.0", "b", nil, "b"))
-	assert.ErrorContains(t, planOf(t, apart, "v1.0.0", clean()).Err(), `(package "b") says 2.0.0`)
-	assert.ErrorContains(t, planOf(t, apart, "v1.0.0", clean()).Err(), `if "b" is no part of this release, set release = false or a tag-prefix in its [package.metadata.gantry]`)
+	assert.ErrorContains(t, planOf(t, apart, "v1.0.0", clean()).Err(), `(package "b") has 2.0.0`)
+	assert.ErrorContains(t, planOf(t, apart, "v1.0.0", clean()).Err(), `if "b" is not part of this release, set release = false or a tag-prefix in its [package.metadata.gantry]`)
 
 	tool := func(gantry table) []cargo.Bin {
 		p := mustLoad(t, table{"tag-prefix": "app-v"}, nil, pkg("app", "1.0.0", "app", nil, "app"), pkg("xtask", "1.0.0", "xtask", gantry, "xtask"))
@@ -136,13 +136,13 @@ func TestVersionAgreement(t *testing.T) {
 	for _, c := range []struct{ policy, manifest, tag, says string }{
 		{"exact", "1.2.0", "v1.2.0", ""},
 		{"exact", "1.2.0-rc.1", "v1.2.0-rc.1", ""},
-		{"exact", "1.2.0", "v1.2.1", `tag "v1.2.1" says version 1.2.1, but Cargo.toml (package "app") says 1.2.0: set version = "1.2.1" there, or tag v1.2.0 instead`},
+		{"exact", "1.2.0", "v1.2.1", `tag "v1.2.1" is for version 1.2.1, but Cargo.toml (package "app") has 1.2.0: set version = "1.2.1" there, or tag v1.2.0 instead`},
 		{"exact", "1.2.0", "1.2.1", `set version = "1.2.1" there, or tag 1.2.0 instead`},
 		{"exact", "1.2.0", "app-v1.2.1", `set version = "1.2.1" there, or tag app-v1.2.0 instead`},
 		{"exact", "1.2.0", "v1.2.0-rc.1", `set prerelease = "core"`},
 		{"core", "1.2.0", "v1.2.0-rc.1", ""},
-		{"core", "1.2.0", "v1.2.1-rc.1", "says version 1.2.1-rc.1"},
-		{"core", "1.2.0-rc.1", "v1.2.0", "says version 1.2.0"},
+		{"core", "1.2.0", "v1.2.1-rc.1", "is for version 1.2.1-rc.1"},
+		{"core", "1.2.0-rc.1", "v1.2.0", "is for version 1.2.0"},
 		{"core", "1.2.0", "v1.2.0+build.5", "build metadata"},
 	} {
 		p := mustLoad(t, table{"prerelease": c.policy}, nil, pkg("app", c.manifest, ".", nil, "app"))
@@ -161,13 +161,13 @@ func TestStateOfTheRepository(t *testing.T) {
 		name, says string
 		change     func(*Git)
 	}{
-		{"no history", "no .git folder", func(g *Git) { *g = Git{} }},
+		{"no history", "no .git directory", func(g *Git) { *g = Git{} }},
 		{"a worktree", "pass the main checkout", func(g *Git) { g.Worktree = true }},
 		{"no commit", "no commit yet", func(g *Git) { g.Commit = "" }},
 		{"shallow", "git fetch --unshallow --tags", func(g *Git) { g.Shallow = true }},
-		{"dirty", "commit, ignore or remove M src/main.rs", func(g *Git) { g.Dirty = []string{"M src/main.rs"} }},
-		{"another commit", "check the tag out", func(g *Git) { g.Tags = []version.GitTag{{Name: "v1.2.3", Commit: "fedcba9876543210"}} }},
-		{"twice", `version 1.2.3 of "app" is already tagged as "app-1.2.3" at commit fedcba987654: release another version, or check that tag out and release it; if it is a mistake, remove it with git tag -d app-1.2.3 and git push --delete origin app-1.2.3`, func(g *Git) { g.Tags = []version.GitTag{{Name: "app-1.2.3", Commit: "fedcba9876543210"}} }},
+		{"dirty", "commit or stash them: M src/main.rs", func(g *Git) { g.Dirty = []string{"M src/main.rs"} }},
+		{"another commit", "check out the tag", func(g *Git) { g.Tags = []version.GitTag{{Name: "v1.2.3", Commit: "fedcba9876543210"}} }},
+		{"twice", `version 1.2.3 of "app" is already tagged as "app-1.2.3" at commit fedcba987654: release another version, or check out that tag and release it; if it is a mistake, remove it with git tag -d app-1.2.3 and git push --delete origin app-1.2.3`, func(g *Git) { g.Tags = []version.GitTag{{Name: "app-1.2.3", Commit: "fedcba9876543210"}} }},
 	} {
 		g := clean()
 		c.change(&g)
@@ -180,7 +180,7 @@ func TestTextSaysWhetherItIsReady(t *testing.T) {
 	g := clean()
 	g.Ignored = []string{"Cargo.lock"}
 	text := planOf(t, p, "v1.2.3", g).Text()
-	assert.Contains(t, text, "warning: Cargo.lock is ignored by git")
+	assert.Contains(t, text, "warning: git ignores Cargo.lock")
 	assert.Contains(t, text, "\nready to release\n", "a warning holds nothing up")
 	g.Shallow = true
 	text = planOf(t, p, "v1.2.3", g).Text()
@@ -234,18 +234,18 @@ func TestMistakesOfTheConfiguration(t *testing.T) {
 	}{
 		{"unknown key", table{"targts": []string{}}, nil, `Cargo.toml [workspace.metadata.gantry]: unknown key "targts"; did you mean "targets"?`},
 		{"unknown key of a package", nil, table{"tag_prefix": "x-"}, `[package.metadata.gantry]: unknown key "tag_prefix"; did you mean "tag-prefix"?`},
-		{"unknown key below", nil, table{"image": table{"usr": "1"}}, `image: unknown key "usr"; did you mean "user"?`},
-		{"unknown key of a target", table{"target": table{"x86_64-unknown-linux-gnu": table{"envv": table{}}}}, nil, `unknown key "envv"; did you mean "env"?`},
-		{"wrong type", table{"targets": "x86_64-unknown-linux-gnu"}, nil, `key "targets" is a string, but takes an array of strings`},
+		{"unknown key below", nil, table{"image": table{"usr": "1"}}, `unknown key "image.usr"; did you mean "user"?`},
+		{"unknown key of a target", table{"target": table{"x86_64-unknown-linux-gnu": table{"envv": table{}}}}, nil, `unknown key "target.x86_64-unknown-linux-gnu.envv"; did you mean "env"?`},
+		{"wrong type", table{"targets": "x86_64-unknown-linux-gnu"}, nil, `key "targets" must be an array of strings, not a string`},
 		{"unknown target", table{"targets": []string{"x86_64-unknown-linux-gnuu"}}, nil, `did you mean "x86_64-unknown-linux-gnu"?`},
 		{"unknown target of a table", table{"target": table{"x86-linux": table{}}}, nil, `unknown target "x86-linux"`},
 		{"target twice", table{"targets": []string{"x86_64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"}}, nil, "listed twice"},
 		{"policy", table{"prerelease": "loose"}, nil, `unknown prerelease policy "loose"`},
 		{"glibc", table{"max-glibc": "two"}, nil, `max-glibc "two"`},
 		{"subcommand", table{"cargo-command": "build; rm"}, nil, `cargo-command "build; rm"`},
-		{"variable", table{"env": table{"A=B": "c"}}, nil, `"A=B" is no name of an environment variable`},
-		{"variable of a target", table{"target": table{"x86_64-unknown-linux-gnu": table{"env": table{"-i": "c"}}}}, nil, `"-i" is no name`},
-		{"value", table{"env": table{"A": "\x00"}}, nil, `the value of env "A" has a NUL`},
+		{"variable", table{"env": table{"A=B": "c"}}, nil, `"A=B" is not the name of an environment variable`},
+		{"variable of a target", table{"target": table{"x86_64-unknown-linux-gnu": table{"env": table{"-i": "c"}}}}, nil, `"-i" is not the name`},
+		{"value", table{"env": table{"A": "\x00"}}, nil, `the value of env "A" contains a NUL`},
 		{"missing binary", nil, table{"bins": []string{"ap"}}, `has no binary "ap" for x86_64-unknown-linux-gnu; did you mean "app"?`},
 		{"placeholder", table{"archive": "{nme}"}, nil, ""},
 		{"image path", nil, table{"image": table{"include": table{"a": "b"}}}, "not an absolute path"},
@@ -274,26 +274,26 @@ func TestWrongTypes(t *testing.T) {
 	}, "app"))
 	require.Error(t, err)
 	assert.Equal(t, []string{
+		`Cargo.toml [workspace.metadata.gantry]: key "changelog" must be a table, not an array`,
+		`Cargo.toml [workspace.metadata.gantry]: key "sbom" must be true or false, not a string`,
+		`Cargo.toml [workspace.metadata.gantry]: key "targets" must be an array of strings, not a string`,
 		`Cargo.toml [workspace.metadata.gantry]: unknown key "targts"; did you mean "targets"?`,
-		`Cargo.toml [workspace.metadata.gantry]: key "changelog" is an array, but takes a table`,
-		`Cargo.toml [workspace.metadata.gantry]: key "sbom" is a string, but takes true or false`,
-		`Cargo.toml [workspace.metadata.gantry]: key "targets" is a string, but takes an array of strings`,
-		`Cargo.toml [package.metadata.gantry]: key "features[0]" is true, but takes a string`,
-		`Cargo.toml [package.metadata.gantry]: key "image.entrypoint[1]" is the number 1, but takes a string`,
-		`Cargo.toml [package.metadata.gantry]: key "image.entrypoint[2]" is a table, but takes a string`,
-		`Cargo.toml [package.metadata.gantry]: key "image.expose" is the number 8080, but takes an array of strings`,
-		`Cargo.toml [package.metadata.gantry]: key "image.labels.a" is the number 1, but takes a string`,
-		`Cargo.toml [package.metadata.gantry]: key "image.smoke" is true, but takes a table`,
-		`Cargo.toml [package.metadata.gantry]: key "image.tags.floating" is a string, but takes true or false`,
-		`Cargo.toml [package.metadata.gantry]: key "target.x86_64-unknown-linux-gnu.env.A" is false, but takes a string`,
+		`Cargo.toml [package.metadata.gantry]: key "features[0]" must be a string, not true`,
+		`Cargo.toml [package.metadata.gantry]: key "image.entrypoint[1]" must be a string, not the number 1`,
+		`Cargo.toml [package.metadata.gantry]: key "image.entrypoint[2]" must be a string, not a table`,
+		`Cargo.toml [package.metadata.gantry]: key "image.expose" must be an array of strings, not the number 8080`,
+		`Cargo.toml [package.metadata.gantry]: key "image.labels.a" must be a string, not the number 1`,
+		`Cargo.toml [package.metadata.gantry]: key "image.smoke" must be a table, not true`,
+		`Cargo.toml [package.metadata.gantry]: key "image.tags.floating" must be true or false, not a string`,
+		`Cargo.toml [package.metadata.gantry]: key "target.x86_64-unknown-linux-gnu.env.A" must be a string, not false`,
 	}, strings.Split(err.Error(), "\n"))
 }
 
 func TestArchiveNames(t *testing.T) {
 	p := mustLoad(t, table{"archive": "{name}"}, nil, pkg("app", "1.0.0", ".", nil, "app"))
-	assert.ErrorContains(t, planOf(t, p, "v1.0.0", clean()).Err(), "put {target} into the archive template")
+	assert.ErrorContains(t, planOf(t, p, "v1.0.0", clean()).Err(), "add {target} to the archive template")
 	p = mustLoad(t, table{"archive": "{name} {target}"}, nil, pkg("app", "1.0.0", ".", nil, "app"))
-	assert.ErrorContains(t, planOf(t, p, "v1.0.0", clean()).Err(), "GitHub would rewrite")
+	assert.ErrorContains(t, planOf(t, p, "v1.0.0", clean()).Err(), "GitHub keeps as it is")
 	p = mustLoad(t, table{"archive": "{name}_{os}_{arch}", "targets": []string{"x86_64-pc-windows-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
 	plan := planOf(t, p, "v1.0.0", clean())
 	require.NoError(t, plan.Err())
@@ -452,10 +452,10 @@ func TestReady(t *testing.T) {
 		git  Git
 		want []string
 	}{
-		{"nothing is tagged", clean(), []string{"app: ready to be released as app-1.2.0", "app-cli: ready to be released as app-cli-0.3.0-rc.1"}},
+		{"nothing is tagged", clean(), []string{"app: ready to release as app-1.2.0", "app-cli: ready to release as app-cli-0.3.0-rc.1"}},
 		{"one is released", clean("app-1.2.0"), []string{"app: released as app-1.2.0", "app-cli: ready"}},
 		{"with a v", clean("app-v1.2.0"), []string{"app: released as app-v1.2.0"}},
-		{"another version", clean("app-1.1.0"), []string{"app: ready to be released as app-1.2.0"}},
+		{"another version", clean("app-1.1.0"), []string{"app: ready to release as app-1.2.0"}},
 	} {
 		got, err := p.Ready(c.git)
 		require.NoError(t, err, c.name)
@@ -467,19 +467,19 @@ func TestReady(t *testing.T) {
 	here.Tags = []version.GitTag{{Name: "app-v1.2.0", Commit: head}}
 	got, err := p.Ready(here)
 	require.NoError(t, err)
-	assert.Contains(t, got, "app: tagged as app-v1.2.0 at this commit, which can be released", "the tag that is at this commit")
+	assert.Contains(t, got, "app: tagged as app-v1.2.0 at this commit; ready to release", "the tag that is at this commit")
 
 	dirty := clean()
 	dirty.Dirty = []string{"?? x"}
 	_, err = p.Ready(dirty)
 	require.ErrorContains(t, err, `component "app" can't be released as "app-1.2.0"`)
 	require.ErrorContains(t, err, `component "app-cli" can't be released`)
-	require.ErrorContains(t, err, "dirty")
+	require.ErrorContains(t, err, "uncommitted changes")
 
 	single := mustLoad(t, nil, nil, pkg("app", "1.2.0", ".", nil, "app"))
 	got, err = single.Ready(clean())
 	require.NoError(t, err)
-	assert.Equal(t, "app: ready to be released as v1.2.0\n", got)
+	assert.Equal(t, "app: ready to release as v1.2.0\n", got)
 }
 
 // A workspace in a folder of its repository finds its files from there, and
@@ -516,7 +516,7 @@ func TestWorkspaceInAFolder(t *testing.T) {
 	assert.ErrorContains(t, err, `the workspace root "/src/rust" is outside of the source`)
 }
 
-func TestOneFolder(t *testing.T) {
+func TestCheckNameClashes(t *testing.T) {
 	p := mustLoad(t, nil, nil, pkg("a", "1.0.0", "a", nil, "tool"), pkg("b", "1.0.0", "b", table{"tag-prefix": "b-"}, "tool"), pkg("c", "1.0.0", "c", nil, "other"))
 	var builds []Build
 	for _, name := range []string{"a", "b", "c"} {
@@ -526,8 +526,8 @@ func TestOneFolder(t *testing.T) {
 		require.NoError(t, err)
 		builds = append(builds, b)
 	}
-	assert.NoError(t, OneFolder([]Build{builds[0], builds[2], builds[0]}), "the same program twice is no conflict")
-	assert.EqualError(t, OneFolder(builds), `binary "tool" is built by package "a" and by package "b", and a folder holds but one: name a component`)
+	assert.NoError(t, CheckNameClashes([]Build{builds[0], builds[2], builds[0]}), "the same program twice is no conflict")
+	assert.EqualError(t, CheckNameClashes(builds), `packages "a" and "b" both build a binary "tool": pass --component to build only one`)
 }
 
 func TestBillsOfMaterials(t *testing.T) {
@@ -605,7 +605,7 @@ func TestTextShowsTheImage(t *testing.T) {
 	} {
 		assert.Contains(t, text, want)
 	}
-	assert.NotContains(t, text, "on the machine that publishes", "an image without a base comes from elsewhere")
+	assert.NotContains(t, text, "on a local host", "an image without a base comes from elsewhere")
 	text = image(nil, table{"base": "debian:bookworm-slim", "entrypoint": []string{"tini", "--", "app"}, "platforms": []string{"linux/arm64"}, "smoke": table{"skip": true}}, "app")
 	assert.Contains(t, text, "tini -- app  (configured)")
 	assert.Contains(t, text, "on debian:bookworm-slim")

@@ -38,7 +38,7 @@ func TestTagsWithoutAPrefix(t *testing.T) {
 	a, b := pkg("a", "1.0.0", "a", nil, "a"), pkg("b", "1.0.0", "b", nil, "b")
 	t.Run("a package with a prefix that is called like the repository", func(t *testing.T) {
 		_, err := load(t, nil, nil, app("https://github.com/o/app", table{"tag-prefix": "app-", "latest": true}), a, b)
-		assert.ErrorContains(t, err, `a tag such as v1.2.3 would release packages "a", "b" together as "app", but that is what package "app" with tag-prefix "app-" is released as: set name in [workspace.metadata.gantry]`)
+		assert.ErrorContains(t, err, `tags such as v1.2.3 would release packages "a", "b" together as "app", but tags with prefix "app-" already release package "app" under that name: set name in [workspace.metadata.gantry]`)
 
 		p := mustLoad(t, table{"name": "suite"}, nil, app("https://github.com/o/app", table{"tag-prefix": "app-", "latest": true}), a, b)
 		plan := planOf(t, p, "app-1.0.0", clean())
@@ -61,7 +61,7 @@ func TestTagsWithoutAPrefix(t *testing.T) {
 		assert.Equal(t, []string{"a", "app", "b"}, binaries(planOf(t, p, "v1.0.0", clean()).Targets[0]))
 		for _, tag := range []string{"app-1.0.0", "app-v1.0.0"} {
 			_, err := p.Plan(tag, clean(), nil)
-			assert.EqualError(t, err, `tag "`+tag+`" names no component: "app" is the name of what tags such as v1.0.0 release, which is packages "a", "app", "b" together; tag that, or set another name in [workspace.metadata.gantry] to have "`+tag+`" release one package only`)
+			assert.EqualError(t, err, `tag "`+tag+`" names no component: "app" is the name of packages "a", "app", "b" together, which tags such as v1.0.0 release: use that tag, or set another name in [workspace.metadata.gantry] so that "`+tag+`" releases only one package`)
 		}
 		_, err := p.Plan("app-next", clean(), nil)
 		assert.ErrorContains(t, err, "names no known component")
@@ -75,7 +75,7 @@ func TestTagsWithoutAPrefix(t *testing.T) {
 		assert.NotNil(t, named(mustLoad(t, nil, nil, none("z", "."), none("b", "b")).Components, "z"), "that of the root package")
 		assert.True(t, named(mustLoad(t, nil, nil, none("b", "b"), none("c", "c")).Components, "b").Whole, "that of the first package, in a source without a name")
 		_, err := load(t, nil, nil, pkg("a", "1.0.0", "a", table{"name": "x"}, "a"), pkg("b", "1.0.0", "b", table{"name": "x"}, "b"))
-		assert.ErrorContains(t, err, `packages "a" and "b" are both released as "x"`)
+		assert.ErrorContains(t, err, `packages "a" and "b" are both released as "x": set a different name`)
 	})
 }
 
@@ -93,10 +93,10 @@ func TestPackagesThatAreNotPublished(t *testing.T) {
 	assert.True(t, plan.OwnsLatest)
 	assert.Equal(t, []LeftOut{
 		{"old", "it has release = false"},
-		{"xtask", "xtask is the workspace's own tool; release = true in its [package.metadata.gantry] includes it"},
-		{"test-server", "it has publish = false: set release = true in its [package.metadata.gantry] to include it, or tag test-server-0.0.0 to release it alone"},
+		{"xtask", "xtask is the workspace's build tool: set release = true in its [package.metadata.gantry] to include it"},
+		{"test-server", "it has publish = false: set release = true in its [package.metadata.gantry] to include it, or tag test-server-0.0.0 to release only it"},
 	}, plan.LeftOut)
-	assert.Contains(t, plan.Text(), "left out      test-server: it has publish = false")
+	assert.Contains(t, plan.Text(), "excluded      test-server: it has publish = false")
 	alone := planOf(t, p, "test-server-0.0.0", clean())
 	require.NoError(t, alone.Err(), "a tag that names it releases it")
 	assert.False(t, alone.OwnsLatest)
@@ -125,7 +125,7 @@ func TestPackagesThatAreNotPublished(t *testing.T) {
 	assert.ErrorContains(t, err, "names no component", "the name is the workspace's")
 	ready, err := mustLoad(t, nil, nil, app, helper(nil)).Ready(clean())
 	require.NoError(t, err)
-	assert.Equal(t, "app: ready to be released as v1.0.0\ntest-server: left out: it has publish = false: set release = true in its [package.metadata.gantry] to include it\n", ready)
+	assert.Equal(t, "app: ready to release as v1.0.0\ntest-server: excluded: it has publish = false: set release = true in its [package.metadata.gantry] to include it\n", ready)
 }
 
 // What a package sets holds for a tag of several packages too, or is refused by
@@ -163,7 +163,7 @@ func TestSettingsOfPackagesInOneRelease(t *testing.T) {
 		},
 		"prerelease": func(t *testing.T) {
 			err := suite(core(nil), nil).Err()
-			require.ErrorContains(t, err, `but b/Cargo.toml (package "b") says 1.2.0`)
+			require.ErrorContains(t, err, `but b/Cargo.toml (package "b") has 1.2.0`)
 			assert.NotContains(t, err.Error(), `a/Cargo.toml`)
 		},
 		"include": func(t *testing.T) {
@@ -235,7 +235,7 @@ func TestSettingsOfPackagesInOneRelease(t *testing.T) {
 				own[key] = c.b
 			}
 			plan := suite(core(table{key: c.a}), own)
-			assert.EqualError(t, plan.Err(), `cannot release "v1.2.0-rc.1": tag "v1.2.0-rc.1" releases packages "a", "b" together, which can't differ in this: `+c.says+`; set it in [workspace.metadata.gantry] instead, or give a package a tag-prefix`)
+			assert.EqualError(t, plan.Err(), `cannot release "v1.2.0-rc.1": tag "v1.2.0-rc.1" releases packages "a", "b" together, but `+c.says+`: set one value in [workspace.metadata.gantry], or give a package a tag-prefix`)
 			_, err := plan.Builds()
 			assert.ErrorContains(t, err, c.says)
 			require.NoError(t, planOf(t, mustLoad(t, nil, nil, pkg("a", "1.2.0", "a", table{key: c.a}, "a"), pkg("b", "1.2.0", "b", own, "b")), "a-1.2.0", clean()).Err(), "a tag of one package is not concerned")
@@ -243,7 +243,7 @@ func TestSettingsOfPackagesInOneRelease(t *testing.T) {
 		})
 	}
 	plan := suite(core(table{"target": table{gnu: table{"profile": "dist"}}}), core(nil))
-	assert.ErrorContains(t, plan.Err(), `profile is "dist" for a/Cargo.toml and "release" for b/Cargo.toml for x86_64-unknown-linux-gnu; set`)
+	assert.ErrorContains(t, plan.Err(), `profile is "dist" for a/Cargo.toml and "release" for b/Cargo.toml for x86_64-unknown-linux-gnu: set`)
 
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		if key, _, _ := strings.Cut(f.Tag.Get("json"), ","); !f.Anonymous {
@@ -261,7 +261,7 @@ func TestSharedSettings(t *testing.T) {
 	plan := planOf(t, p, "v1.0.0", clean())
 	require.NoError(t, plan.Err())
 	assert.Equal(t, []string{"a", "b"}, binaries(plan.Targets[0]))
-	assert.Equal(t, []LeftOut{{"c", "bins of [workspace.metadata.gantry] has none of its binaries"}}, plan.LeftOut)
+	assert.Equal(t, []LeftOut{{"c", "bins in [workspace.metadata.gantry] names none of its binaries"}}, plan.LeftOut)
 	assert.Equal(t, []string{"a/extra", "b/fast"}, plan.Targets[0].Features)
 	assert.Equal(t, []string{"fast"}, planOf(t, p, "b-1.0.0", clean()).Targets[0].Features, "cargo refuses a feature that no selected package has")
 
@@ -270,9 +270,9 @@ func TestSharedSettings(t *testing.T) {
 		workspace, own table
 		says           string
 	}{
-		{"a binary of none", table{"bins": []string{"aa"}}, nil, `Cargo.toml [workspace.metadata.gantry]: no package has the binary "aa" of bins; did you mean "a"? (there are: a, tool, b, tool)`},
+		{"a binary of none", table{"bins": []string{"aa"}}, nil, `Cargo.toml [workspace.metadata.gantry]: no package has the binary "aa" in bins; did you mean "a"? (known: a, tool, b, tool)`},
 		{"a binary of none for a target", table{"target": table{"x86_64-unknown-linux-gnu": table{"bins": []string{"aa"}}}}, nil, `[workspace.metadata.gantry] target x86_64-unknown-linux-gnu: no package has the binary "aa"`},
-		{"a feature of none", table{"features": []string{"fst"}}, nil, `no package has the feature "fst" of features; did you mean "fast"?`},
+		{"a feature of none", table{"features": []string{"fst"}}, nil, `no package has the feature "fst" in features; did you mean "fast"?`},
 		{"a feature of another package", nil, table{"features": []string{"fast"}}, `package "a" has no feature "fast"`},
 		{"a feature of nothing", nil, table{"features": []string{"serde/std"}}, `package "a" has no feature "serde/std"`},
 		{"a binary of another package", nil, table{"bins": []string{"b"}}, `component "a" has no binary "b" for x86_64-unknown-linux-gnu`},
@@ -350,7 +350,7 @@ func TestSeveralPrefixes(t *testing.T) {
 
 	ready, err := p.Ready(clean("old/1.0.0"))
 	require.NoError(t, err)
-	assert.Contains(t, ready, "a: ready to be released as a-1.1.0", "the first is for new tags")
+	assert.Contains(t, ready, "a: ready to release as a-1.1.0", "the first is for new tags")
 
 	late := planOf(t, p, "old/1.1.0", clean())
 	require.NoError(t, late.Err())
@@ -370,9 +370,9 @@ func TestSeveralPrefixes(t *testing.T) {
 		value any
 		says  string
 	}{
-		{1, `[package.metadata.gantry]: key "tag-prefix": 1 is neither a string nor an array of strings, the first of which is for new tags`},
-		{[]any{"a-", 1}, `key "tag-prefix": ["a-",1] is neither a string nor an array of strings`},
-		{[]string{}, `key "tag-prefix": [] is neither`},
+		{1, `[package.metadata.gantry]: key "tag-prefix" must be a string or an array of strings, the first of which is for new tags, not 1`},
+		{[]any{"a-", 1}, `key "tag-prefix" must be a string or an array of strings, the first of which is for new tags, not ["a-",1]`},
+		{[]string{}, `for new tags, not []`},
 		{[]string{"a-", "a b"}, "git forbids in tags"},
 		{[]string{"a-", "b-"}, "ambiguous"},
 	} {
@@ -417,7 +417,7 @@ func TestTakeExports(t *testing.T) {
 	git := clean()
 	git.Dirty = status("dist/notes.txt", "dist/release-manifest.json")
 	err := planOf(t, mustLoad(t, nil, nil, pkg("app", "1.0.0", ".", nil, "app")), "v1.0.0", git).Err()
-	assert.ErrorContains(t, err, `"dist/release-manifest.json" is of an earlier dist, whose directory has other files or is the top of the source: move it away, or add the directory to .gitignore`)
+	assert.ErrorContains(t, err, `"dist/release-manifest.json" comes from an earlier dist, in a directory with other files or at the top of the source: move it, or add its directory to .gitignore`)
 }
 
 func TestLineEndings(t *testing.T) {
@@ -430,14 +430,14 @@ func TestLineEndings(t *testing.T) {
 	all := []string{"M Cargo.toml", "M Cargo.lock", "M src/main.rs"}
 
 	err := dirty([]string{"Cargo.toml", "Cargo.lock", "src/main.rs"}, all...)
-	require.ErrorContains(t, err, `3 files differ from commit 0123456789ab in their line endings only, such as "Cargo.toml": git converted them when it checked them out (core.autocrlf): run git config core.autocrlf false`)
-	assert.NotContains(t, err.Error(), "dirty", "nothing else is wrong")
+	require.ErrorContains(t, err, `3 files differ from commit 0123456789ab only in their line endings, such as "Cargo.toml": git converted them on checkout (core.autocrlf): run git config core.autocrlf false`)
+	assert.NotContains(t, err.Error(), "uncommitted", "nothing else is wrong")
 	err = dirty([]string{"Cargo.toml"}, append(all, "?? x")...)
 	require.ErrorContains(t, err, "1 files differ")
-	require.ErrorContains(t, err, "commit, ignore or remove M Cargo.lock, M src/main.rs, ?? x")
+	require.ErrorContains(t, err, "commit or stash them, or add untracked files to .gitignore: M Cargo.lock, M src/main.rs, ?? x")
 	assert.NotContains(t, err.Error(), "--ignore-cr-at-eol", "that is known by now")
 
-	require.ErrorContains(t, dirty(nil, all...), "M src/main.rs; most files are changed, as they are when git converts line endings on checkout (core.autocrlf): if git diff --ignore-cr-at-eol shows no change, run git config core.autocrlf false")
+	require.ErrorContains(t, dirty(nil, all...), "M src/main.rs; most files are changed, as if git had converted line endings on checkout (core.autocrlf): if git diff --ignore-cr-at-eol shows no change, run git config core.autocrlf false")
 	for _, few := range [][]string{all[:2], {"?? a", "?? b", "?? c", "?? d"}, {"D Cargo.toml", "D Cargo.lock", "D src/main.rs"}} {
 		assert.NotContains(t, dirty(nil, few...).Error(), "line endings", few)
 	}
@@ -456,7 +456,7 @@ func TestTargetsOfOtherToolchains(t *testing.T) {
 	plan := planOf(t, p, "v1.0.0", clean("v0.9.0"))
 	require.NoError(t, plan.Err(), "it may be built elsewhere")
 	assert.Contains(t, plan.Assets, "app-1.0.0-x86_64-unknown-freebsd.tar.gz")
-	require.Contains(t, plan.Problems, Problem{SeverityWarning, `target "x86_64-unknown-freebsd", where it is built, needs its own toolchain: pass --toolchain with a container that builds for it`})
+	require.Contains(t, plan.Problems, Problem{SeverityWarning, `building target "x86_64-unknown-freebsd" needs its own toolchain: pass --toolchain with a container that builds for it`})
 	p.CustomToolchain = true
 	for _, problem := range planOf(t, p, "v1.0.0", clean("v0.9.0")).Problems {
 		assert.NotContains(t, problem.Message, "toolchain")
@@ -477,5 +477,5 @@ func TestTwoTagsOfOneVersion(t *testing.T) {
 	}
 	ready, err := p.Ready(git)
 	require.NoError(t, err)
-	assert.Equal(t, "app: tagged as v1.2.3 at this commit, which can be released\n", ready, "the tag as Gantry would have made it")
+	assert.Equal(t, "app: tagged as v1.2.3 at this commit; ready to release\n", ready, "the tag as Gantry would have made it")
 }

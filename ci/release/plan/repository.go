@@ -9,13 +9,14 @@ import (
 	"dagger/gantry/ci/notation"
 )
 
-// subpages are what comes after a repository in the addresses of its pages; "-"
-// is GitLab's.
+// subpages are the path elements that follow a repository in the addresses of its
+// pages; "-" is GitLab's.
 var subpages = []string{"-", "tree", "blob", "raw", "src", "commit", "commits", "browse"}
 
 // projectURL returns the home of a project, "https://host/owner/name", from the
 // address of its repository or of a directory in it. An address without owner
-// and name stays as it is. It is empty for what has no page ([notation.WebURL]).
+// and name stays unchanged. It is empty for an address without a web page
+// ([notation.WebURL]).
 func projectURL(address string) string {
 	page := notation.WebURL(address)
 	u, err := url.Parse(page)
@@ -37,18 +38,16 @@ func projectURL(address string) string {
 	return home.String()
 }
 
-// repositoryName is the name of the repository at an address; empty when
-// unknown.
+// repositoryName returns the name of the repository at an address, or nothing.
 func repositoryName(address string) string {
-	home := projectURL(address)
-	if home == "" {
-		return ""
+	if home := projectURL(address); home != "" {
+		return path.Base(home)
 	}
-	return path.Base(home)
+	return ""
 }
 
-// repository returns the home of the project, by Cargo.toml or the remote called
-// origin; empty when unknown.
+// repository returns the home of the project, from Cargo.toml or else the remote
+// origin; empty if neither has one.
 func (p *Plan) repository(git Git) string {
 	for _, pkg := range p.component.Packages {
 		if pkg.Repository == "" {
@@ -56,7 +55,7 @@ func (p *Plan) repository(git Git) string {
 		}
 		home := projectURL(pkg.Repository)
 		if home == "" {
-			p.fail("repository %q of %s is not the address of a web page: write it like https://github.com/owner/name", pkg.Repository, pkg.Manifest())
+			p.fail("repository %q of %s is not the URL of a web page: write it like https://github.com/owner/name", pkg.Repository, pkg.Manifest())
 		}
 		return home
 	}

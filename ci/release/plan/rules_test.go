@@ -78,7 +78,7 @@ func TestOwnersOfLatest(t *testing.T) {
 	assert.Empty(t, owner(a(table{"latest": false})))
 	assert.Empty(t, owner(a(nil), pkg("c", "1.0.0", "c", table{"tag-prefix": "c-"}, "c")), "none has more right to it")
 	_, err := load(t, nil, nil, a(table{"latest": true}), b)
-	assert.EqualError(t, err, "components a, b all have latest = true, but a repository has one Latest release: keep it at one")
+	assert.EqualError(t, err, "components a, b all have latest = true, but a repository has one Latest release: keep it in one")
 }
 
 func TestWhatIsDirty(t *testing.T) {
@@ -87,8 +87,8 @@ func TestWhatIsDirty(t *testing.T) {
 		git.Dirty = append(git.Dirty, fmt.Sprintf("?? f%d", i))
 	}
 	err := planOf(t, single(t), "v1.2.3", git).Err()
-	assert.ErrorContains(t, err, "so commit 0123456789ab is not what would be built")
-	assert.ErrorContains(t, err, "remove ?? f0, ?? f1, ?? f2, ?? f3, ?? f4, ?? f5, ?? f6, ?? f7, ?? f8, ?? f9")
+	assert.ErrorContains(t, err, "uncommitted changes; the build would not match commit 0123456789ab: commit or stash them")
+	assert.ErrorContains(t, err, "commit or stash them, or add untracked files to .gitignore: ?? f0, ?? f1, ?? f2, ?? f3, ?? f4, ?? f5, ?? f6, ?? f7, ?? f8, ?? f9")
 	assert.NotContains(t, err.Error(), "more")
 	git.Dirty = append(git.Dirty, "?? f10", "?? f11")
 	err = planOf(t, single(t), "v1.2.3", git).Err()
@@ -107,7 +107,7 @@ func TestWarningsOfTheRepository(t *testing.T) {
 		return all
 	}
 	assert.Empty(t, warned(clean("v1.2.2")))
-	assert.Equal(t, []string{`the repository has no tags, so "v1.2.3" is taken for the first release: if it has, run git fetch --tags`}, warned(clean()))
+	assert.Equal(t, []string{`the repository has no tags, so "v1.2.3" would be the first release: if it should have some, run git fetch --tags`}, warned(clean()))
 	git := clean("v1.2.2")
 	git.Ignored = []string{"other"}
 	assert.Empty(t, warned(git))
@@ -135,7 +135,7 @@ func TestFilesThatPackagesName(t *testing.T) {
 	assert.ErrorContains(t, err, `license-file "GONE" of package "app" is missing (looked for "crates/app/GONE")`)
 
 	for glob, says := range map[string]string{
-		"a[": `include "a[" of Cargo.toml is no glob`, `a\b`: "would escape the archive", "..": "would escape the archive", "a/../..": "would escape the archive", "a\x00": "would escape",
+		"a[": `include "a[" of Cargo.toml is not a valid glob`, `a\b`: "would escape the archive", "..": "would escape the archive", "a/../..": "would escape the archive", "a\x00": "would escape",
 	} {
 		p := mustLoad(t, table{"include": []string{glob}}, files, app(nil))
 		assert.ErrorContains(t, planOf(t, p, "v1.0.0", clean()).Err(), says, glob)
@@ -209,7 +209,7 @@ func TestComponentByName(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "b", c.Name)
 	_, err = two.Component("")
-	assert.EqualError(t, err, "the workspace has several components; name one of a, b")
+	assert.EqualError(t, err, "the workspace has several components: pass --component with one of a, b")
 	_, err = two.Component("bb")
 	assert.EqualError(t, err, `unknown component "bb"; did you mean "b"? (known: a, b)`)
 	c, err = single(t).Component("")
@@ -223,9 +223,9 @@ func TestPackagesWithoutBinaries(t *testing.T) {
 	needs := pkg("a", "1.0.0", "a", nil)
 	needs["targets"] = []table{{"name": "a", "kind": []string{"bin"}, "required-features": []string{"extra"}}}
 	_, err := load(t, nil, nil, needs)
-	assert.EqualError(t, err, `no package of the workspace has a binary to release: add src/main.rs or a [[bin]] to one; package "a" is left out: its features build none of its binaries, which have required-features; enable them with features`)
+	assert.EqualError(t, err, `no package of the workspace has a binary to release: add src/main.rs or a [[bin]] to one; package "a" is excluded: all its binaries have required-features that are off: enable them with features`)
 	_, err = load(t, nil, nil, with(needs, table{"metadata": table{"gantry": table{"tag-prefix": "a-"}}}))
-	assert.ErrorContains(t, err, `a/Cargo.toml: package "a" has a tag-prefix, but no binary to release (its features build none`)
+	assert.ErrorContains(t, err, `a/Cargo.toml: package "a" has a tag-prefix, but no binary to release (all its binaries have required-features`)
 	p := mustLoad(t, nil, nil, pkg("b", "1.0.0", "b", nil, "b"), pkg("lib", "1.0.0", "lib", nil), pkg("off", "1.0.0", "off", table{"release": false, "tag-prefix": "off-"}, "off"))
 	assert.Equal(t, []LeftOut{{"off", "it has release = false"}}, planOf(t, p, "v1.0.0", clean()).LeftOut, "a library is no program that is missing")
 	_, err = load(t, nil, nil)
@@ -316,14 +316,14 @@ func TestMoreMistakes(t *testing.T) {
 		{"a version of a package that is none", "v1.2.0", func() (*Project, error) { return load(t, nil, files, app(table{"version": "1.2"})) }, `app/Cargo.toml: version "1.2" is not SemVer`},
 		{"files of one path", "v1.0.0", func() (*Project, error) {
 			return load(t, table{"include": []string{"a.txt", "*.txt"}}, files, app(table{"metadata": table{"gantry": table{"include": []string{"a.txt"}}}}))
-		}, `"a.txt" and "app/a.txt" would both be "a.txt" in the archives; rename one`},
+		}, `"a.txt" and "app/a.txt" would both be "a.txt" in the archives: rename one`},
 		{"a target without binaries", "", func() (*Project, error) {
 			needs := table{"name": "app", "kind": []string{"bin"}, "required-features": []string{"default"}}
 			return load(t, table{"target": table{"aarch64-unknown-linux-musl": table{"no-default-features": true}}}, files, app(table{"targets": []table{needs}}))
 		}, `component "app" has no binary for aarch64-unknown-linux-musl`},
-		{"a repository without a page", "v1.0.0", func() (*Project, error) { return load(t, nil, files, app(table{"repository": "/srv/app"})) }, `repository "/srv/app" of app/Cargo.toml is not the address of a web page: write it like https://github.com/owner/name`},
+		{"a repository without a page", "v1.0.0", func() (*Project, error) { return load(t, nil, files, app(table{"repository": "/srv/app"})) }, `repository "/srv/app" of app/Cargo.toml is not the URL of a web page: write it like https://github.com/owner/name`},
 		{"a version that is too long for an image tag", "v" + long, func() (*Project, error) { return load(t, nil, files, app(table{"version": long})) }, "is not an image tag: at most 128 letters"},
-		{"a key like no other", "", func() (*Project, error) { return load(t, table{"zzzzzzzzzzzzzzzzzzzzzzzzz": 1}, files, app(nil)) }, `unknown key "zzzzzzzzzzzzzzzzzzzzzzzzz"; known are all-features, archive, bins,`},
+		{"a key like no other", "", func() (*Project, error) { return load(t, table{"zzzzzzzzzzzzzzzzzzzzzzzzz": 1}, files, app(nil)) }, `unknown key "zzzzzzzzzzzzzzzzzzzzzzzzz"; known keys: all-features, archive, bins,`},
 	} {
 		p, err := c.load()
 		if c.tag != "" {
@@ -339,7 +339,7 @@ func TestMoreMistakes(t *testing.T) {
 	}
 	git := clean()
 	git.Failed = "git status failed: no git-crypt\n"
-	assert.ErrorContains(t, planOf(t, single(t), "v1.2.3", git).Err(), "the state of the repository is unknown, since git status failed: no git-crypt: run git status")
+	assert.ErrorContains(t, planOf(t, single(t), "v1.2.3", git).Err(), "can't read the repository's state: git status failed: no git-crypt: run git status")
 
 	p := mustLoad(t, nil, files, app(table{"metadata": table{"gantry": table{"tag-prefix": []string{"app-", "größe-"}}}}))
 	assert.Contains(t, warnings(planOf(t, p, "app-1.0.0", clean("größe-0.9.0")))[0], `the previous tag "größe-0.9.0" is not`)

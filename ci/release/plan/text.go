@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 )
 
-// Text is the plan for people.
+// Text renders the plan for people.
 func (p *Plan) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s (%s)\n\n", p.Component, p.Version, p.Channel)
@@ -19,15 +19,11 @@ func (p *Plan) Text() string {
 	}
 	row("tag", p.Tag)
 	row("commit", strings.TrimSpace(p.Commit+"  "+p.CommitDate))
-	previous := p.PreviousTag
-	if previous == "" {
-		previous = "none, this is the first"
-	}
-	row("previous tag", previous)
+	row("previous tag", or(p.PreviousTag, "none, this is the first release"))
 	row("repository", p.Repository)
 	row("toolchain", p.Toolchain)
 	for _, l := range p.LeftOut {
-		row("left out", fmt.Sprintf("%s: %s", l.Package, l.Why))
+		row("excluded", fmt.Sprintf("%s: %s", l.Package, l.Why))
 	}
 	_ = w.Flush()
 
@@ -47,14 +43,14 @@ func (p *Plan) Text() string {
 	p.imageText(&b)
 	b.WriteString("\nimage tags\n")
 	for _, t := range p.ImageTags {
-		does := "moves"
+		effect := "moves"
 		switch {
 		case t.Exact:
-			does = "is written once"
+			effect = "is written once"
 		case !t.Move:
-			does = "stays"
+			effect = "stays"
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", t.Tag, does, t.Why)
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", t.Tag, effect, t.Why)
 	}
 	_ = w.Flush()
 	for _, problem := range p.Problems {
@@ -68,7 +64,7 @@ func (p *Plan) Text() string {
 	return b.String()
 }
 
-// imageText describes the container image.
+// imageText renders the container image.
 func (p *Plan) imageText(b *strings.Builder) {
 	i := p.ContainerImage
 	if i == nil {
@@ -93,25 +89,21 @@ func (p *Plan) imageText(b *strings.Builder) {
 	for _, platform := range i.Platforms {
 		row(platform.Platform, "on "+platform.Base)
 	}
-	repositories := strings.Join(i.Repositories, ", ")
-	if repositories == "" {
-		repositories = "none configured; pass --addresses to publish"
-	}
-	row("repositories", repositories)
+	row("repositories", or(strings.Join(i.Repositories, ", "), "none configured; pass --addresses to publish"))
 	row("smoke test", i.Smoke)
 	_ = w.Flush()
 }
 
-// JSON returns the plan as JSON.
+// JSON renders the plan as JSON.
 func (p *Plan) JSON() string { return encode(json.MarshalIndent(p, "", "  ")) + "\n" }
 
-// Matrix returns the targets as the matrix of a CI job, in JSON on one line:
-// {"include": [{"target": …}, …]}, as GitHub Actions' fromJSON and other CIs take it.
+// Matrix renders the targets as the matrix of a CI job, in JSON on one line:
+// {"include": [{"target": …}, …]}, as GitHub Actions' fromJSON and other CIs expect.
 func (p *Plan) Matrix() string {
 	return encode(json.Marshal(map[string]any{"include": append([]TargetPlan{}, p.Targets...)}))
 }
 
-// encode returns the JSON of a value without anything that can't be encoded.
+// encode returns the result of encoding a plan, which can't fail.
 func encode(text []byte, err error) string {
 	if err != nil {
 		panic(err)

@@ -157,8 +157,8 @@ func (t Toolchain) Inspect(ctx context.Context, source *dagger.Directory, dir st
 
 // badLinks are the kinds of them that inspect.sh tells apart.
 var badLinks = map[string]string{
-	"broken":  "is a link to something that is no file: mend it or leave it out of include",
-	"outside": "is a link that leaves the source: put a copy there instead",
+	"broken":  "is a broken symlink: fix it or remove it from include",
+	"outside": "is a symlink out of the source: replace it with a copy",
 }
 
 // noGit is what inspect.sh writes where the container has no git.

@@ -18,14 +18,13 @@ import (
 	"dagger/gantry/ci/target"
 )
 
-// checkRelease makes the manifest that the release will have, with digests and
-// facts of binaries made up, and the layout of every archive, and has the
-// packages that will write and read them look for what they would refuse. It
-// checks all targets, also where only some are planned: those of the others are
-// built elsewhere.
-func (p *Plan) checkRelease(only []string) error {
+// checkRelease makes the manifest that the release will have, with made-up digests
+// and facts of binaries, and the layout of every archive. The packages that will
+// write and read them report what they would refuse. It always checks all targets,
+// since those that are not planned are built elsewhere.
+func (p *Plan) checkRelease() error {
 	targets := slices.Clone(p.Targets)
-	for _, triple := range p.component.Targets() {
+	for _, triple := range p.component.Config.targets() {
 		if slices.ContainsFunc(targets, func(t TargetPlan) bool { return t.Target == triple }) {
 			continue
 		}
@@ -38,23 +37,10 @@ func (p *Plan) checkRelease(only []string) error {
 	p.checkArchiveNames(targets)
 	p.checkLayouts(targets)
 	m := p.skeleton(targets)
-	p.checkManifest(m, targets)
-	// Within a release of other names, an image says nothing new.
+	p.checkManifest(m)
+	// The image comes last: mistakes above would be reported again in its terms.
 	p.checkImage(m, targets)
 	return nil
-}
-
-// once reports a problem, unless it has been reported: most mistakes are made
-// once and met in every target.
-func (p *Plan) once(severity, message string) {
-	problem := Problem{severity, message}
-	if !slices.Contains(p.Problems, problem) {
-		p.Problems = append(p.Problems, problem)
-	}
-}
-
-func (p *Plan) failOnce(format string, args ...any) {
-	p.once(SeverityError, fmt.Sprintf(format, args...))
 }
 
 func (p *Plan) checkArchiveNames(targets []TargetPlan) {
@@ -63,18 +49,18 @@ func (p *Plan) checkArchiveNames(targets []TargetPlan) {
 	for _, t := range targets {
 		for _, name := range []string{t.Archive, t.SBOM} {
 			if err := notation.Asset.Check(name); name != "" && err != nil {
-				p.failOnce("archive name %v, and GitHub would rewrite others: change the archive template %q", err, template)
+				p.fail("archive name %v: change the archive template %q", err, template)
 			}
 		}
 		key := strings.ToLower(t.Archive)
 		if other, dup := taken[key]; dup {
-			p.fail("targets %q and %q would have the same archive %q; put {target} into the archive template %q", other, t.Target, t.Archive, template)
+			p.fail("targets %q and %q would have the same archive %q: add {target} to the archive template %q", other, t.Target, t.Archive, template)
 		}
 		taken[key] = t.Target
 	}
 }
 
-// checkLayouts finds files that can't be in one archive.
+// checkLayouts reports files that can't be in one archive.
 func (p *Plan) checkLayouts(targets []TargetPlan) {
 	for _, t := range targets {
 		suffix := ""
@@ -97,18 +83,18 @@ func (p *Plan) checkLayouts(targets []TargetPlan) {
 			mine, other := what[err.Path], what[err.Other]
 			switch {
 			case err.Other == "" && !strings.HasPrefix(mine, "binary"):
-				p.failOnce("%s can't be in an archive: %v: rename it, or leave it out of include", mine, err.Err)
+				p.fail("%s can't be in an archive: %v: rename it, or remove it from include", mine, err.Err)
 			case err.Other == "": // its name is reported
 			case err.Below:
-				p.failOnce("file %q needs the directory %q in the archives, but that is %s: rename one of them, or leave the file out of include", err.Path, err.Other, other)
+				p.fail("file %q needs the directory %q in the archives, but that is %s: rename one of them, or remove the file from include", err.Path, err.Other, other)
 			case err.Path == err.Other:
-				p.failOnce("%s and file %q would have the same path in the archives: rename one of them, or leave the file out of include", other, err.Path)
+				p.fail("%s and file %q would have the same path in the archives: rename one of them, or remove the file from include", other, err.Path)
 			default:
-				p.failOnce("%s and %s differ only in case, so that one would overwrite the other on macOS and Windows: rename or remove one of them", other, mine)
+				p.fail("%s and %s differ only in case, so one would overwrite the other on macOS and Windows: rename or remove one of them", other, mine)
 			}
 		}
 		if n := countEntries(paths); n > archive.DefaultLimits.Entries {
-			p.failOnce("the archives would have %d files and directories, more than a reader takes, %d: include fewer", n, archive.DefaultLimits.Entries)
+			p.fail("the archives would have %d files and directories; the limit is %d: include fewer", n, archive.DefaultLimits.Entries)
 		}
 	}
 }
@@ -124,17 +110,17 @@ func countEntries(paths []string) int {
 	return len(paths) + len(dirs) + 1
 }
 
-// What is made up in a skeleton.
+// Made-up values in a skeleton.
 var (
 	madeUpDigest = strings.Repeat("0", 64)
 	madeUpSize   = int64(1) << 31
 )
 
-// skeleton returns the manifest of the release, complete but for what only a
-// build can tell.
+// skeleton returns the manifest of the release, with made-up values for those that
+// only a build can tell.
 func (p *Plan) skeleton(targets []TargetPlan) *manifest.Manifest {
 	m := p.Manifest(manifest.Toolchain{Rustc: "rustc", Cargo: "cargo"})
-	if p.Commit == "" { // which has been reported
+	if p.Commit == "" { // reported by checkGit
 		m.Commit, m.CommitDate = strings.Repeat("0", 40), "1970-01-01T00:00:00Z"
 	}
 	asset := func(kind manifest.Kind, name, triple string) manifest.Asset {
@@ -165,68 +151,54 @@ func (p *Plan) skeleton(targets []TargetPlan) *manifest.Manifest {
 	return &m
 }
 
-// checkManifest reports what a manifest's own validator refuses, in the terms of
+// checkManifest reports the errors of the manifest's validator in terms of
 // Cargo.toml and the tag.
-func (p *Plan) checkManifest(m *manifest.Manifest, targets []TargetPlan) {
+func (p *Plan) checkManifest(m *manifest.Manifest) {
 	for _, err := range leaves(m.Validate()) {
 		var field *manifest.FieldError
 		if errors.As(err, &field) {
 			p.explain(m, field)
 		} else {
-			p.failOnce("%v", err)
+			p.fail("%v", err)
 		}
 	}
-	if p.Err() == nil {
-		// Sizes, facts of binaries and the toolchain are longer than what is made up.
-		text, err := m.Marshal()
-		if err == nil && len(text) > manifest.MaxSize*9/10 {
-			err = fmt.Errorf("%s would have about %d bytes, more than a reader takes, %d: include fewer files", manifest.FileName, len(text), manifest.MaxSize)
-		}
-		if err != nil {
-			p.failOnce("%v", err)
-		}
+	if p.Err() != nil {
+		return
+	}
+	text, err := m.Marshal()
+	// Real sizes, facts of binaries and the toolchain are longer.
+	if err == nil && len(text) > manifest.MaxSize*9/10 {
+		err = fmt.Errorf("%s would have about %d bytes; the limit is %d: include fewer files", manifest.FileName, len(text), manifest.MaxSize)
+	}
+	if err != nil {
+		p.fail("%v", err)
 	}
 }
 
-var (
-	assetField  = regexp.MustCompile(`^assets\[\d+\]\.(.*)$`)
-	binaryField = regexp.MustCompile(`^assets\[(\d+)\]\.binaries\[(\d+)\]\.(name|package)$`)
-)
+var binaryField = regexp.MustCompile(`^assets\[(\d+)\]\.binaries\[(\d+)\]\.(name|package)$`)
 
-// explain reports a wrong field of the manifest.
+// explain reports an invalid field of the manifest.
 func (p *Plan) explain(m *manifest.Manifest, e *manifest.FieldError) {
+	binary := binaryField.FindStringSubmatch(e.Field)
 	switch {
 	case e.Field == "component":
-		p.failOnce("component name %s, with name in [package.metadata.gantry] or [workspace.metadata.gantry]", e.Problem)
+		p.fail("component name %s, with name in [package.metadata.gantry] or [workspace.metadata.gantry]", e.Problem)
 	case e.Field == "tag":
 		p.explainTag(e.Problem)
-	case e.Field == "version" && p.tag.Version.Metadata() != "": // reported
+	case e.Field == "version" && p.tag.Version.Metadata() != "": // reported by checkVersion
 	case e.Field == "repository":
-		p.failOnce("repository of Cargo.toml: %s: write it like https://github.com/owner/name", e.Problem)
+		p.fail("repository of Cargo.toml: %s: write it like https://github.com/owner/name", e.Problem)
 	case strings.HasPrefix(e.Field, "image."):
-		p.failOnce("%s of the image configuration: %s", strings.TrimPrefix(e.Field, "image."), e.Problem)
+		p.fail("%s of the image configuration: %s", strings.TrimPrefix(e.Field, "image."), e.Problem)
+	case binary != nil && binary[3] == "name":
+		p.fail("binary %s, or choose others with bins in [package.metadata.gantry]", orRename(e.Problem))
+	case binary != nil:
+		i, _ := strconv.Atoi(binary[1]) // digits
+		j, _ := strconv.Atoi(binary[2])
+		p.fail("package %s, or exclude it with release = false (it builds binary %q)", orRename(e.Problem), m.Assets[i].Binaries[j].Name)
+	case strings.HasPrefix(e.Field, "assets[") && p.Err() != nil: // what made it invalid was reported
 	default:
-		if at := binaryField.FindStringSubmatch(e.Field); at != nil {
-			i, _ := strconv.Atoi(at[1]) // digits
-			j, _ := strconv.Atoi(at[2])
-			b := m.Assets[i].Binaries[j]
-			switch at[3] {
-			case "name":
-				p.failOnce("binary %s, or choose others with bins in [package.metadata.gantry]", orRename(e.Problem))
-			case "package":
-				p.failOnce("package %s, or keep it out of releases with release = false (it builds binary %q)", orRename(e.Problem), b.Name)
-			}
-			return
-		}
-		if assetField.MatchString(e.Field) {
-			// Names and paths have been checked in the terms of their sources; what
-			// they make wrong here says nothing new.
-			if p.Err() == nil {
-				p.failOnce("%s of %s would be wrong: %s", e.Field, manifest.FileName, e.Problem)
-			}
-			return
-		}
-		p.failOnce("%s of %s would be wrong: %s", e.Field, manifest.FileName, e.Problem)
+		p.fail("%s of %s would be invalid: %s", e.Field, manifest.FileName, e.Problem)
 	}
 }
 
@@ -237,7 +209,7 @@ func orRename(problem string) string {
 	return problem + ": rename it"
 }
 
-// explainTag tells whether a tag's prefix or its version is what is wrong.
+// explainTag reports whether a tag's prefix or its version is wrong.
 func (p *Plan) explainTag(problem string) {
 	prefix := p.tag.Prefix
 	switch {
@@ -252,16 +224,16 @@ func (p *Plan) explainTag(problem string) {
 		if proposal = strings.Trim(proposal, "-/_"); proposal != "" {
 			fix = fmt.Sprintf("set tag-prefix = %q, for example", proposal+"-")
 		}
-		p.failOnce("tag prefix %q: tag %q would be read in more than one way or has characters that release-manifest.json allows in no tag; %s", prefix, p.Tag, fix)
+		p.fail("tag prefix %q: tag %q is ambiguous or has characters that release-manifest.json allows in no tag: %s", prefix, p.Tag, fix)
 	case p.tag.Version.Metadata() != "": // reported
 	case !notation.Tag.Matches(p.Tag):
-		p.failOnce("tag %s; its version is %s", problem, p.Version)
+		p.fail("tag %s; its version is %s", problem, p.Version)
 	default:
-		p.failOnce("tag %s", problem)
+		p.fail("tag %s", problem)
 	}
 }
 
-// joinedType tells errors that [errors.Join] made from those that wrap several.
+// joinedType distinguishes errors of [errors.Join] from others that wrap several.
 var joinedType = reflect.TypeOf(errors.Join(errors.New("")))
 
 // leaves lists the errors that were joined.
@@ -279,8 +251,7 @@ func leaves(err error) []error {
 	return []error{err}
 }
 
-// plainSpec is the text of an error about the image, without what tells programs
-// its kind.
+// plainSpec returns the text of an error about the image without the sentinels.
 func plainSpec(err error) string {
 	text := err.Error()
 	for _, kind := range []error{imagespec.ErrSpec, imagespec.ErrBase} {

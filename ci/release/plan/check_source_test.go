@@ -25,7 +25,7 @@ func TestLock(t *testing.T) {
 		{"of the first version of the format", "[root]\nname = \"app\"\nversion = \"1.1.0\"\n", nil, ""},
 		{"not read", "", []table{{"name": "serde"}}, ""},
 		{"of the version before", "[[package]]\nname = \"app\"\nversion = \"1.0.0\"\n", nil,
-			`Cargo.lock has version 1.0.0 of package "app", but Cargo.toml says 1.1.0: run cargo update --workspace, and commit Cargo.lock`},
+			`Cargo.lock has version 1.0.0 of package "app", but Cargo.toml has 1.1.0: run cargo update --workspace, and commit Cargo.lock`},
 		{"of another package of the name", "[[package]]\nname = \"app\"\nversion = \"1.1.0\"\nsource = \"registry+x\"\n", nil, `does not have package "app" of Cargo.toml`},
 		{"without a dependency of tests", packages, []table{{"name": "serde", "kind": "dev"}}, `Cargo.lock does not have "serde", which Cargo.toml depends on`},
 		{"half merged", "<<<<<<< HEAD\n" + packages, nil, "Cargo.lock cannot be read"},
@@ -58,7 +58,7 @@ func TestWhatTheSourceLacks(t *testing.T) {
 		{"a package that is not", "/src/vendor/gone", Git{}, `Cargo.toml depends on package "dep", but "vendor/gone/Cargo.toml" is missing`},
 		{"a package outside", "/other/dep", Git{}, `at "../other/dep", which is outside of the source`},
 		{"a submodule's package", "/src/vendor/sub/dep", Git{Submodules: []string{"vendor/sub"}}, `in "vendor/sub", a submodule that is not checked out: run git submodule update --init --recursive`},
-		{"a readme that is a pointer", "/src/vendor/there", Git{Pointers: []string{"README.md"}}, `"README.md" would go into the archives, but it is a pointer of Git LFS`},
+		{"a readme that is a pointer", "/src/vendor/there", Git{Pointers: []string{"README.md"}}, `"README.md" would go into the archives, but it is a Git LFS pointer`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			git := clean("v0.9.0")

@@ -3,20 +3,19 @@ package plan
 import (
 	"path"
 	"slices"
-	"sort"
 	"strings"
 
 	"dagger/gantry/ci/release/cargo"
 )
 
-// checkLock finds what Cargo would refuse to build with --locked: Cargo.lock
-// has each package of the workspace at its version, and each package that one
-// of them names as a dependency, optional ones and those of tests and of other
-// platforms too ("Cargo.toml vs Cargo.lock", The Cargo Book). Whether the
-// locked versions satisfy what is asked for is left to Cargo itself.
+// checkLock reports why Cargo would refuse to build with --locked. Cargo.lock must
+// have each package of the workspace at its version, and each of their
+// dependencies, also optional ones and those of tests and other platforms
+// ("Cargo.toml vs Cargo.lock", The Cargo Book). Cargo itself checks whether the
+// locked versions satisfy the requirements.
 func (p *Plan) checkLock(project *Project) {
 	if !project.files["Cargo.lock"] {
-		p.fail("Cargo.lock is missing, so the build could not be repeated: run cargo generate-lockfile and commit it")
+		p.fail("Cargo.lock is missing, so the build is not repeatable: run cargo generate-lockfile and commit it")
 		return
 	}
 	if project.Lock == "" {
@@ -32,29 +31,20 @@ func (p *Plan) checkLock(project *Project) {
 		switch versions := lock.ProjectVersions(pkg.Name); {
 		case slices.Contains(versions, pkg.Version):
 		case len(versions) > 0:
-			p.fail("Cargo.lock has version %s of package %q, but %s says %s: %s", strings.Join(versions, ", "), pkg.Name, pkg.Manifest(), pkg.Version, remedy)
+			p.fail("Cargo.lock has version %s of package %q, but %s has %s: %s", strings.Join(versions, ", "), pkg.Name, pkg.Manifest(), pkg.Version, remedy)
 		default:
 			p.fail("Cargo.lock does not have package %q of %s: %s", pkg.Name, pkg.Manifest(), remedy)
 		}
-		for _, name := range dependencyNames(pkg) {
-			if !lock.Has(name) {
-				p.fail("Cargo.lock does not have %q, which %s depends on: %s", name, pkg.Manifest(), remedy)
+		for _, d := range pkg.Dependencies {
+			if !lock.Has(d.Name) {
+				p.fail("Cargo.lock does not have %q, which %s depends on: %s", d.Name, pkg.Manifest(), remedy)
 			}
 		}
 	}
 }
 
-func dependencyNames(pkg *cargo.Package) []string {
-	var names []string
-	for _, d := range pkg.Dependencies {
-		names = append(names, d.Name)
-	}
-	sort.Strings(names)
-	return slices.Compact(names)
-}
-
-// checkSource finds what the source lacks: packages that others name by their
-// path, submodules, and the contents of files that are kept elsewhere.
+// checkSource reports what the source lacks: packages that others name by their
+// path, submodules, and the contents of files in Git LFS.
 func (p *Plan) checkSource(project *Project, git Git) {
 	missing := map[string]bool{}
 	for _, pkg := range project.packages {
@@ -71,7 +61,7 @@ func (p *Plan) checkSource(project *Project, git Git) {
 			case submodule >= 0:
 				p.fail("%s depends on package %q in %q, a submodule that is not checked out: run git submodule update --init --recursive (on GitHub Actions: submodules: recursive)", from, d.Name, git.Submodules[submodule])
 			case inSource == ".." || strings.HasPrefix(inSource, "../"):
-				p.fail("%s depends on package %q at %q, which is outside of the source: pass the folder that has both as --source, and the workspace with --manifest-path", from, d.Name, dir)
+				p.fail("%s depends on package %q at %q, which is outside of the source: pass the directory that has both as --source, and the workspace with --manifest-path", from, d.Name, dir)
 			default:
 				p.fail("%s depends on package %q, but %q is missing", from, d.Name, path.Join(dir, "Cargo.toml"))
 			}
@@ -84,15 +74,15 @@ func (p *Plan) checkSource(project *Project, git Git) {
 		const remedy = "run git lfs pull (on GitHub Actions: lfs: true)"
 		for _, e := range p.Extra {
 			if slices.Contains(git.Pointers, e.Source) {
-				p.fail("%q would go into the archives, but it is a pointer of Git LFS and not the file itself: %s", e.Source, remedy)
+				p.fail("%q would go into the archives, but it is a Git LFS pointer: %s", e.Source, remedy)
 			}
 		}
-		p.warn("%d of the files are pointers of Git LFS, such as %q: if the build needs what they point to, %s", n, git.Pointers[0], remedy)
+		p.warn("%d files are Git LFS pointers, such as %q: if the build needs their contents, %s", n, git.Pointers[0], remedy)
 	}
 }
 
-// has a package in a folder, by its path from the workspace. A folder that is
-// reached through a link counts as one: what is behind it is Cargo's to find.
+// has reports whether a directory, by its path from the workspace, contains a
+// package. A directory behind a symlink counts: only Cargo can tell.
 func (p *Project) has(dir string) bool {
 	if p.files[path.Join(dir, "Cargo.toml")] {
 		return true

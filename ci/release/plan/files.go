@@ -1,0 +1,182 @@
+package plan
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"dagger/gantry/ci/release/cargo"
+)
+
+// licenseName matches the usual names of files that must be shipped.
+var licenseName = regexp.MustCompile(`^(?i)(licen[sc]e|copying|notice|unlicense|copyright)([-._].*)?$`)
+
+// addFiles finds the files that go into archives.
+func (p *Plan) addFiles(project *Project) {
+	files := make([]string, 0, len(project.files))
+	for f := range project.files {
+		files = append(files, f)
+	}
+	sort.Strings(files)
+	sources := map[string]string{} // by their paths in archives
+	add := func(source, dest string) {
+		if other, dup := sources[dest]; dup {
+			if other != source {
+				p.fail("%q and %q would both be %q in the archives: rename one", other, source, dest)
+			}
+			return
+		}
+		sources[dest] = source
+		source = path.Join(project.Dir, source)
+		if wrong := project.BadLinks[source]; wrong != "" {
+			p.fail("%q %s", source, wrong)
+		}
+		p.Extra = append(p.Extra, Extra{source, dest})
+	}
+	// The package's files win over the workspace's of the same name, in any case.
+	// Two in one directory clash, which checkLayouts reports.
+	addNew := func(source string) {
+		base := path.Base(source)
+		for dest, other := range sources {
+			if dest == base || strings.EqualFold(dest, base) && path.Dir(other) != path.Dir(source) {
+				return
+			}
+		}
+		add(source, base)
+	}
+	var dirs []string
+	for _, pkg := range p.component.Packages {
+		dirs = append(dirs, pkg.Dir)
+		p.namedFiles(pkg, project, addNew)
+	}
+	for _, dir := range append(append(dirs, "."), project.above()...) {
+		for _, f := range files {
+			if base := path.Base(f); path.Dir(f) == dir && (licenseName.MatchString(base) || strings.EqualFold(base, "README.md")) {
+				addNew(f)
+			}
+		}
+	}
+	for _, inc := range p.component.include {
+		p.include(inc, files, add)
+	}
+	sort.Slice(p.Extra, func(i, j int) bool { return p.Extra[i].Path < p.Extra[j].Path })
+}
+
+// namedFiles adds the license and the readme that a package's Cargo.toml names.
+// Cargo itself names readmes that may not exist.
+func (p *Plan) namedFiles(pkg *cargo.Package, project *Project, add func(source string)) {
+	for _, named := range []string{pkg.LicenseFile, pkg.Readme} {
+		file := path.Join(pkg.Dir, named)
+		switch {
+		case named == "":
+		case project.files[file]:
+			add(file)
+		case named == pkg.LicenseFile:
+			p.fail("license-file %q of package %q is missing (looked for %q)", named, pkg.Name, file)
+		}
+	}
+}
+
+// include adds the files that match a glob.
+func (p *Plan) include(inc include, files []string, add func(source, dest string)) {
+	clean := path.Clean(inc.glob)
+	where := path.Join(inc.dir, "Cargo.toml")
+	if path.IsAbs(inc.glob) || clean == ".." || strings.HasPrefix(clean, "../") || strings.ContainsAny(inc.glob, "\\\x00") {
+		p.fail("include %q of %s would escape the archive: name files below the directory of that Cargo.toml", inc.glob, where)
+		return
+	}
+	if !doublestar.ValidatePattern(clean) {
+		p.fail("include %q of %s is not a valid glob", inc.glob, where)
+		return
+	}
+	// A directory includes everything in it.
+	matches := func(f string) bool {
+		return doublestar.MatchUnvalidated(clean, f) || doublestar.MatchUnvalidated(clean+"/**", f)
+	}
+	found := false
+	for _, f := range files {
+		rel, below := f, !strings.HasPrefix(f, "../")
+		if inc.dir != "." {
+			rel, below = strings.CutPrefix(f, inc.dir+"/")
+		}
+		if below && matches(rel) {
+			found = true
+			add(f, rel)
+		}
+	}
+	if !found {
+		hint := ""
+		if inc.dir != "." && slices.ContainsFunc(files, func(f string) bool { return doublestar.MatchUnvalidated(clean, f) }) {
+			hint = "; it matches from the workspace's root: move the key to [workspace.metadata.gantry]"
+		}
+		p.fail("include %q of %s matches no file below %q%s", inc.glob, where, inc.dir, hint)
+	}
+}
+
+// above returns the directories of the source above the workspace, by their paths
+// from it, the nearest first.
+func (p *Project) above() []string {
+	var dirs []string
+	up := ".."
+	for d := p.Dir; d != "."; d = path.Dir(d) {
+		dirs = append(dirs, up)
+		up += "/.."
+	}
+	return dirs
+}
+
+// addChangelog finds the paths and the configuration of the changelog.
+func (p *Plan) addChangelog(project *Project) {
+	p.ChangelogPaths = p.component.changelogPaths(project.Dir)
+	if cfg := p.component.Config.Changelog.Config; cfg != "" {
+		p.ChangelogConfig = path.Join(project.Dir, cfg)
+		if !project.files[path.Clean(cfg)] {
+			p.fail("changelog config %q is missing", cfg)
+		}
+		return
+	}
+	for _, dir := range append([]string{"."}, project.above()...) {
+		if own := path.Join(dir, "cliff.toml"); project.files[own] {
+			p.ChangelogConfig = path.Join(project.Dir, own)
+			return
+		}
+	}
+}
+
+// changelogPaths returns the globs whose changes belong to the component of a
+// workspace in dir.
+func (c *Component) changelogPaths(dir string) []string {
+	globs := c.changelogGlobs()
+	if globs == nil && dir != "." {
+		globs = []string{"**"}
+		for _, d := range c.outside {
+			globs = append(globs, d+"/**")
+		}
+		globs = append(globs, c.Config.Changelog.Paths...)
+	}
+	for i, g := range globs {
+		globs[i] = path.Join(dir, g)
+	}
+	return globs
+}
+
+func (c *Component) changelogGlobs() []string {
+	if c.Dirs == nil {
+		return nil
+	}
+	var globs []string
+	for _, d := range c.Dirs {
+		if d == "." {
+			// The other members are below a workspace's root package, so only its own
+			// sources count.
+			globs = append(globs, "src/**", "build.rs", "Cargo.toml")
+			continue
+		}
+		globs = append(globs, d+"/**")
+	}
+	return append(globs, c.Config.Changelog.Paths...)
+}

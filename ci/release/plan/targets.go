@@ -1,0 +1,90 @@
+package plan
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"sort"
+
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/release/sbom"
+	"dagger/gantry/ci/target"
+	"dagger/gantry/ci/version"
+)
+
+var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
+
+// addTargets adds targets and assets.
+func (p *Plan) addTargets(only []string) error {
+	triples := p.component.Config.targets()
+	if len(only) > 0 {
+		for _, t := range only {
+			if _, err := target.Lookup(t); err != nil {
+				return err
+			}
+		}
+		triples = only
+	}
+	for _, triple := range triples {
+		t, err := p.planTarget(triple)
+		if err != nil {
+			return err
+		}
+		p.Targets = append(p.Targets, t)
+		p.Assets = append(p.Assets, t.Archive)
+		if t.SBOM != "" {
+			p.Assets = append(p.Assets, t.SBOM)
+		}
+	}
+	p.Assets = append(p.Assets, manifest.ChangelogName, manifest.SumsName, manifest.FileName)
+	sort.Strings(p.Assets)
+	return nil
+}
+
+func (p *Plan) planTarget(triple string) (TargetPlan, error) {
+	b, err := p.component.build(triple)
+	if err != nil {
+		return TargetPlan{}, err
+	}
+	stem, err := p.component.archiveStem(p.tag, b.Target)
+	if err != nil {
+		return TargetPlan{}, err
+	}
+	for i := len(b.Bins) - 1; i > 0; i-- {
+		if bin, other := b.Bins[i], b.Bins[i-1]; bin.Name == other.Name {
+			p.fail("packages %q and %q both have a binary %q, and tag %q would put both into one archive: choose with bins in each [package.metadata.gantry], or give one package a tag-prefix or release = false", other.Package, bin.Package, bin.Name, p.Tag)
+			b.Bins = slices.Delete(b.Bins, i, i+1)
+		}
+	}
+	t := TargetPlan{
+		Target: triple, Platform: b.Target.Platform, Libc: b.Target.Libc, Profile: b.Config.Profile,
+		Features: b.Config.Features, Archive: stem + b.Target.Archive, Binaries: b.Bins,
+	}
+	if b.SBOM {
+		t.SBOM = stem + sbom.Suffix
+	}
+	return t, nil
+}
+
+func (c *Component) archiveTemplate() string { return or(c.Config.Archive, DefaultArchive) }
+
+// archiveStem returns the name of a target's archive without suffix, which is also
+// the name of the directory inside it.
+func (c *Component) archiveStem(tag version.Tag, t target.Target) (string, error) {
+	values := map[string]string{
+		"name": c.Name, "version": tag.Version.String(), "tag": tag.Name, "target": t.Triple,
+		"arch": t.Arch, "os": t.OS, "libc": t.Libc,
+	}
+	var unknown string
+	stem := placeholder.ReplaceAllStringFunc(c.archiveTemplate(), func(m string) string {
+		value, ok := values[m[1:len(m)-1]]
+		if !ok {
+			unknown = m
+		}
+		return value
+	})
+	if unknown != "" {
+		return "", fmt.Errorf("archive template %q of component %q has the unknown placeholder %s; known are {name}, {version}, {tag}, {target}, {arch}, {os}, {libc}", c.archiveTemplate(), c.Name, unknown)
+	}
+	return stem, nil
+}
