@@ -54,6 +54,14 @@ type Release struct {
 	TargetMatrix string
 	// +private
 	Parts []*dagger.Directory
+	// +private
+	BinaryTargets []string
+	// +private
+	BinaryDirs []*dagger.Directory
+	// +private
+	FileNames []string
+	// +private
+	Files []*dagger.File
 }
 
 // Release plans the release of a tag.
@@ -81,7 +89,9 @@ func (g *Gantry) Release(
 }
 
 func (r *Release) request() release.Request {
-	return release.Request{Settings: r.Of.settings(), Tag: r.Tag, Parts: r.Parts}
+	return release.Request{
+		Settings: r.Of.settings(), Tag: r.Tag, Parts: r.Parts, BinaryTargets: r.BinaryTargets, BinaryDirs: r.BinaryDirs, FileNames: r.FileNames, Files: r.Files,
+	}
 }
 
 // Plan shows what releasing the tag would do, and every problem.
@@ -137,6 +147,43 @@ func (r *Release) WithDist(
 	with := *r
 	with.Parts = append(slices.Clone(r.Parts), dist)
 	return &with
+}
+
+// WithBinaries packs binaries of a target that were built elsewhere.
+//
+// `dist` and `publish` then don't compile the target.
+// They check the binaries like their own: format, architecture, linkage and glibc floor.
+// May be used once for each target.
+func (r *Release) WithBinaries(
+	// Rust target triple of the plan, such as "aarch64-apple-darwin".
+	target string,
+	// Directory with the binaries at its top, named as Cargo names them.
+	dir *dagger.Directory,
+) (*Release, error) {
+	with := *r
+	with.BinaryTargets = append(slices.Clone(r.BinaryTargets), target)
+	with.BinaryDirs = append(slices.Clone(r.BinaryDirs), dir)
+	return &with, plan.AddTarget(r.Targets, target)
+}
+
+// WithFile adds a file to the assets of the release.
+//
+// release-manifest.json and SHA256SUMS list it.
+// A re-run needs the same file.
+// May be used several times.
+func (r *Release) WithFile(
+	ctx context.Context,
+	// File to add.
+	file *dagger.File,
+	// Name of the asset.
+	// By default, the name of the file.
+	// +optional
+	name string,
+) (*Release, error) {
+	name, assets, err := release.WithFile(ctx, r.Assets, file, name)
+	with := *r
+	with.Assets, with.FileNames, with.Files = assets, append(slices.Clone(r.FileNames), name), append(slices.Clone(r.Files), file)
+	return &with, err
 }
 
 // Existing says what to do about a release that exists and differs from the files that were built.

@@ -15,7 +15,7 @@ const (
 	// Light injects the faults that break most releases: lost answers, half an
 	// asset, rate limits, and each seventh request to the registry.
 	Light Faults = "light"
-	// Heavy adds a fault to every third call to GitHub, and to each third request to
+	// Heavy adds a fault to every third call to GitHub, and to each fifth request to
 	// the registry.
 	Heavy Faults = "heavy"
 )
@@ -29,8 +29,9 @@ func (f Faults) check() error {
 }
 
 // ofRegistry returns which requests to the registry fail: each of that many; 0 means
-// none.
-func (f Faults) ofRegistry() int64 { return map[Faults]int64{Light: 7, Heavy: 3}[f] }
+// none. An upload takes three or four requests, so that a divisor or multiple of these
+// would fail the same one in each retry.
+func (f Faults) ofRegistry() int64 { return map[Faults]int64{Light: 7, Heavy: 5}[f] }
 
 // ofGitHub returns the faults of the fake GitHub.
 func (f Faults) ofGitHub() []fakehub.Fault {

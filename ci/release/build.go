@@ -47,7 +47,7 @@ func (w *workspace) build(ctx context.Context, triple, component string) (*dagge
 	if err := w.prepare(ctx, builds); err != nil {
 		return nil, err
 	}
-	p := w.packer(len(builds))
+	p := &packer{w: w, outputs: make([]*dagger.Directory, len(builds))}
 	var targets []dist.Target
 	for i := range builds {
 		built, err := w.compile(ctx, p, i, builds[i:i+1], false)
@@ -128,15 +128,13 @@ func (w *workspace) compile(ctx context.Context, p *packer, i int, group []plan.
 }
 
 // dist builds the files of a release.
-func (w *workspace) dist(ctx context.Context, tag string, targets []string) (*dagger.Directory, error) {
-	p, err := w.plan(tag, targets)
+func (w *workspace) dist(ctx context.Context, p *plan.Plan, r Request) (*dagger.Directory, error) {
+	builds, err := p.Builds()
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Err(); err != nil {
-		return nil, err
-	}
-	builds, err := p.Builds()
+	pk := &packer{w: w}
+	builds, given, err := w.take(ctx, p, pk, r, builds)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +143,7 @@ func (w *workspace) dist(ctx context.Context, tag string, targets []string) (*da
 		return nil, err
 	}
 	groups := plan.Group(builds)
-	pk := w.packer(len(groups))
+	pk.outputs = make([]*dagger.Directory, len(groups))
 	results := make([][]dist.Target, len(groups))
 	var image string
 	g, gctx := errgroup.WithContext(ctx)
@@ -175,12 +173,33 @@ func (w *workspace) dist(ctx context.Context, tag string, targets []string) (*da
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	in, err := dist.NewInput(p, manifest.Toolchain{Image: image, Rustc: w.facts.Rustc, Cargo: w.facts.Cargo}, slices.Concat(results...))
+	in, err := dist.NewInput(p, manifest.Toolchain{Image: image, Rustc: w.facts.Rustc, Cargo: w.facts.Cargo}, append(slices.Concat(results...), given...))
 	if err != nil {
 		return nil, err
 	}
 	in.Licenses = w.project.Licenses
 	return pk.pack(ctx, dist.Job{Input: in})
+}
+
+// take hands the binaries that were built elsewhere to the packer, and returns the
+// builds that are left.
+func (w *workspace) take(ctx context.Context, p *plan.Plan, pk *packer, r Request, builds []plan.Build) (left []plan.Build, given []dist.Target, _ error) {
+	for _, b := range builds {
+		i := slices.Index(r.BinaryTargets, b.Target.Triple)
+		if i < 0 {
+			left = append(left, b)
+			continue
+		}
+		if t, err := p.Target(b.Target.Triple); err == nil && t.SBOM != "" {
+			return nil, nil, fmt.Errorf("target %q: an SBOM lists what was compiled, which is unknown of binaries that were built elsewhere: set sbom = false", t.Target)
+		}
+		target, err := pk.give(ctx, b, r.BinaryDirs[i])
+		if err != nil {
+			return nil, nil, err
+		}
+		given = append(given, target)
+	}
+	return left, given, nil
 }
 
 // changelogOf makes the changelog of a tag.

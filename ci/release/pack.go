@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 
 	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/manifest"
@@ -30,18 +31,16 @@ func packMain() error {
 	return dist.Main(jobFile, packOut)
 }
 
-// packer checks and packs what was built, in a container of its own: what a
-// function writes to its own disk is out of reach for every later session, but
-// what a container writes can be made again, and so be cached.
+// packer checks and packs binaries in a container. A later session can't reach the
+// files that a function writes to its own disk, but it can make those of a container
+// again, so the engine can cache them.
 type packer struct {
 	w *workspace
 	// outputs of the builds of each group.
-	outputs   []*dagger.Directory
+	outputs []*dagger.Directory
+	// given are directories of binaries that were built elsewhere.
+	given     []*dagger.Directory
 	changelog *dagger.File
-}
-
-func (w *workspace) packer(groups int) *packer {
-	return &packer{w: w, outputs: make([]*dagger.Directory, groups)}
 }
 
 // program returns a container that has the module's program, and how to run it
@@ -92,6 +91,26 @@ func (p *packer) add(i int, group []plan.Build, output *toolchain.Output) []dist
 	return targets
 }
 
+// give adds the binaries of a target that were built elsewhere.
+func (p *packer) give(ctx context.Context, b plan.Build, dir *dagger.Directory) (dist.Target, error) {
+	names, err := dir.Entries(ctx)
+	if err != nil {
+		return dist.Target{}, fmt.Errorf("read the binaries of target %q: %v", b.Target.Triple, err)
+	}
+	var files []string
+	for _, bin := range b.Bins {
+		name := bin.Name + b.Target.ExeSuffix
+		if !slices.Contains(names, name) {
+			return dist.Target{}, fmt.Errorf("the directory of with-binaries --target=%s has no %q: it has %q", b.Target.Triple, name, names)
+		}
+		files = append(files, path.Join(givenDir(len(p.given)), name))
+	}
+	p.given = append(p.given, dir)
+	return dist.NewTarget(b, files), nil
+}
+
+func givenDir(i int) string { return fmt.Sprintf("%s/given/%d", packDir, i) }
+
 func outputDir(i int) string { return fmt.Sprintf("%s/built/%d", packDir, i) }
 
 // pack does the job, and gives the folder of its result.
@@ -102,6 +121,9 @@ func (p *packer) pack(ctx context.Context, job dist.Job) (*dagger.Directory, err
 	}
 	for i, out := range p.outputs {
 		ctr = ctr.WithMountedDirectory(outputDir(i), out)
+	}
+	for i, dir := range p.given {
+		ctr = ctr.WithMountedDirectory(givenDir(i), dir)
 	}
 	if p.changelog != nil {
 		job.Input.Changelog = path.Join(packDir, manifest.ChangelogName)

@@ -2,6 +2,7 @@ package release
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,23 +19,21 @@ import (
 	"dagger/gantry/ci/release/changelog"
 	"dagger/gantry/ci/release/dist"
 	"dagger/gantry/ci/release/plan"
-	"dagger/gantry/internal/dagger"
 )
 
 // releasable plans the release of a tag, and fails if a problem stops it.
-func (w *workspace) releasable(tag string) (*plan.Plan, error) {
-	p, err := w.plan(tag, nil)
+func (w *workspace) releasable(tag string, targets []string) (*plan.Plan, error) {
+	p, err := w.plan(tag, targets)
 	if err != nil {
 		return nil, err
 	}
 	return p, p.Err()
 }
 
-// publish creates or completes the release of a tag, from files that were built
-// elsewhere or, if given is nil, from those that it builds. The report is there with
-// an error too, unless nothing could be planned.
-func (w *workspace) publish(ctx context.Context, tag string, client *github.Client, given *dagger.Directory, opts PublishOptions) (*github.Report, error) {
-	p, err := w.releasable(tag)
+// publish creates or completes a release. The report is there with an error too,
+// unless nothing could be planned.
+func (w *workspace) publish(ctx context.Context, r Request, client *github.Client, opts PublishOptions) (*github.Report, error) {
+	p, err := w.releasable(r.Tag, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -43,15 +42,15 @@ func (w *workspace) publish(ctx context.Context, tag string, client *github.Clie
 		return nil, err
 	}
 	// What GitHub would refuse is known before the first compile.
-	for _, name := range p.Assets {
+	for _, name := range slices.Concat(p.Assets, r.FileNames) {
 		spec.Assets = append(spec.Assets, github.Asset{Name: name})
 	}
-	if given == nil {
+	if len(r.Parts) == 0 {
 		if _, err := client.Preflight(ctx, *spec); err != nil {
 			return nil, err
 		}
 	}
-	m, err := w.files(ctx, p, given)
+	m, err := w.files(ctx, p, r)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +62,7 @@ func (w *workspace) publish(ctx context.Context, tag string, client *github.Clie
 			return nil, err
 		}
 	}
-	notes, err := w.changelogOf(ctx, tag, changelog.Options{NotesOnly: true})
+	notes, err := w.changelogOf(ctx, p.Tag, changelog.Options{NotesOnly: true})
 	if err != nil {
 		return nil, err
 	}
@@ -115,15 +114,18 @@ const distDir = "dist"
 // files puts the files of the release into [distDir]: built, or those that were
 // built elsewhere, which must be all of this very commit's. Every digest of the
 // manifest it gives back was compared with the file.
-func (w *workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Directory) (*manifest.Manifest, error) {
-	if given == nil {
+func (w *workspace) files(ctx context.Context, p *plan.Plan, r Request) (*manifest.Manifest, error) {
+	given := r.parts()
+	if len(r.Parts) == 0 {
 		var err error
-		if given, err = w.dist(ctx, p.Tag, nil); err != nil {
+		if given, err = w.dist(ctx, p, r); err != nil {
 			return nil, err
 		}
+	} else if len(r.BinaryTargets) > 0 {
+		return nil, errors.New("with-dist adds what was packed elsewhere, and nothing is packed here: use with-binaries where dist runs, and drop it here")
 	}
 	if _, err := given.Export(ctx, "given"); err != nil {
-		return nil, fmt.Errorf("take the dist: %v", err)
+		return nil, fmt.Errorf("export the files of the release: %v", err)
 	}
 	if err := os.MkdirAll(distDir, 0o755); err != nil {
 		return nil, err
@@ -131,6 +133,14 @@ func (w *workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Direc
 	m, err := dist.Merge(ctx, "given", distDir)
 	if err != nil {
 		return nil, err
+	}
+	if len(r.Files) > 0 {
+		if err := r.exportFiles(ctx, "files"); err != nil {
+			return nil, err
+		}
+		if err := dist.AddFiles(distDir, m, "files", r.FileNames); err != nil {
+			return nil, err
+		}
 	}
 	if m.Tag != p.Tag || m.Commit != p.Commit || m.Component != p.Component {
 		return nil, fmt.Errorf("the dist is that of tag %q at commit %s, not of %q at %s: build it from the same source", m.Tag, m.Commit, p.Tag, p.Commit)
@@ -149,6 +159,16 @@ func (w *workspace) files(ctx context.Context, p *plan.Plan, given *dagger.Direc
 		return nil, err
 	}
 	return m, nil
+}
+
+// exportFiles writes the added files to a directory of the function's file system.
+func (r Request) exportFiles(ctx context.Context, dir string) error {
+	for i, file := range r.Files {
+		if _, err := file.Export(ctx, filepath.Join(dir, r.FileNames[i])); err != nil {
+			return fmt.Errorf("export the file %q: %v", r.FileNames[i], err)
+		}
+	}
+	return nil
 }
 
 // assets of the release, sorted by name.

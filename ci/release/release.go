@@ -87,6 +87,26 @@ type Request struct {
 	// Parts are directories of release files that were built elsewhere. Without any,
 	// the files are built.
 	Parts []*dagger.Directory
+	// BinaryDirs hold the binaries of BinaryTargets, in the same order, which are
+	// packed instead of compiled.
+	BinaryTargets []string
+	BinaryDirs    []*dagger.Directory
+	// Files are added to the release under FileNames, in the same order.
+	FileNames []string
+	Files     []*dagger.File
+}
+
+// WithFile returns the name of a file that is added to a release, and the names of
+// all assets with it. The name is that of the file unless one is given.
+func WithFile(ctx context.Context, assets []string, file *dagger.File, name string) (string, []string, error) {
+	if name == "" {
+		var err error
+		if name, err = file.Name(ctx); err != nil {
+			return "", nil, fmt.Errorf("read the name of the file: %v", err)
+		}
+	}
+	all, err := plan.AddFile(assets, name)
+	return name, all, err
 }
 
 // Dist returns the files of the release for some targets; none means all.
@@ -95,27 +115,21 @@ func (r Request) Dist(ctx context.Context, targets []string) (*dagger.Directory,
 	if err != nil {
 		return nil, err
 	}
-	if len(r.Parts) == 0 {
-		return w.dist(ctx, r.Tag, targets)
-	}
-	if len(targets) > 0 {
-		return nil, fmt.Errorf("--targets=%v: the files come from with-dist, which has all targets or fails: drop --targets", targets)
-	}
-	p, err := w.releasable(r.Tag)
+	p, err := w.releasable(r.Tag, targets)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.files(ctx, p, r.given()); err != nil {
+	if len(r.Parts) == 0 && len(r.Files) == 0 {
+		return w.dist(ctx, p, r)
+	}
+	if _, err := w.files(ctx, p, r); err != nil {
 		return nil, err
 	}
 	return r.Client.CurrentModule().Workdir(distDir), nil
 }
 
-// given joins the parts into one directory; nil for none.
-func (r Request) given() *dagger.Directory {
-	if len(r.Parts) == 0 {
-		return nil
-	}
+// parts joins the parts into one directory.
+func (r Request) parts() *dagger.Directory {
 	all := r.Client.Directory()
 	for i, part := range r.Parts {
 		all = all.WithDirectory(fmt.Sprint(i), part)
@@ -159,5 +173,5 @@ func (r Request) PublishTo(ctx context.Context, client *github.Client, opts Publ
 	if err != nil {
 		return nil, err
 	}
-	return w.publish(ctx, r.Tag, client, r.given(), opts)
+	return w.publish(ctx, r, client, opts)
 }

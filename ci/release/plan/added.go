@@ -1,0 +1,31 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"dagger/gantry/ci/notation"
+)
+
+// AddFile adds the name of a file to the names of a release's assets, in their order.
+// It fails if GitHub would rename the file, or if another asset has the name.
+func AddFile(assets []string, name string) ([]string, error) {
+	if err := notation.Asset.Check(name); err != nil {
+		return nil, fmt.Errorf("add the file %q to the release: %w: pass another --name", name, err)
+	}
+	if i := slices.IndexFunc(assets, func(other string) bool { return strings.EqualFold(other, name) }); i >= 0 {
+		return nil, fmt.Errorf("add the file %q to the release: it has the asset %q already: pass another --name", name, assets[i])
+	}
+	all := append(slices.Clone(assets), name)
+	slices.Sort(all)
+	return all, nil
+}
+
+// AddTarget checks that the plan has a target whose binaries the caller adds.
+func AddTarget(targets []string, triple string) error {
+	if slices.Contains(targets, triple) {
+		return nil
+	}
+	return fmt.Errorf("the release has no target %q: add it to targets in [workspace.metadata.gantry], or pass one of %s", triple, strings.Join(targets, ", "))
+}

@@ -1,0 +1,3 @@
+module dagger/release-job
+
+go 1.25
