@@ -489,7 +489,7 @@ func TestNotesOfPlans(t *testing.T) {
 			w.repo.Seed(seeded(s, false, nil))
 			s.DraftOnly = true
 		},
-		"the notes are longer than 125000 characters: cut at a line": func(w *world, s *Spec) { s.Notes = strings.Repeat("x\n", MaxBody) },
+		"the notes are longer than 125000 characters: cut at a line": func(w *world, s *Spec) { s.Notes = strings.Repeat("x\n", maxBody) },
 	} {
 		inBubble(t, fakehub.Config{}, setup, func(t *testing.T, w *world, rep *Report, err error) {
 			require.NoError(t, err, says)

@@ -243,7 +243,7 @@ func (c *Client) Plan(ctx context.Context, spec Spec) (*Plan, error) {
 func (w *work) plan(ctx context.Context) (*Plan, error) {
 	spec := w.spec
 	p := &Plan{Repository: spec.Owner + "/" + spec.Repo, Tag: spec.Tag, Commit: spec.Commit, State: StateNone}
-	p.Problems = spec.Problems()
+	p.Problems = spec.check()
 	problems, notes, err := w.access(ctx)
 	if err != nil {
 		return nil, err
@@ -277,24 +277,19 @@ func (w *work) look(ctx context.Context) (*remote, error) {
 	if r.published, err = w.byTag(ctx, spec.Tag, false); err != nil {
 		return nil, err
 	}
-	for n := 1; ; n++ {
+	// Another run may be about to delete the draft that it made in vain.
+	_, err = w.until(ctx, 4, "one of several drafts to go", func() (bool, error) {
 		if r.all, err = w.allReleases(ctx); err != nil {
-			return nil, err
+			return false, err
 		}
 		r.drafts = draftsOf(r.all, spec.Tag, w.deleted)
-		if r.published == nil {
-			// The list may know better than the tag: neither is up to date.
-			if i := slices.IndexFunc(r.all, func(x *Release) bool { return x.Tag == spec.Tag && !x.Draft }); i >= 0 {
-				r.published = r.all[i]
-			}
+		if i := slices.IndexFunc(r.all, w.other(nil)); i >= 0 && r.published == nil {
+			r.published = r.all[i] // the list may be newer than the look-up by tag
 		}
-		// Another run may be about to delete the draft that it made in vain.
-		if r.published != nil || len(r.drafts) < 2 || n > 3 {
-			break
-		}
-		if err := w.wait(ctx, "one of several drafts to go", w.backoff(n)); err != nil {
-			return nil, err
-		}
+		return r.published != nil || len(r.drafts) < 2, nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	if spec.OwnsLatest {
 		some := slices.ContainsFunc(r.all, func(x *Release) bool { return !x.Draft && !x.Prerelease })
@@ -350,14 +345,55 @@ func draftsOf(all []*Release, tag string, without map[int64]bool) []*Release {
 	return ds
 }
 
+func (p *Plan) problem(hint, format string, args ...any) {
+	p.Problems = append(p.Problems, Problem{fmt.Sprintf(format, args...), hint})
+}
+
+func (p *Plan) note(format string, args ...any) {
+	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
+}
+
+func (p *Plan) step(s ...Step) { p.Steps = append(p.Steps, s...) }
+
 // compare turns the difference into steps, problems and notes.
 func (w *work) compare(ctx context.Context, p *Plan) error {
 	spec, r := w.spec, p.seen
-	problem := func(hint, format string, args ...any) {
-		p.Problems = append(p.Problems, Problem{fmt.Sprintf(format, args...), hint})
+	if err := w.compareTag(ctx, p); err != nil {
+		return err
 	}
-	note := func(format string, args ...any) { p.Notes = append(p.Notes, fmt.Sprintf(format, args...)) }
+	if _, cut := spec.body(w.c.o.WebURL); cut {
+		p.note("the notes are longer than %d characters: cut at a line", maxBody)
+	}
+	var err error
+	switch {
+	case r.published != nil:
+		p.State = StatePublished
+		err = w.comparePublished(ctx, p)
+	case r.draft != nil:
+		p.State = StateDraft
+		err = w.compareDraft(ctx, p)
+	case len(r.drafts) > 1:
+		p.State = StateDrafts
+		ids := make([]string, len(r.drafts))
+		for i, d := range r.drafts {
+			ids[i] = fmt.Sprintf("%d (%s)", d.ID, d.URL)
+		}
+		p.problem("delete all but one of them", "tag %s has %d drafts: %s", spec.Tag, len(ids), strings.Join(ids, ", "))
+	default:
+		p.step(Step{Action: CreateDraft, Tag: spec.Tag})
+		for _, a := range spec.Assets {
+			p.step(Step{Action: Upload, Asset: a.Name, Size: a.Size})
+		}
+	}
+	if err == nil && !spec.DraftOnly {
+		w.planPublishing(p)
+	}
+	return err
+}
 
+// compareTag checks the tag, or that it can be created.
+func (w *work) compareTag(ctx context.Context, p *Plan) error {
+	spec, r := w.spec, p.seen
 	switch {
 	case r.tagCommit == "" && r.published == nil:
 		has, err := w.hasCommit(ctx, spec.Commit)
@@ -365,64 +401,45 @@ func (w *work) compare(ctx context.Context, p *Plan) error {
 			return err
 		}
 		if !has {
-			problem("push it first", "commit %s is not in the repository", short(spec.Commit))
-		} else if err := w.compareWorkflows(ctx, problem, note); err != nil {
+			p.problem("push it first", "commit %s is not in the repository", short(spec.Commit))
+		} else if err := w.compareWorkflows(ctx, p); err != nil {
 			return err
 		}
-		note("publishing creates the tag %s at %s", spec.Tag, short(spec.Commit))
+		p.note("publishing creates the tag %s at %s", spec.Tag, short(spec.Commit))
 	case r.tagCommit != "" && r.tagCommit != spec.Commit:
-		problem("release the commit that the tag is at, or choose another tag", "tag %s is at %s, not at %s", spec.Tag, short(r.tagCommit), short(spec.Commit))
+		p.problem("release the commit that the tag is at, or choose another tag", "tag %s is at %s, not at %s", spec.Tag, short(r.tagCommit), short(spec.Commit))
 	}
-	body, cut := spec.body(w.c.o.WebURL)
-	if cut {
-		note("the notes are longer than %d characters: cut at a line", MaxBody)
-	}
+	return nil
+}
 
-	switch {
-	case r.published != nil:
-		p.State = StatePublished
-		if err := w.comparePublished(ctx, p, problem, note); err != nil {
-			return err
-		}
-	case r.draft != nil:
-		p.State = StateDraft
-		d := r.draft
-		for _, x := range r.spare {
-			p.Steps = append(p.Steps, Step{Action: DeleteDraft, Release: x.ID, Why: "empty, one of several"})
-		}
-		p.Steps = append(p.Steps, Step{Action: AdoptDraft, Release: d.ID, id: d.ID})
-		if why := w.draftDiffers(d); why != "" {
-			p.Steps = append(p.Steps, Step{Action: CorrectDraft, Why: why})
-		}
-		if missing(d.Title, spec.Title) || missing(normalize(d.Notes), body) {
-			p.Steps = append(p.Steps, Step{Action: SetNotes})
-		}
-		if d.Title != "" && d.Title != spec.Title {
-			note("the draft's title is kept: %q", d.Title)
-		}
-		if n := normalize(d.Notes); n != "" && n != body {
-			note("the draft's notes differ, as if edited by hand: kept")
-		}
-		if err := w.compareAssets(ctx, p, d, problem, note); err != nil {
-			return err
-		}
-	case len(r.drafts) > 1:
-		p.State = StateDrafts
-		ids := make([]string, len(r.drafts))
-		for i, d := range r.drafts {
-			ids[i] = fmt.Sprintf("%d (%s)", d.ID, d.URL)
-		}
-		problem("delete all but one of them", "tag %s has %d drafts: %s", spec.Tag, len(ids), strings.Join(ids, ", "))
-	default:
-		p.Steps = append(p.Steps, Step{Action: CreateDraft, Tag: spec.Tag})
-		for _, a := range spec.Assets {
-			p.Steps = append(p.Steps, Step{Action: Upload, Asset: a.Name, Size: a.Size})
-		}
+// compareDraft plans to complete a draft. Texts that differ stay: a person may
+// have edited them.
+func (w *work) compareDraft(ctx context.Context, p *Plan) error {
+	d := p.seen.draft
+	for _, x := range p.seen.spare {
+		p.step(Step{Action: DeleteDraft, Release: x.ID, Why: "empty, one of several"})
 	}
-	if spec.DraftOnly {
-		return nil
+	p.step(Step{Action: AdoptDraft, Release: d.ID, id: d.ID})
+	if why := w.draftDiffers(d); why != "" {
+		p.step(Step{Action: CorrectDraft, Why: why})
 	}
+	body, _ := w.spec.body(w.c.o.WebURL)
+	notes := normalize(d.Notes)
+	if missing(d.Title, w.spec.Title) || missing(notes, body) {
+		p.step(Step{Action: SetNotes})
+	}
+	if d.Title != "" && d.Title != w.spec.Title {
+		p.note("the draft's title is kept: %q", d.Title)
+	}
+	if notes != "" && notes != body {
+		p.note("the draft's notes differ, as if edited by hand: kept")
+	}
+	return w.compareAssets(ctx, p, d)
+}
 
+// planPublishing plans what happens once all assets are right.
+func (w *work) planPublishing(p *Plan) {
+	spec, r := w.spec, p.seen
 	best := w.highest(r.all, r.latest)
 	current := tagOf(r.latest)
 	if r.published == nil {
@@ -437,19 +454,22 @@ func (w *work) compare(ctx context.Context, p *Plan) error {
 		default:
 			s.Why = "not as latest: lower than " + best
 		}
-		p.Steps = append(p.Steps, s)
+		p.step(s)
 	}
 	if best != "" && best != current && (r.published == nil || spec.Existing != ExistingFill) {
-		why := "no release is the latest"
-		if current != "" {
-			why = "it is " + current
-		}
-		p.Steps = append(p.Steps, Step{Action: Promote, Tag: best, Why: why})
+		p.step(promotion(best, current))
 	}
-	if d := spec.Dispatch; d != nil && (r.published == nil || !d.OnPublishOnly) {
-		p.Steps = append(p.Steps, Step{Action: SendEvent, Tag: d.EventType})
+	if spec.Dispatch != nil {
+		p.step(Step{Action: SendEvent, Tag: spec.Dispatch.EventType})
 	}
-	return nil
+}
+
+// promotion is the step that makes a tag's release the latest.
+func promotion(tag, current string) Step {
+	if current == "" {
+		return Step{Action: Promote, Tag: tag, Why: "no release is the latest"}
+	}
+	return Step{Action: Promote, Tag: tag, Why: "it is " + current}
 }
 
 // draftDiffers says what is wrong about a draft besides its texts and assets, ""
@@ -467,7 +487,7 @@ func (w *work) draftDiffers(d *Release) string {
 
 // compareWorkflows checks, where the tag is still to be created, that the token
 // may do so at a commit that changes workflow files.
-func (w *work) compareWorkflows(ctx context.Context, problem func(string, string, ...any), note func(string, ...any)) error {
+func (w *work) compareWorkflows(ctx context.Context, p *Plan) error {
 	scopes := w.oauthScopes()
 	if w.token == classicToken && hasScope(scopes, "workflow") {
 		return nil
@@ -481,11 +501,11 @@ func (w *work) compareWorkflows(ctx context.Context, problem func(string, string
 	push := fmt.Sprintf("push the tag first (git push origin %s): a release of a tag that is there needs no more than contents: write", w.spec.Tag)
 	switch w.token {
 	case classicToken:
-		problem(push+"; or give the token the scope workflow", what+"a token with the scopes %q may not create a tag there", *scopes)
+		p.problem(push+"; or give the token the scope workflow", "%sa token with the scopes %q may not create a tag there", what, *scopes)
 	case appToken:
-		problem(push, what+"a workflow's token (GITHUB_TOKEN) may never create a tag there, and whether another app's may cannot be seen")
+		p.problem(push, "%sa workflow's token (GITHUB_TOKEN) may never create a tag there, and whether another app's may cannot be seen", what)
 	default:
-		note("%sa fine-grained token needs the permission workflows=write to create a tag there; or %s", what, push)
+		p.note("%sa fine-grained token needs the permission workflows=write to create a tag there; or %s", what, push)
 	}
 	return nil
 }
@@ -499,96 +519,105 @@ func tagOf(r *Release) string {
 	return r.Tag
 }
 
-// comparePublished compares a published release, of which only assets can be
-// changed, and only if it is mutable.
-func (w *work) comparePublished(ctx context.Context, p *Plan, problem func(string, string, ...any), note func(string, ...any)) error {
+// comparePublished compares a published release. Only its assets can be changed,
+// and only if it is mutable.
+func (w *work) comparePublished(ctx context.Context, p *Plan) error {
 	spec, r := w.spec, p.seen.published
 	before := len(p.Problems)
 	for _, d := range p.seen.drafts {
 		if !w.made[d.ID] {
-			note("a draft of the tag remains besides: %d", d.ID)
+			p.note("a draft of the tag remains besides: %d", d.ID)
 		}
 	}
 	switch {
 	case r.Prerelease == spec.Prerelease:
 	case spec.Existing == ExistingFill:
-		note("the published release has prerelease=%t: kept", r.Prerelease)
+		p.note("the published release has prerelease=%t: kept", r.Prerelease)
 	default:
-		problem("change it by hand, or release as it is", "the published release has prerelease=%t, not %t", r.Prerelease, spec.Prerelease)
+		p.problem("change it by hand, or release as it is", "the published release has prerelease=%t, not %t", r.Prerelease, spec.Prerelease)
 	}
 	if spec.DraftOnly {
-		note("the release is published already")
+		p.note("the release is published already")
 	}
 	if body, _ := spec.body(w.c.o.WebURL); normalize(r.Notes) != body || r.Title != spec.Title {
-		note("the published title or notes differ: kept")
+		p.note("the published title or notes differ: kept")
 	}
-	if err := w.compareAssets(ctx, p, r, problem, note); err != nil {
+	if err := w.compareAssets(ctx, p, r); err != nil {
 		return err
 	}
-	writes := p.Writes()
-	if r.Immutable && (writes > 0 || len(p.Problems) > before) {
-		problem("it can never be changed; release another version", "the published release %s is immutable", r.Tag)
+	if r.Immutable && (p.Writes() > 0 || len(p.Problems) > before) {
+		p.problem("it can never be changed; release another version", "the published release %s is immutable", r.Tag)
 	}
 	return nil
 }
 
 // compareAssets plans for every asset of the release.
-func (w *work) compareAssets(ctx context.Context, p *Plan, r *Release, problem func(string, string, ...any), note func(string, ...any)) error {
+func (w *work) compareAssets(ctx context.Context, p *Plan, r *Release) error {
 	w.left = map[string]bool{}
-	have := map[string]*RemoteAsset{}
-	for i := range r.Assets {
-		have[r.Assets[i].Name] = &r.Assets[i]
-	}
-	what := "the draft"
-	if !r.Draft {
-		what = "the published release"
-	}
-	var starters, replaces, uploads, keeps []Step
+	var steps []Step
+	var known []string
 	for _, a := range w.spec.Assets {
-		got := have[a.Name]
-		delete(have, a.Name)
-		up := Step{Action: Upload, Asset: a.Name, Size: a.Size}
-		if got == nil || !got.whole() {
-			if !r.Draft && w.spec.Existing != ExistingFill && w.spec.Existing != ExistingReplace {
-				problem(existingHint(r, "pass --existing=fill to add it"), "%s lacks %s", what, a.Name)
-				continue
-			}
-			if got != nil {
-				starters = append(starters, Step{Action: DeleteStarter, Asset: a.Name, id: got.ID})
-			}
-			uploads = append(uploads, up)
-			continue
+		known = append(known, a.Name)
+		var got *RemoteAsset
+		if i := slices.IndexFunc(r.Assets, func(g RemoteAsset) bool { return g.Name == a.Name }); i >= 0 {
+			got = &r.Assets[i]
 		}
-		diff, err := w.differs(ctx, a, got)
+		more, err := w.compareAsset(ctx, p, r, a, got)
 		if err != nil {
 			return err
 		}
-		switch {
-		case diff == "":
-			keeps = append(keeps, Step{Action: Keep, Asset: a.Name, Size: a.Size})
-		case w.spec.Existing == ExistingReplace:
-			replaces = append(replaces, Step{Action: Replace, Asset: a.Name, Size: a.Size, Why: diff, id: got.ID})
-		case !r.Draft && w.spec.Existing == ExistingFill:
-			w.left[a.Name] = true
-			note("%s has another %s: %s: kept", what, a.Name, diff)
-		default:
-			problem(existingHint(r, "pass --existing=replace to overwrite it, or find out where it came from"), "%s has another %s: %s", what, a.Name, diff)
-		}
+		steps = append(steps, more...)
 	}
 	for _, a := range r.Assets {
-		if have[a.Name] == nil {
-			continue
+		switch {
+		case slices.Contains(known, a.Name):
+		case a.whole():
+			p.note("%s has %s, which is not of this release: kept", r.kind(), a.Name)
+		case r.Draft:
+			steps = append(steps, Step{Action: DeleteStarter, Asset: a.Name, id: a.ID})
 		}
-		if !a.whole() {
-			if r.Draft {
-				starters = append(starters, Step{Action: DeleteStarter, Asset: a.Name, id: a.ID})
-			}
-			continue
-		}
-		note("%s has %s, which is not of this release: kept", what, a.Name)
 	}
-	p.Steps = slices.Concat(p.Steps, starters, replaces, uploads, keeps)
+	order := []Action{DeleteStarter, Replace, Upload, Keep}
+	slices.SortStableFunc(steps, func(a, b Step) int { return slices.Index(order, a.Action) - slices.Index(order, b.Action) })
+	p.step(steps...)
 	return nil
+}
+
+// compareAsset plans for one asset, of which got is what GitHub has, if anything.
+func (w *work) compareAsset(ctx context.Context, p *Plan, r *Release, a Asset, got *RemoteAsset) (steps []Step, err error) {
+	existing := w.spec.Existing
+	if got == nil || !got.whole() {
+		if !r.Draft && existing != ExistingFill && existing != ExistingReplace {
+			p.problem(existingHint(r, "pass --existing=fill to add it"), "%s lacks %s", r.kind(), a.Name)
+			return nil, nil
+		}
+		if got != nil {
+			steps = append(steps, Step{Action: DeleteStarter, Asset: a.Name, id: got.ID})
+		}
+		return append(steps, Step{Action: Upload, Asset: a.Name, Size: a.Size}), nil
+	}
+	diff, err := w.differs(ctx, a, got)
+	switch {
+	case err != nil:
+		return nil, err
+	case diff == "":
+		return []Step{{Action: Keep, Asset: a.Name, Size: a.Size}}, nil
+	case existing == ExistingReplace:
+		return []Step{{Action: Replace, Asset: a.Name, Size: a.Size, Why: diff, id: got.ID}}, nil
+	case !r.Draft && existing == ExistingFill:
+		w.left[a.Name] = true
+		p.note("%s has another %s: %s: kept", r.kind(), a.Name, diff)
+	default:
+		p.problem(existingHint(r, "pass --existing=replace to overwrite it, or find out where it came from"), "%s has another %s: %s", r.kind(), a.Name, diff)
+	}
+	return nil, nil
+}
+
+func (r *Release) kind() string {
+	if r.Draft {
+		return "the draft"
+	}
+	return "the published release"
 }
 
 // existingHint is a hint for a release that can still be changed.
@@ -625,15 +654,13 @@ func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, 
 
 // stable is the version of a release that may be the latest, nil if it may not.
 func (w *work) stable(tag string, prerelease bool) *semver.Version {
-	of := w.spec.latestOf()
-	if prerelease || of == nil {
+	if prerelease || w.spec.VersionOf == nil {
 		return nil
 	}
-	v, ok := of(tag)
-	if !ok || v.Prerelease() != "" {
-		return nil
+	if v, ok := w.spec.VersionOf(tag); ok && v.Prerelease() == "" {
+		return v
 	}
-	return v
+	return nil
 }
 
 // highest is the tag of the highest stable release, this one included as if it
@@ -673,7 +700,7 @@ func (c *Client) Preflight(ctx context.Context, spec Spec) (*Plan, error) {
 	spec.Assets = assets
 	p, err := c.Plan(ctx, spec)
 	if err == nil && len(p.Problems) > 0 {
-		err = &ProblemsError{Tag: spec.Tag, Problems: p.Problems}
+		err = &problemsError{Tag: spec.Tag, Problems: p.Problems}
 	}
 	return p, err
 }

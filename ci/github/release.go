@@ -1,6 +1,7 @@
 package github
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func (w *work) run(ctx context.Context) (*Report, error) {
 	defer func() { rep.finish(w.session) }()
 	w.c.o.Observer.Planned(ctx, plan)
 	if len(plan.Problems) > 0 {
-		return rep, &ProblemsError{Tag: w.spec.Tag, Problems: plan.Problems}
+		return rep, &problemsError{Tag: w.spec.Tag, Problems: plan.Problems}
 	}
 	if w.spec.DryRun {
 		return rep, nil
@@ -72,7 +73,7 @@ func (w *work) run(ctx context.Context) (*Report, error) {
 			return rep, err
 		}
 		if len(now.Problems) > 0 {
-			return rep, &ProblemsError{Tag: w.spec.Tag, Problems: now.Problems}
+			return rep, &problemsError{Tag: w.spec.Tag, Problems: now.Problems}
 		}
 	}
 	return rep, w.dropOwnDrafts(ctx, rep)
@@ -91,143 +92,145 @@ func (w *work) step(ctx context.Context, rep *Report, s Step, do func(context.Co
 
 // apply does what a plan says. errConflict says that the plan is out of date.
 func (w *work) apply(ctx context.Context, p *Plan, rep *Report) error {
-	rel := p.seen.published
-	if rel == nil {
-		rel = p.seen.draft
-	}
-	var steps []Step
-	for _, s := range p.Steps {
-		switch s.Action {
-		case CreateDraft:
-			err := w.step(ctx, rep, s, func(ctx context.Context) (err error) {
-				rel, err = w.createDraft(ctx, rep)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-		case DeleteDraft:
-			if err := w.deleteDraft(ctx, rep, s); err != nil {
-				return err
-			}
-		case AdoptDraft, Keep:
-			rep.did(s)
-		case CorrectDraft:
-			err := w.step(ctx, rep, s, func(ctx context.Context) error {
-				return w.edit(ctx, "correct the draft", rel.ID, &gh.RepositoryRelease{TargetCommitish: w.target(), Prerelease: &w.spec.Prerelease})
-			})
-			if err != nil {
-				return err
-			}
-		case SetNotes:
-			if err := w.step(ctx, rep, s, func(ctx context.Context) error { return w.setNotes(ctx, rel) }); err != nil {
-				return err
-			}
-		default:
-			steps = append(steps, s)
-		}
-	}
-	changed := false
-	for _, s := range steps {
-		if s.Action == DeleteStarter || s.Action == Replace || s.Action == Upload {
-			changed = true
-		}
-	}
-	if err := w.fill(ctx, rep, rel, steps); err != nil {
+	rel, err := w.prepare(ctx, p, rep)
+	if err != nil {
 		return err
 	}
+	if err := w.fill(ctx, p, rep, rel); err != nil {
+		return err
+	}
+	changed := slices.ContainsFunc(p.Steps, func(s Step) bool {
+		return s.Action == DeleteStarter || s.Action == Replace || s.Action == Upload
+	})
 	if changed || rel.Draft {
 		if err := w.verify(ctx, rel); err != nil {
 			return err
 		}
 	}
-	published := p.seen.published != nil
-	var promote *Step
-	if i := slices.IndexFunc(steps, func(s Step) bool { return s.Action == Promote }); i >= 0 {
-		promote = &steps[i]
-	}
-	for _, s := range steps {
+	rep.Release, err = w.finish(ctx, p, rep, rel)
+	return err
+}
+
+// prepare does the steps about the release itself, and returns the one whose
+// assets are next.
+func (w *work) prepare(ctx context.Context, p *Plan, rep *Report) (*Release, error) {
+	rel := cmp.Or(p.seen.published, p.seen.draft)
+	for _, s := range p.Steps {
 		var err error
 		switch s.Action {
-		case Publish:
+		case CreateDraft:
+			err = w.step(ctx, rep, s, func(ctx context.Context) (err error) {
+				rel, err = w.createDraft(ctx, rep)
+				return err
+			})
+		case DeleteDraft:
+			err = w.deleteDraft(ctx, rep, s)
+		case AdoptDraft, Keep:
+			rep.did(s)
+		case CorrectDraft:
 			err = w.step(ctx, rep, s, func(ctx context.Context) error {
-				var err error
+				return w.edit(ctx, "correct the draft", rel.ID, &gh.RepositoryRelease{TargetCommitish: w.target(), Prerelease: &w.spec.Prerelease})
+			})
+		case SetNotes:
+			err = w.step(ctx, rep, s, func(ctx context.Context) error { return w.setNotes(ctx, rel) })
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rel, nil
+}
+
+// finish does the steps that follow once every asset is right, and returns the
+// release in the end.
+func (w *work) finish(ctx context.Context, p *Plan, rep *Report, rel *Release) (*Release, error) {
+	published := p.seen.published != nil
+	var promote *Step
+	if i := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Action == Promote }); i >= 0 {
+		promote = &p.Steps[i]
+	}
+	for _, s := range p.Steps {
+		var err error
+		switch {
+		case s.Action == Publish:
+			published = true
+			err = w.step(ctx, rep, s, func(ctx context.Context) (err error) {
 				rel, err = w.publish(ctx, rep, rel, s)
 				return err
 			})
 			if err == nil && w.spec.OwnsLatest {
 				err = w.settleLatest(ctx, rep, promote)
 			}
-			published = true
-		case Promote:
-			if p.seen.published != nil { // else publishing did it
-				err = w.settleLatest(ctx, rep, promote)
-			}
-		case SendEvent:
+		case s.Action == Promote && p.seen.published != nil: // else publishing did it
+			err = w.settleLatest(ctx, rep, promote)
+		case s.Action == SendEvent:
 			err = w.step(ctx, rep, s, w.dispatch)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	rel.Draft = !published
-	rep.Release = rel
-	return nil
+	return rel, nil
 }
 
 // fill deletes, replaces and uploads assets, several at once.
-func (w *work) fill(ctx context.Context, rep *Report, rel *Release, steps []Step) error {
+func (w *work) fill(ctx context.Context, p *Plan, rep *Report, rel *Release) error {
 	starters := map[string]Step{}
-	for _, s := range steps {
+	for _, s := range p.Steps {
 		if s.Action == DeleteStarter {
 			starters[s.Asset] = s
 		}
 	}
-	g, gctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(w.c.o.concurrency)
 	start := func(f func() error) {
 		g.Go(func() error {
-			if err := gctx.Err(); err != nil {
-				return context.Cause(gctx)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
 			return f()
 		})
 	}
-	for _, s := range steps {
-		switch s.Action {
-		case Replace, Upload:
-			starter, has := starters[s.Asset]
-			delete(starters, s.Asset)
-			start(func() error {
-				if has {
-					there, err := w.dropStarter(gctx, rep, rel, starter)
-					if err != nil {
-						return err
-					}
-					if there { // another run finished it meanwhile
-						rep.did(s)
-						return nil
-					}
-				}
-				return w.step(gctx, rep, s, func(ctx context.Context) error {
-					a := w.asset(s.Asset)
-					if s.Action == Replace {
-						if err := w.deleteAsset(ctx, s.id); err != nil {
-							return err
-						}
-					}
-					return w.upload(ctx, rel.ID, a, s)
-				})
-			})
+	for _, s := range p.Steps {
+		if s.Action != Replace && s.Action != Upload {
+			continue
 		}
+		starter, has := starters[s.Asset]
+		delete(starters, s.Asset)
+		start(func() error {
+			if has {
+				finished, err := w.dropStarter(ctx, rep, rel, starter)
+				if err != nil {
+					return err
+				}
+				if finished { // by another run
+					rep.did(s)
+					return nil
+				}
+			}
+			return w.send(ctx, rep, rel, s)
+		})
 	}
 	for _, s := range starters { // of no asset of ours
 		start(func() error {
-			_, err := w.dropStarter(gctx, rep, rel, s)
+			_, err := w.dropStarter(ctx, rep, rel, s)
 			return err
 		})
 	}
 	return g.Wait()
+}
+
+// send uploads an asset, in place of another where the step says so.
+func (w *work) send(ctx context.Context, rep *Report, rel *Release, s Step) error {
+	return w.step(ctx, rep, s, func(ctx context.Context) error {
+		if s.Action == Replace {
+			if err := w.deleteAsset(ctx, s.id); err != nil {
+				return err
+			}
+		}
+		return w.upload(ctx, rel.ID, w.asset(s.Asset), s)
+	})
 }
 
 func (w *work) asset(name string) Asset {
@@ -280,30 +283,30 @@ func (w *work) deleteAsset(ctx context.Context, id int64) error {
 // createDraft makes the draft, or adopts the one that a lost answer or another
 // run has made meanwhile.
 func (w *work) createDraft(ctx context.Context, rep *Report) (*Release, error) {
+	rel, err := w.newDraft(ctx)
+	switch {
+	case alreadyExists(err):
+		return nil, fmt.Errorf("%w: GitHub has a release of the tag", errConflict)
+	case err != nil:
+		return nil, err
+	case !w.made[rel.ID]:
+		return rel, w.refresh(ctx, rel)
+	}
+	return w.firstDraft(ctx, rep, rel)
+}
+
+func (w *work) newDraft(ctx context.Context) (rel *Release, err error) {
 	spec := w.spec
 	body, _ := spec.body(w.c.o.WebURL)
-	var rel *Release
-	look := func(ctx context.Context) ([]*Release, []*Release, error) {
-		all, err := w.releasesUntil(ctx, w.other(nil))
-		if err != nil {
-			return nil, nil, err
+	settle := func(ctx context.Context) (bool, error) {
+		drafts, err := w.drafts(ctx)
+		if err != nil || len(drafts) == 0 {
+			return false, err
 		}
-		if slices.ContainsFunc(all, w.other(nil)) {
-			return nil, nil, fmt.Errorf("%w: it was published", errConflict)
-		}
-		return all, draftsOf(all, spec.Tag, w.deleted), nil
+		rel = drafts[0]
+		return true, nil
 	}
-	err := w.call(ctx, op{
-		name: "create the draft", kind: content, target: !w.tagged,
-		settle: func(ctx context.Context) (bool, error) {
-			_, drafts, err := look(ctx)
-			if err != nil || len(drafts) == 0 {
-				return false, err
-			}
-			rel = drafts[0]
-			return true, nil
-		},
-	}, func(ctx context.Context) error {
+	err = w.call(ctx, op{name: "create the draft", kind: content, target: !w.tagged, settle: settle}, func(ctx context.Context) error {
 		g, _, err := w.releases().CreateRelease(ctx, w.owner, w.name, &gh.RepositoryRelease{
 			TagName: &spec.Tag, TargetCommitish: w.target(), Name: &spec.Title, Body: &body,
 			Draft: gh.Ptr(true), Prerelease: &spec.Prerelease, MakeLatest: gh.Ptr("false"),
@@ -315,38 +318,43 @@ func (w *work) createDraft(ctx context.Context, rep *Report) (*Release, error) {
 		w.made[rel.ID] = true
 		return nil
 	})
-	if alreadyExists(err) {
-		return nil, fmt.Errorf("%w: GitHub has a release of the tag", errConflict)
-	}
+	return rel, err
+}
+
+// firstDraft returns the draft with the lowest id, and deletes ours if that is
+// another one. A list that shows ours shows those made before it, too.
+func (w *work) firstDraft(ctx context.Context, rep *Report, ours *Release) (*Release, error) {
+	var drafts []*Release
+	seen, err := w.until(ctx, w.c.o.Tries, "the list of releases to catch up", func() (_ bool, err error) {
+		drafts, err = w.drafts(ctx)
+		return slices.ContainsFunc(drafts, func(d *Release) bool { return d.ID == ours.ID }), err
+	})
 	if err != nil {
 		return nil, err
 	}
-	if !w.made[rel.ID] {
-		return rel, w.refresh(ctx, rel)
+	if !seen || drafts[0].ID == ours.ID {
+		return ours, nil // publishing looks again
 	}
-	// A list that shows our draft shows those made before it, too.
-	for n := 1; ; n++ {
-		_, drafts, err := look(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(drafts, func(d *Release) bool { return d.ID == rel.ID }) {
-			if drafts[0].ID == rel.ID {
-				return rel, nil
-			}
-			if err := w.deleteDraft(ctx, rep, inVain(rel.ID)); err != nil {
-				return nil, err
-			}
-			rel = drafts[0]
-			return rel, w.refresh(ctx, rel)
-		}
-		if n == w.c.o.Tries {
-			return rel, nil // publishing looks again
-		}
-		if err := w.wait(ctx, "the list of releases to catch up", w.backoff(n)); err != nil {
-			return nil, err
-		}
+	if err := w.deleteDraft(ctx, rep, inVain(ours.ID)); err != nil {
+		return nil, err
 	}
+	return drafts[0], w.refresh(ctx, drafts[0])
+}
+
+// drafts lists the drafts of the tag, lowest id first.
+func (w *work) drafts(ctx context.Context) ([]*Release, error) {
+	all, err := w.unlessPublished(ctx, nil)
+	return draftsOf(all, w.spec.Tag, w.deleted), err
+}
+
+// unlessPublished lists the releases. It is errConflict if the tag has a published
+// one besides ours.
+func (w *work) unlessPublished(ctx context.Context, ours *Release) ([]*Release, error) {
+	all, err := w.releasesUntil(ctx, w.other(ours))
+	if err == nil && slices.ContainsFunc(all, w.other(ours)) {
+		return nil, fmt.Errorf("%w: it was published", errConflict)
+	}
+	return all, err
 }
 
 // refresh makes sure that an adopted draft has nothing that the plan doesn't
@@ -525,63 +533,68 @@ func (w *work) check(ctx context.Context, rel *Release, got []RemoteAsset) (lack
 // publish makes the draft public, once: whether it has happened is read before
 // it is tried again.
 func (w *work) publish(ctx context.Context, rep *Report, rel *Release, s Step) (*Release, error) {
-	spec := w.spec
-	latest := s.latest
-	// The last look before everybody sees it.
-	all, err := w.releasesUntil(ctx, w.other(rel))
+	latest, err := w.lastLook(ctx, rep, rel, s.latest)
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(all, w.other(rel)) {
-		return nil, fmt.Errorf("%w: it was published", errConflict)
+	done, err := w.makePublic(ctx, rel.ID, &gh.RepositoryRelease{
+		TargetCommitish: w.target(), Prerelease: &w.spec.Prerelease, Draft: gh.Ptr(false), MakeLatest: gh.Ptr(fmt.Sprint(latest)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if done.Draft || done.Tag != w.spec.Tag {
+		return nil, fmt.Errorf("publish the release: GitHub answered with draft=%t, tag %q", done.Draft, done.Tag)
+	}
+	return done, w.readBack(ctx, done)
+}
+
+// lastLook checks, right before everybody sees the release, that nothing changed
+// meanwhile, and returns whether it is to be the latest; planned is the answer of
+// the plan.
+func (w *work) lastLook(ctx context.Context, rep *Report, rel *Release, planned bool) (latest bool, err error) {
+	spec := w.spec
+	all, err := w.unlessPublished(ctx, rel)
+	if err != nil {
+		return false, err
 	}
 	if ds := draftsOf(all, spec.Tag, w.deleted); len(ds) > 0 && ds[0].ID < rel.ID && w.made[rel.ID] {
 		if err := w.deleteDraft(ctx, rep, inVain(rel.ID)); err != nil {
-			return nil, err
+			return false, err
 		}
-		return nil, fmt.Errorf("%w: another run's draft %d goes first", errConflict, ds[0].ID)
+		return false, fmt.Errorf("%w: another run's draft %d goes first", errConflict, ds[0].ID)
 	}
 	if spec.OwnsLatest {
 		now, err := w.latest(ctx, false)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
-		latest = w.highest(all, now) == spec.Tag
+		planned = w.highest(all, now) == spec.Tag
 	}
-
 	commit, err := w.tagCommit(ctx, spec.Tag)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if commit != "" && commit != spec.Commit {
-		return nil, fmt.Errorf("%w: the tag is at %s", errConflict, short(commit))
+		return false, fmt.Errorf("%w: the tag is at %s", errConflict, short(commit))
 	}
 	w.tagged = commit != ""
-	edit := &gh.RepositoryRelease{
-		TargetCommitish: w.target(), Prerelease: &spec.Prerelease, Draft: gh.Ptr(false), MakeLatest: gh.Ptr(fmt.Sprint(latest)),
-	}
-	var done *Release
-	get := func(ctx context.Context) (bool, error) {
-		var got *Release
-		err := w.call(ctx, op{name: "read the release", fresh: true}, func(ctx context.Context) error {
-			g, _, err := w.releases().GetRelease(ctx, w.owner, w.name, rel.ID)
-			if err == nil {
-				got = releaseFrom(g)
-			}
-			return err
-		})
-		if statusOf(err) == 404 {
-			return false, fmt.Errorf("%w: release %d is gone", errConflict, rel.ID)
-		}
+	return planned, nil
+}
+
+// makePublic makes the edit that publishes a draft.
+func (w *work) makePublic(ctx context.Context, id int64, edit *gh.RepositoryRelease) (done *Release, err error) {
+	settle := func(ctx context.Context) (bool, error) {
+		got, err := w.get(ctx, id)
 		if err != nil || got.Draft {
 			return false, err
 		}
 		done = got
 		return true, nil
 	}
-	o := op{name: "publish the release", kind: content, fresh: true, there: true, target: !w.tagged, settle: get}
+	o := op{name: "publish the release", kind: content, fresh: true, there: true, target: !w.tagged, settle: settle}
 	err = w.call(ctx, o, func(ctx context.Context) error {
-		g, _, err := w.releases().EditRelease(ctx, w.owner, w.name, rel.ID, edit)
+		g, _, err := w.releases().EditRelease(ctx, w.owner, w.name, id, edit)
 		if err == nil {
 			done = releaseFrom(g)
 		}
@@ -590,62 +603,62 @@ func (w *work) publish(ctx context.Context, rep *Report, rel *Release, s Step) (
 	switch {
 	case alreadyExists(err):
 		// By an earlier try that was done after all, or by another run.
-		if ok, gerr := get(ctx); gerr != nil {
-			return nil, gerr
-		} else if !ok {
-			return nil, fmt.Errorf("%w: GitHub has a release of the tag", errConflict)
+		var public bool
+		if public, err = settle(ctx); err == nil && !public {
+			err = fmt.Errorf("%w: GitHub has a release of the tag", errConflict)
 		}
 	case statusOf(err) == 404:
-		return nil, w.gone(ctx, rel.ID, err)
-	case err != nil:
-		return nil, err
+		err = w.gone(ctx, id, err)
 	}
-	if done.Draft || done.Tag != spec.Tag {
-		return nil, fmt.Errorf("publish the release: GitHub answered with draft=%t, tag %q", done.Draft, done.Tag)
+	return done, err
+}
+
+// get reads the release, which may have been created a moment ago. A lasting 404
+// is errConflict.
+func (w *work) get(ctx context.Context, id int64) (rel *Release, err error) {
+	err = w.call(ctx, op{name: "read the release", fresh: true}, func(ctx context.Context) error {
+		g, _, err := w.releases().GetRelease(ctx, w.owner, w.name, id)
+		if err == nil {
+			rel = releaseFrom(g)
+		}
+		return err
+	})
+	if statusOf(err) == 404 {
+		err = fmt.Errorf("%w: release %d is gone", errConflict, id)
 	}
-	return done, w.readBack(ctx, done)
+	return rel, err
 }
 
 // readBack reads the published release as everybody does, and compares.
 func (w *work) readBack(ctx context.Context, rel *Release) error {
-	for n := 1; ; n++ {
-		got, err := w.byTag(ctx, w.spec.Tag, false)
-		if err != nil {
-			return err
+	tag, want := w.spec.Tag, w.spec.Commit
+	seen, err := w.until(ctx, w.c.o.Tries, "the release to be seen", func() (bool, error) {
+		got, err := w.byTag(ctx, tag, false)
+		if err == nil && got != nil && got.ID != rel.ID {
+			err = fmt.Errorf("%w: the tag has release %d, not %d", errConflict, got.ID, rel.ID)
 		}
-		if got != nil {
-			if got.ID != rel.ID {
-				return fmt.Errorf("%w: the tag has release %d, not %d", errConflict, got.ID, rel.ID)
-			}
-			break
-		}
-		if n == w.c.o.Tries {
-			return fmt.Errorf("read the published release: tag %q still has none", w.spec.Tag)
-		}
-		if err := w.wait(ctx, "the release to be seen", w.backoff(n)); err != nil {
-			return err
-		}
+		return got != nil, err
+	})
+	if err != nil {
+		return err
+	}
+	if !seen {
+		return fmt.Errorf("read the published release: tag %q still has none", tag)
 	}
 	if err := w.verify(ctx, rel); err != nil {
 		return err
 	}
-	for n := 1; ; n++ {
-		commit, err := w.tagCommit(ctx, w.spec.Tag)
-		if err != nil {
-			return err
+	seen, err = w.until(ctx, w.c.o.Tries, "the tag to be seen", func() (bool, error) {
+		commit, err := w.tagCommit(ctx, tag)
+		if err == nil && commit != "" && commit != want {
+			err = fmt.Errorf("read back the tag %q: it is at %s, not at %s", tag, short(commit), short(want))
 		}
-		switch {
-		case commit == w.spec.Commit:
-			return nil
-		case commit != "":
-			return fmt.Errorf("read back the tag %q: it is at %s, not at %s", w.spec.Tag, short(commit), short(w.spec.Commit))
-		case n == w.c.o.Tries:
-			return fmt.Errorf("read back the tag %q: it is not there", w.spec.Tag)
-		}
-		if err := w.wait(ctx, "the tag to be seen", w.backoff(n)); err != nil {
-			return err
-		}
+		return commit != "", err
+	})
+	if err == nil && !seen {
+		err = fmt.Errorf("read back the tag %q: it is not there", tag)
 	}
+	return err
 }
 
 // settleLatest reads which release is the latest and promotes the highest
@@ -676,37 +689,32 @@ func (w *work) settleLatest(ctx context.Context, rep *Report, planned *Step) err
 				continue
 			}
 		}
-		var id int64
-		for _, r := range all {
-			if r.Tag == best && !r.Draft {
-				id = r.ID
-			}
-		}
-		if id == 0 {
-			r, err := w.byTag(ctx, best, true)
-			if err != nil {
-				return err
-			}
-			if r == nil {
-				return fmt.Errorf("promote %s: it has no release", best)
-			}
-			id = r.ID
-		}
-		s := Step{Action: Promote, Tag: best, Why: "it is " + tagOf(now)}
-		if now == nil {
-			s.Why = "no release is the latest"
-		}
+		s := promotion(best, tagOf(now))
 		if planned != nil && planned.Tag == best {
 			s = *planned
 		}
-		err = w.step(ctx, rep, s, func(ctx context.Context) error {
-			return w.edit(ctx, "promote "+best, id, &gh.RepositoryRelease{MakeLatest: gh.Ptr("true")})
-		})
-		if err != nil {
+		if err := w.promote(ctx, rep, all, s); err != nil {
 			return err
 		}
 		pushed = best
 	}
+}
+
+// promote makes the release of a step's tag the latest.
+func (w *work) promote(ctx context.Context, rep *Report, all []*Release, s Step) error {
+	var rel *Release
+	var err error
+	if i := slices.IndexFunc(all, func(r *Release) bool { return r.Tag == s.Tag && !r.Draft }); i >= 0 {
+		rel = all[i]
+	} else if rel, err = w.byTag(ctx, s.Tag, true); err != nil {
+		return err
+	}
+	if rel == nil {
+		return fmt.Errorf("promote %s: it has no release", s.Tag)
+	}
+	return w.step(ctx, rep, s, func(ctx context.Context) error {
+		return w.edit(ctx, "promote "+s.Tag, rel.ID, &gh.RepositoryRelease{MakeLatest: gh.Ptr("true")})
+	})
 }
 
 // dispatch sends the event.

@@ -16,9 +16,9 @@ import (
 
 // GitHub's limits on a release.
 const (
-	MaxAssets    = 1000
-	MaxAssetSize = 2<<30 - 1
-	MaxBody      = 125000
+	maxAssets    = 1000
+	maxAssetSize = 2<<30 - 1
+	maxBody      = 125000
 )
 
 // Spec is the state that a release should have.
@@ -47,9 +47,6 @@ type Spec struct {
 	// "Latest", of which a repository has one. By default, the release declines
 	// to be the latest, and nothing else is promoted.
 	OwnsLatest bool
-	// LatestOf reads the version out of every tag that may be the latest. By
-	// default, VersionOf does.
-	LatestOf func(tag string) (*semver.Version, bool)
 
 	// Existing says what may be done to a release that is there. By default,
 	// nothing that isn't asked for.
@@ -95,9 +92,6 @@ type Asset struct {
 type Dispatch struct {
 	EventType string
 	Payload   any
-	// OnPublishOnly sends the event only from the run that publishes. A crash
-	// in between then loses it.
-	OnPublishOnly bool
 }
 
 // Problem is a reason why a release cannot be made.
@@ -115,13 +109,13 @@ func (p Problem) String() string {
 	return p.Message + ": " + p.Hint
 }
 
-// ProblemsError is all the reasons why a release cannot be made.
-type ProblemsError struct {
+// problemsError is all the reasons why a release cannot be made.
+type problemsError struct {
 	Tag      string
 	Problems []Problem
 }
 
-func (e *ProblemsError) Error() string {
+func (e *problemsError) Error() string {
 	if len(e.Problems) == 1 {
 		return fmt.Sprintf("release %q: %s", e.Tag, e.Problems[0])
 	}
@@ -141,82 +135,90 @@ var (
 	dotsRun = regexp.MustCompile(`\.\.`)
 )
 
-// Problems checks everything that needs no network. The assets' sizes and
-// digests are checked only if they are known.
-func (s *Spec) Problems() []Problem {
-	var ps []Problem
-	add := func(hint, format string, args ...any) {
-		ps = append(ps, Problem{Message: fmt.Sprintf(format, args...), Hint: hint})
-	}
-	if !slugRE.MatchString(s.Owner) || !slugRE.MatchString(s.Repo) {
-		add("", "%q is not a repository", s.Owner+"/"+s.Repo)
-	}
-	if s.Tag == "" || badRef.MatchString(s.Tag) {
-		add("", "%q is not a tag", s.Tag)
-	}
-	if !shaRE.MatchString(s.Commit) {
-		add("give the full id, in hex", "%q is not a commit", s.Commit)
-	}
-	switch s.Existing {
-	case "", ExistingStrict, ExistingFill, ExistingReplace:
-	default:
-		add("use strict, fill or replace", "%q is no way to treat an existing release", s.Existing)
-	}
-	if s.OwnsLatest {
-		if of := s.latestOf(); of == nil {
-			add("", "owning Latest needs a way to read versions out of tags")
-		} else if _, ok := of(s.Tag); !ok {
-			add("", "tag %q is not a version, so it can't be compared with others for Latest", s.Tag)
-		}
-	}
-	if s.VersionOf != nil && !s.Prerelease {
-		if v, ok := s.VersionOf(s.Tag); ok && v.Prerelease() != "" {
-			add("mark it as one", "tag %q is a prerelease, but the release is not marked so", s.Tag)
-		}
-	}
-	if n := len(s.Assets); n > MaxAssets {
-		add("", "%d assets: GitHub takes %d at most", n, MaxAssets)
-	}
-	seen := map[string]string{}
-	for _, a := range s.Assets {
-		if !safeRE.MatchString(a.Name) || dotsRun.MatchString(a.Name) {
-			add("use letters, digits, '.', '_', '+' and '-', and no period at either end", "asset name %q: GitHub would change it", a.Name)
-		}
-		if other, ok := seen[strings.ToLower(a.Name)]; ok {
-			add("", "asset names %q and %q collide", other, a.Name)
-		}
-		seen[strings.ToLower(a.Name)] = a.Name
-		if a.Size > MaxAssetSize {
-			add("", "asset %q has %d bytes: GitHub takes less than 2 GiB", a.Name, a.Size)
-		}
-		if a.Open == nil {
-			continue // only planned so far
-		}
-		if a.Size <= 0 {
-			add("", "asset %q is empty: GitHub refuses it", a.Name)
-		}
-		if b, err := hex.DecodeString(a.SHA256); err != nil || len(b) != 32 {
-			add("", "asset %q has no SHA-256", a.Name)
-		}
-	}
-	if s.Changelog != "" {
-		if _, ok := seen[strings.ToLower(s.Changelog)]; !ok {
-			add("", "the changelog %q is not among the assets", s.Changelog)
-		}
-	}
+// problems is a list to add to.
+type problems []Problem
+
+func (ps *problems) add(hint, format string, args ...any) {
+	*ps = append(*ps, Problem{Message: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// check checks everything that needs no network. The assets' sizes and digests
+// are checked only if they are known.
+func (s *Spec) check() []Problem {
+	var ps problems
+	s.checkNames(&ps)
+	s.checkVersion(&ps)
+	s.checkAssets(&ps)
 	if d := s.Dispatch; d != nil {
 		if _, err := d.payload(); err != nil {
-			add("", "%s", err)
+			ps.add("", "%s", err)
 		}
 	}
 	return ps
 }
 
-func (s *Spec) latestOf() func(string) (*semver.Version, bool) {
-	if s.LatestOf != nil {
-		return s.LatestOf
+func (s *Spec) checkNames(ps *problems) {
+	if !slugRE.MatchString(s.Owner) || !slugRE.MatchString(s.Repo) {
+		ps.add("", "%q is not a repository", s.Owner+"/"+s.Repo)
 	}
-	return s.VersionOf
+	if s.Tag == "" || badRef.MatchString(s.Tag) {
+		ps.add("", "%q is not a tag", s.Tag)
+	}
+	if !shaRE.MatchString(s.Commit) {
+		ps.add("give the full id, in hex", "%q is not a commit", s.Commit)
+	}
+	switch s.Existing {
+	case "", ExistingStrict, ExistingFill, ExistingReplace:
+	default:
+		ps.add("use strict, fill or replace", "%q is no way to treat an existing release", s.Existing)
+	}
+}
+
+func (s *Spec) checkVersion(ps *problems) {
+	if s.VersionOf == nil {
+		if s.OwnsLatest {
+			ps.add("", "owning Latest needs a way to read versions out of tags")
+		}
+		return
+	}
+	v, ok := s.VersionOf(s.Tag)
+	if s.OwnsLatest && !ok {
+		ps.add("", "tag %q is not a version, so it can't be compared with others for Latest", s.Tag)
+	}
+	if ok && !s.Prerelease && v.Prerelease() != "" {
+		ps.add("mark it as one", "tag %q is a prerelease, but the release is not marked so", s.Tag)
+	}
+}
+
+func (s *Spec) checkAssets(ps *problems) {
+	if n := len(s.Assets); n > maxAssets {
+		ps.add("", "%d assets: GitHub takes %d at most", n, maxAssets)
+	}
+	seen := map[string]string{}
+	for _, a := range s.Assets {
+		if !safeRE.MatchString(a.Name) || dotsRun.MatchString(a.Name) {
+			ps.add("use letters, digits, '.', '_', '+' and '-', and no period at either end", "asset name %q: GitHub would change it", a.Name)
+		}
+		if other, ok := seen[strings.ToLower(a.Name)]; ok {
+			ps.add("", "asset names %q and %q collide", other, a.Name)
+		}
+		seen[strings.ToLower(a.Name)] = a.Name
+		if a.Size > maxAssetSize {
+			ps.add("", "asset %q has %d bytes: GitHub takes less than 2 GiB", a.Name, a.Size)
+		}
+		if a.Open == nil {
+			continue // only planned so far
+		}
+		if a.Size <= 0 {
+			ps.add("", "asset %q is empty: GitHub refuses it", a.Name)
+		}
+		if b, err := hex.DecodeString(a.SHA256); err != nil || len(b) != 32 {
+			ps.add("", "asset %q has no SHA-256", a.Name)
+		}
+	}
+	if _, ok := seen[strings.ToLower(s.Changelog)]; !ok && s.Changelog != "" {
+		ps.add("", "the changelog %q is not among the assets", s.Changelog)
+	}
 }
 
 // payload checks the event and returns its payload as JSON.
@@ -247,7 +249,7 @@ func (d *Dispatch) payload() (json.RawMessage, error) {
 // body is the notes as they are sent: cut at a line if they are too long.
 func (s *Spec) body(web string) (text string, cut bool) {
 	notes := normalize(s.Notes)
-	if units(notes) <= MaxBody {
+	if units(notes) <= maxBody {
 		return notes, false
 	}
 	tail := "\n\n…\n"
@@ -255,7 +257,7 @@ func (s *Spec) body(web string) (text string, cut bool) {
 		tail = fmt.Sprintf("\n\n… [the full changelog](%s%s/%s/releases/download/%s/%s)\n",
 			web, s.Owner, s.Repo, escapePath(s.Tag), url.PathEscape(s.Changelog))
 	}
-	room := MaxBody - units(tail)
+	room := maxBody - units(tail)
 	n, end := 0, 0
 	for i, r := range notes {
 		w := 1

@@ -21,7 +21,7 @@ import (
 func (w *work) upload(ctx context.Context, release int64, a Asset, s Step) error {
 	o := op{name: fmt.Sprintf("upload %q", a.Name), kind: content, unbounded: true, fresh: true}
 	for n := 1; ; n++ {
-		got, err := w.send(ctx, o, release, a, s)
+		got, err := w.sendOnce(ctx, o, release, a, s)
 		if err == nil {
 			var diff string
 			if diff, err = w.accepted(a, got); err == nil && diff == "" {
@@ -118,8 +118,8 @@ func (w *work) accepted(a Asset, got RemoteAsset) (diff string, err error) {
 	return "", nil
 }
 
-// send makes one try.
-func (w *work) send(ctx context.Context, o op, release int64, a Asset, s Step) (RemoteAsset, error) {
+// sendOnce makes one try.
+func (w *work) sendOnce(ctx context.Context, o op, release int64, a Asset, s Step) (RemoteAsset, error) {
 	var got RemoteAsset
 	err := w.once(ctx, o, func(ctx context.Context) error {
 		ctx, stall := wire.NewStall(ctx, w.c.o.stallTimeout)

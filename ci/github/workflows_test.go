@@ -75,7 +75,7 @@ func TestBackportWithoutTagIsRefusedAtOnce(t *testing.T) {
 				spec.Assets[i] = Asset{Name: spec.Assets[i].Name} // nothing is built yet
 			}
 			_, err := c.Preflight(t.Context(), spec)
-			var p *ProblemsError
+			var p *problemsError
 			require.ErrorAs(t, err, &p, x.name)
 			require.Len(t, p.Problems, 1, x.name)
 			require.ErrorContains(t, err, "changes .github/workflows/ci.yml relative to the default branch")
