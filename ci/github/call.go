@@ -429,7 +429,7 @@ func (c *Client) apiHint() string {
 		return ""
 	}
 	u.Path = "/api/v3/"
-	return fmt.Sprintf("the API of GitHub Enterprise is at /api/v3/, and %s is not: pass --api-url %s", c.o.APIURL, &u)
+	return fmt.Sprintf("the API of GitHub Enterprise is at /api/v3/, and %s is not: pass --github=%s", c.o.APIURL, &u)
 }
 
 // explain says what to do about a failure that another try won't cure.

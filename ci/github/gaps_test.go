@@ -72,8 +72,8 @@ func TestAPIHint(t *testing.T) {
 		"https://api.github.com/":         "",
 		"https://github.example/api/v3/":  "",
 		"https://api.example.ghe.com/":    "",
-		"https://github.example/":         "pass --api-url https://github.example/api/v3/",
-		"https://github.example/somehow/": "pass --api-url https://github.example/api/v3/",
+		"https://github.example/":         "pass --github=https://github.example/api/v3/",
+		"https://github.example/somehow/": "pass --github=https://github.example/api/v3/",
 	} {
 		c, err := New(Options{APIURL: url})
 		require.NoError(t, err)

@@ -19,7 +19,7 @@ func RepositoryAt(named, page, host string) (owner, name string, err error) {
 			return "", "", fmt.Errorf("the GitHub repository is unknown: pass --repository owner/name, or set repository in Cargo.toml")
 		}
 		if at := strings.ToLower(u.Hostname()); host == publicHost && at != "" && !slices.Contains(publicNames, at) {
-			return "", "", fmt.Errorf("the repository %s is not on %s, which would get the token: pass --api-url https://%s/api/v3/ if that is a GitHub Enterprise Server (for GitHub Enterprise Cloud with data residency, https://api.%[3]s/), or --repository owner/name for a repository on %[2]s", u.Redacted(), publicHost, u.Host)
+			return "", "", fmt.Errorf("the repository %s is not on %s, which would get the token: pass --github=https://%s if that is a GitHub Enterprise, or --repository=owner/name for a repository on %[2]s", u.Redacted(), publicHost, u.Host)
 		}
 		// What follows is a place in the repository, as /tree/main/crates/app.
 		parts := strings.SplitN(strings.Trim(u.Path, "/"), "/", 3)

@@ -385,9 +385,9 @@ func TestAPIAddressWithoutPath(t *testing.T) {
 			bad := w.client(func(o *Options) { o.APIURL = w.hub.URL })
 			start := time.Now()
 			_, err := bad.Release(t.Context(), w.spec("v1.0.0"))
-			require.ErrorContains(t, err, "pass --api-url http://github.test/api/v3/")
+			require.ErrorContains(t, err, "pass --github=http://github.test/api/v3/")
 			_, err = bad.Published(t.Context(), "octo", "hello", "v1.0.0")
-			require.ErrorContains(t, err, "pass --api-url http://github.test/api/v3/")
+			require.ErrorContains(t, err, "pass --github=http://github.test/api/v3/")
 			require.Less(t, time.Since(start), 10*time.Second)
 		})
 	}
