@@ -10,12 +10,11 @@ import (
 	"dagger/gantry/internal/dagger"
 )
 
-// progress are the lines of the scripts that tell of no failure.
+// progress matches the messages of the scripts that report no failure.
 var progress = regexp.MustCompile(`^(compiled|waiting|a cached copy) `)
 
-// Explain turns the failure of a container into an error that says what the
-// container said: from the line on that a script wrote for people, else the
-// end of its standard error.
+// Explain turns the failure of a container into an error with the message of the
+// script that failed, or else with the end of its standard error.
 func Explain(doing string, err error) error {
 	var failed *dagger.ExecError
 	if !errors.As(err, &failed) {

@@ -3,24 +3,22 @@
 #
 #   build.sh [NAME=VALUE…] -- SUBCOMMAND [ARGUMENT…]
 #
-# The variables are set where they are not yet, and what follows is cargo's.
-# GANTRY_WORKSPACE is the folder of the workspace in the source, GANTRY_PRE_BUILD a
-# command to run before, and GANTRY_RUN lists those of the targets whose binaries
-# run here. GANTRY_SBOM is set if bills of materials are to be made.
+# It sets the variables that have no value yet; the rest are cargo's arguments.
+# GANTRY_WORKSPACE is the directory of the workspace in the source, GANTRY_PRE_BUILD
+# a command to run first, and GANTRY_RUN lists the targets whose binaries run here.
+# With GANTRY_SBOM, it keeps the input of bills of materials.
 #
 # /gantry-input  the source, read only
 # /gantry        a cache volume: src, a copy of the source, and target
-# /gantry-crates a cache volume of downloaded crates, which every project writes
-# /gantry-out    results: messages (those of Cargo that name an executable),
-#                exe/… (each executable, at its path), run/… (how each ran),
-#                crates (which were compiled and which were fresh),
-#                sbom/… (what Cargo said of each crate, their licenses, Cargo.lock)
+# /gantry-crates a cache volume of downloaded crates that all projects write to
+# /gantry-out    results: messages (Cargo's, about executables), exe/… (each
+#                executable, at its path), run/… (the output of each), sbom/…
+#                (Cargo's messages about crates, their licenses, Cargo.lock)
 #
-# Cargo decides by modification times what to compile, and those of an upload
-# mean nothing: an older file may be the newer content. So the copy is brought
-# up to date by content, and whatever differs gets the time of now, which is
-# later than every build before. That makes a stale binary impossible while
-# everything unchanged stays compiled.
+# Cargo decides by modification times what to compile. Those of an upload mean
+# nothing: an older file may have newer content. So this updates the copy by
+# content, and whatever differs gets the current time, which is later than every
+# earlier build. A binary is never stale, and unchanged code stays compiled.
 set -eu
 # shellcheck source=rustup.sh
 . /gantry-bin/rustup.sh
@@ -32,9 +30,9 @@ fail() {
 	exit 1
 }
 
-# One build at a time: the kernel takes this lock from a process that ends, however
-# it ends. A volume that the engine locks stays locked when a call is interrupted.
-command -v flock >/dev/null || fail "the toolchain container has no flock, which keeps two builds apart: install util-linux in it"
+# One build at a time: the kernel releases this lock when the process ends, however
+# it ends. A lock of the engine would survive an interrupted call.
+command -v flock >/dev/null || fail "the toolchain container has no flock, which separates builds: install util-linux in it"
 exec 9>>/gantry/lock
 waited=0
 until flock -n 9; do
@@ -71,7 +69,7 @@ LC_ALL=C comm -13 "$tmp/new.paths" "$tmp/old.paths" | tr '\n' '\0' | (cd "$src" 
 (cd "$src" && find . -mindepth 1 -type d -empty -delete)
 LC_ALL=C comm -23 "$tmp/new" "$tmp/old" | paths >"$tmp/changed"
 if [ -s "$tmp/changed" ]; then
-	# A folder or link may stand where a file is to be.
+	# A directory or link may be in the place of a file.
 	while IFS= read -r f; do
 		if [ -L "$src/$f" ] || [ -d "$src/$f" ]; then rm -rf "${src:?}/$f"; fi
 	done <"$tmp/changed"
@@ -91,7 +89,7 @@ while IFS= read -r l; do
 		mkdir -p "$(dirname "$src/$l")"
 		rm -rf "${src:?}/$l"
 		cp -P "/gantry-input/$l" "$src/$l"
-		# Cargo looks at the file behind the link, which may be an old one.
+		# Cargo reads the time of the file behind the link, which may be old.
 		touch -c "$src/$l"
 	fi
 done <"$tmp/links"
@@ -109,15 +107,14 @@ take_crates
 cargo "$@" --message-format=json-render-diagnostics >"$tmp/messages" 9>&- || {
 	status=$?
 	share_crates
-	# What rustc had to say went to standard error; the rest is here.
+	# Errors of rustc went to standard error; other programs' are here.
 	grep -v '^{' "$tmp/messages" >&2 || true
 	exit $status
 }
 share_crates
-sed -n 's/.*"reason":"compiler-artifact","package_id":"\([^"]*\)".*"fresh":\([a-z]*\).*/\2 \1/p' "$tmp/messages" |
-	sed 's/^true/fresh/; s/^false/compiled/' >"$out/crates"
-echo "gantry: compiled $(grep -c ^compiled "$out/crates" || true) crates, $(grep -c ^fresh "$out/crates" || true) were fresh" >&2
-sed -n 's/^compiled /gantry: compiled /p' "$out/crates" >&2
+sed -n 's/.*"reason":"compiler-artifact","package_id":"\([^"]*\)".*"fresh":\([a-z]*\).*/\2 \1/p' "$tmp/messages" >"$tmp/crates"
+echo "gantry: compiled $(grep -c ^false "$tmp/crates" || true) crates; $(grep -c ^true "$tmp/crates" || true) were up to date" >&2
+sed -n 's/^false /gantry: compiled /p' "$tmp/crates" >&2
 
 if [ -n "${GANTRY_SBOM-}" ]; then
 	mkdir "$out/sbom"
@@ -141,8 +138,8 @@ while IFS= read -r exe; do
 		case $exe in "$CARGO_TARGET_DIR/$triple/"*) runs=true ;; esac
 	done
 	if [ "$runs" ]; then
-		# That it starts is what counts: with no such option it may fail, and a
-		# server may go on for ever.
+		# It only has to start: it may not know the option, and a server may run
+		# for ever.
 		status=0
 		(cd "$(mktemp -d)" && env -i PATH="$PATH" HOME=/nonexistent timeout 10 "$exe" --version) \
 			</dev/null >"$out/run$exe" 2>&1 || status=$?

@@ -1,10 +1,10 @@
 # shellcheck shell=sh disable=SC2154 # build.sh sets tmp
 # Sourced by build.sh: shares downloaded crates between projects.
 #
-# Cargo looks at a crate that it finds in its cache no more, and unpacked sources it
-# never looks at, so neither is shared as it is: whoever could write there would be
-# in every release. Other builds' crates are copied from /gantry-crates, and the
-# copies compared with Cargo.lock.
+# Cargo verifies neither the crates in its cache nor unpacked sources, so this
+# doesn't share them directly: whoever can write there could change every release.
+# It copies other builds' crates from /gantry-crates and compares the copies with
+# Cargo.lock.
 crates=/gantry-crates
 cache=${CARGO_HOME:-$HOME/.cargo}/registry/cache
 
@@ -14,7 +14,7 @@ locked_crates() {
 		$1 == "name" { name = $3 }
 		$1 == "version" { version = $3 }
 		$1 == "checksum" && $2 == "=" { print $3 "  " name "-" version ".crate" }
-		# The first format of the file has them in a table.
+		# The first version of the format has them in a table.
 		$1 == "checksum" && NF > 4 { print $NF "  " $2 "-" $3 ".crate" }
 	' | grep -E '^[0-9a-f]{64}  [A-Za-z0-9_.+-]+$' | LC_ALL=C sort -u || true
 }
@@ -22,7 +22,7 @@ locked_crates() {
 # files_of DIRECTORY prints the names of the crates in it.
 files_of() { (cd "$1" && find . -maxdepth 1 -type f -name '*.crate') | sed 's#^\./##' | LC_ALL=C sort; }
 
-# verified DIRECTORY prints the names of the crates in it that are Cargo.lock's.
+# verified DIRECTORY prints the names of the crates in it that match Cargo.lock.
 verified() {
 	files_of "$1" >"$tmp/files"
 	while read -r sum file; do
@@ -31,7 +31,7 @@ verified() {
 	[ ! -s "$tmp/sums" ] || sha256sum -c "$tmp/sums" 2>/dev/null | sed -n 's#.*/\([^/]*\): OK$#\1#p' | LC_ALL=C sort
 }
 
-# take_crates copies what Cargo.lock asks for and others have downloaded.
+# take_crates copies the crates of Cargo.lock that other builds have downloaded.
 take_crates() {
 	locked_crates >"$tmp/locked"
 	cut -c 67- "$tmp/locked" | LC_ALL=C sort >"$tmp/wanted"
@@ -47,13 +47,13 @@ take_crates() {
 		while read -r file; do cat "$index/$file" >"$own/$file"; done <"$tmp/take"
 		verified "$own" >"$tmp/good"
 		LC_ALL=C comm -23 "$tmp/take" "$tmp/good" | while read -r file; do
-			echo "gantry: a cached copy of $file is not the crate in Cargo.lock; it is downloaded again" >&2
+			echo "gantry: a cached copy of $file does not match Cargo.lock; downloading it again" >&2
 			rm -f "$own/$file"
 		done
 	done
 }
 
-# share_crates gives other builds what was downloaded, also by a build that failed.
+# share_crates gives the downloaded crates to other builds, even after a failure.
 share_crates() {
 	for own in "$cache"/*/; do
 		[ -d "$own" ] || continue

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Prints the facts of the repository in the working directory that a plan
-# needs, a keyword and its value on each line (read by ci/release/plan, ReadGit). $1 is
-# the folder of the workspace in it.
+# Prints the state of the repository in the working directory, a keyword and its
+# value on each line (read by ci/release/plan, ReadGit). $1 is the directory of the
+# workspace in it.
 set -eu
-# The source belongs to whoever uploaded it, and is only read.
+# The source belongs to another user, and is only read.
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
 export GIT_OPTIONAL_LOCKS=0 GIT_CONFIG_NOSYSTEM=1
 
-# What git could not say must never be taken for nothing: a command that fails ends
-# this, and the plan says why.
+# A failure must never look like an empty answer: it ends this script, and the plan
+# reports it.
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 ask() {
@@ -30,7 +30,7 @@ echo "shallow $(cat "$tmp/said")"
 status=0
 head=$(git rev-parse --verify --quiet 'HEAD^{commit}' 2>"$tmp/error") || status=$?
 if [ "$status" -ne 0 ]; then
-	# A branch without a commit yet is no error, but a commit that can't be read is.
+	# A branch without a commit is fine, but an unreadable commit is an error.
 	! grep -q . "$tmp/error" || ask cat-file commit HEAD
 	ask for-each-ref --count=1
 	[ -s "$tmp/said" ] && ask cat-file commit HEAD
@@ -39,16 +39,15 @@ fi
 echo "head $head"
 ask show --no-patch --format=%ct HEAD
 echo "time $(cat "$tmp/said")"
-# Annotated tags are peeled; a tag of something other than a commit releases
-# nothing.
+# Annotated tags are peeled; tags of other objects than commits are skipped.
 tags() { ask for-each-ref "$@" --format='%(objecttype) %(objectname) %(*objecttype) %(*objectname) %(refname:strip=2)' refs/tags; }
 tags
 sed -n 's/^commit \([0-9a-f]*\)   /tag \1 /p; s/^tag [0-9a-f]* commit \([0-9a-f]*\) /tag \1 /p' "$tmp/said"
 tags --merged HEAD
 sed -n 's/^commit \([0-9a-f]*\)   /reachable \1 /p; s/^tag [0-9a-f]* commit \([0-9a-f]*\) /reachable \1 /p' "$tmp/said"
 
-# The contents of files in Git LFS are compared with their pointers here: the
-# program that its filter asks for is not.
+# This compares files in Git LFS with their pointers, since the program of its
+# filter is missing here.
 lfs_oid() { sed -n 's/^oid sha256://p'; }
 ask -c core.fileMode=false -c core.quotePath=false -c filter.lfs.clean= -c filter.lfs.process= -c filter.lfs.required=false \
 	status --porcelain=v1 --untracked-files=all
@@ -56,7 +55,7 @@ cp "$tmp/said" "$tmp/status"
 while IFS= read -r line; do
 	file=${line#???}
 	case $file in '"'*'"') file=${file#?} file=${file%?} ;; esac
-	# The lock file of a Dagger client is no part of the project.
+	# The lock file of a Dagger client is not part of the project.
 	[ "$file" != dagger.lock ] || continue
 	case $line in
 	' M '*)
@@ -77,7 +76,7 @@ while IFS= read -r file; do
 		printf 'pointer %s\n' "$file"
 	fi
 done <"$tmp/said"
-# An empty folder stands for a submodule that is not checked out.
+# A submodule that is not checked out is an empty directory.
 ask -c core.quotePath=false ls-files --stage
 sed -n 's/^160000 [0-9a-f]* 0	//p' "$tmp/said" | while IFS= read -r dir; do
 	[ -e "$dir/.git" ] || printf 'submodule %s\n' "$dir"
@@ -89,5 +88,5 @@ case $status in
 1) ;;
 *) ask check-ignore "$1/Cargo.lock" ;;
 esac
-# The URL of a CI's checkout may carry a token, which must not get any further.
+# The URL of a CI's checkout may carry a token, which must not leak.
 git config --get remote.origin.url | sed 's#://[^/@]*@#://#; s/^/origin /' || true

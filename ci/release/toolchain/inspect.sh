@@ -1,7 +1,7 @@
 #!/bin/sh
-# Writes into the folder $1 what there is to know of the source in the working
-# directory: what Cargo says of the workspace in its folder $2, the paths of all
-# files, the toolchain's versions, and the state of the repository.
+# Writes into the directory $1 the facts of the source in the working directory:
+# Cargo's metadata of the workspace in its directory $2, the paths of all files, the
+# toolchain's versions, and the state of the repository.
 set -eu
 fail() {
 	echo "gantry: $*" >&2
@@ -27,16 +27,16 @@ mkdir -p "$1"
 		printf '%s %s\n' "$kind" "${f#./}"
 	done
 } >"$1/files"
-# Programs that Cargo runs while it builds are linked for this very system, and
-# crates against this very standard library, which Cargo knows by the version of
-# rustc alone: another one must not find them in its cache.
+# Programs that Cargo runs while it builds are linked for this system, and crates
+# against this standard library. Cargo only knows the version of rustc: another
+# system or library must not find them in its cache.
 {
 	rustc -vV
 	cat /etc/os-release 2>/dev/null || true
 	ldd --version 2>&1 || true
 	find "$(rustc --print sysroot)/lib/rustlib" -name '*.rlib' -exec ls -lnL {} + | LC_ALL=C sort
 } | sha256sum | cut -c 1-12 >"$1/system"
-# Cargo looks for its configuration from the working directory on upwards.
+# Cargo looks for its configuration from the working directory upwards.
 (cd "$2" && cargo metadata --no-deps --format-version 1) >"$1/metadata.json"
 root=$(cd "$2" && cargo locate-project --workspace --message-format plain)
 cp "${root%/Cargo.toml}/Cargo.lock" "$1/lock" 2>/dev/null || : >"$1/lock"
@@ -44,5 +44,5 @@ cp "${root%/Cargo.toml}/Cargo.lock" "$1/lock" 2>/dev/null || : >"$1/lock"
 if command -v git >/dev/null; then
 	/gantry-bin/git.sh "$2" >"$1/git"
 else
-	echo "no git" >"$1/git" # read by cargo.go
+	echo "no git" >"$1/git" # read by inspect.go
 fi

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Makes a toolchain container able to build some targets, or says why it can't.
-# Nothing is installed that is there already. Each target has seven arguments:
+# Prepares a toolchain container to build some targets, or reports why it can't. It
+# installs only what is missing. Each target has seven arguments:
 #
 #   triple    the target
-#   linker    the command that must link it; empty: whatever Cargo uses
-#   tools     Debian packages that bring the linker and the C library
+#   linker    the command that must link it; empty for Cargo's default
+#   tools     Debian packages with the linker and the C library
 #   specs     gcc's specs file of musl, and
-#   musl_cc   the name of the C compiler to make of it; empty: none
-#   packages  Debian packages of the project's, for the target
+#   musl_cc   the name of the C compiler to make of it; empty for none
+#   packages  Debian packages of the project, for the target
 #   debian    Debian's name of the target's architecture
 set -eu
 triple=$1
@@ -25,9 +25,9 @@ install() {
 	if [ -n "$debian" ] && [ "$(dpkg --print-architecture)" != "$debian" ]; then
 		dpkg --add-architecture "$debian"
 	fi
-	apt-get -o Acquire::Retries=3 update -qq >&2 || fail "the package lists could not be read, to install $*"
+	apt-get -o Acquire::Retries=3 update -qq >&2 || fail "apt-get update failed, so it can't install $*"
 	DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::http::Timeout=60 \
-		install -y -qq --no-install-recommends "$@" >&2 || fail "could not install $*"
+		install -y -qq --no-install-recommends "$@" >&2 || fail "apt-get can't install $*"
 	rm -rf /var/lib/apt/lists/*
 }
 
@@ -42,7 +42,7 @@ while [ $# -gt 0 ]; do
 		command -v rustup >/dev/null ||
 			fail "the toolchain container has no standard library for it, nor rustup to add it: pass --toolchain with a container that has it"
 		rustup target add "$triple" >&2 ||
-			fail "rustup could not add its standard library: pass --toolchain with a container that has it"
+			fail "rustup can't add its standard library: pass --toolchain with a container that has it"
 	fi
 
 	if [ -n "$linker" ] && ! command -v "$linker" >/dev/null ||
@@ -59,7 +59,7 @@ while [ $# -gt 0 ]; do
 		install $packages
 	fi
 done
-# What was installed decides what a build reuses (read by cargo.go).
+# A build reuses only the results of the same packages (read by build.go).
 {
 	dpkg-query --show 2>/dev/null || true
 	rustc -vV
