@@ -162,13 +162,13 @@ var oddities = []odd{
 	refused("image repository without a host", set("repositories", []string{"acme/app"}), `repository "acme/app" names no registry`, `write it like "ghcr.io/acme/app"`),
 	refused("image repository with a tag", set("repositories", []string{"ghcr.io/acme/app:latest"}), `"ghcr.io/acme/app:latest"`, `omit the tag, as in "ghcr.io/acme/app"`),
 	refused("image repository as a URL", set("repositories", []string{"https://ghcr.io/acme/app"}), `"https://ghcr.io/acme/app"`, `omit "https://"`),
-	refused("image repository twice", set("repositories", []string{"ghcr.io/acme/app", "ghcr.io/acme/app"}), `"ghcr.io/acme/app" is there twice`),
+	refused("image repository twice", set("repositories", []string{"ghcr.io/acme/app", "ghcr.io/acme/app"}), `"ghcr.io/acme/app" appears twice`),
 	works("image repository with a port", set("repositories", []string{"registry.example.com:5000/acme/app"}), nil),
 	works("image repository of this machine", set("repositories", []string{"localhost:5000/app"}), func(t *testing.T, p *plan.Plan, _ *released) {
 		assert.True(t, warned(p, `repository "localhost:5000/app" is on a local host`))
 	}),
 	refused("user of three parts", set("user", "0:0:0"), `user of the image configuration: "0:0:0" is not a user like 65532:65532`),
-	refused("user that the base doesn't know", set("user", "app"), `user "app" is not known in the base image`, "write numbers"),
+	refused("user that the base doesn't know", set("user", "app"), `the base image has no user "app"`, "write numbers"),
 	works("user of the base", set("user", "nobody"), nil),
 	works("user of another base", all(set("user", "app"), set("base", "debian:bookworm-slim")), nil),
 	refused("port with a name", set("expose", []string{"http"}), `expose[0] of the image configuration: "http" is not a port like 8080/tcp`),
@@ -178,13 +178,13 @@ var oddities = []odd{
 	refused("relative working directory", set("workdir", "srv"), `workdir of the image configuration: "srv" is not an absolute path`),
 	refused("working directory that climbs", set("workdir", "/srv/../etc"), `"/srv/../etc" is not in its shortest form, "/etc"`),
 	refused("base with a space", set("base", "debian 12"), `base of the image configuration: "debian 12" is not an image reference`),
-	refused("base without its tag", set("base", "debian:"), `base "debian:" is no image reference`, "write it like debian:bookworm-slim"),
+	refused("base without its tag", set("base", "debian:"), `base "debian:" is not an image reference`, "write it like debian:bookworm-slim"),
 	works("base of this machine", set("base", "127.0.0.1:5000/base:1"), func(t *testing.T, p *plan.Plan, _ *released) {
 		assert.True(t, warned(p, `base "127.0.0.1:5000/base:1" is on a local host`))
 	}),
-	refused("base in upper case", set("base", "Debian"), `base "Debian" is no image reference`, "write it like"),
+	refused("base in upper case", set("base", "Debian"), `base "Debian" is not an image reference`, "write it like"),
 	refused("label with a space", set("labels", table{"my label": "x"}), `"my label" is not a name without "=" and spaces`),
-	refused("label that Gantry sets", set("labels", table{"org.opencontainers.image.version": "2"}), `label "org.opencontainers.image.version" follows from the release and can't be set: remove it`),
+	refused("label that Gantry sets", set("labels", table{"org.opencontainers.image.version": "2"}), `Gantry sets label "org.opencontainers.image.version" from the release, so it can't be set: remove it`),
 	works("label that describes", set("labels", table{"org.opencontainers.image.title": "App"}), nil),
 	refused("variable with an equals sign", set("env", table{"A=B": "c"}), `env of the image configuration: "A=B" is not a name without "="`),
 	refused("prefix of image tags", set("tags", table{"prefix": "-v"}), `tags.prefix of the image configuration: "-v" is not`),
@@ -192,13 +192,13 @@ var oddities = []odd{
 	works("tags and smoke test", all(set("tags", table{"floating": false, "suffix": "-alpine"}), set("smoke", table{"args": []string{"check"}, "expect": "fine"})), func(t *testing.T, _ *plan.Plan, r *released) {
 		assert.Equal(t, "1.1", r.manifest.SchemaVersion)
 	}),
-	refused("smoke test that is skipped and not", set("smoke", table{"skip": true, "expect": "fine"}), "smoke of the image configuration: skip is true", "leave out one or the other"),
+	refused("smoke test that is skipped and not", set("smoke", table{"skip": true, "expect": "fine"}), "smoke of the image configuration: skip is true", "remove either"),
 
 	// The image: what is in it.
-	refused("two binaries and no entrypoint", all(binaries("one", "two"), set("user", "1")), "which of one, two is the entrypoint?", `set entrypoint = ["/usr/local/bin/one"]`),
+	refused("two binaries and no entrypoint", all(binaries("one", "two"), set("user", "1")), "any of one, two may be the entrypoint", `set entrypoint = ["/usr/local/bin/one"]`),
 	works("two binaries, and no image asked for", binaries("one", "two"), func(t *testing.T, p *plan.Plan, r *released) {
 		assert.Nil(t, r.image)
-		assert.True(t, warned(p, "which of one, two is the entrypoint?"))
+		assert.True(t, warned(p, "any of one, two may be the entrypoint"))
 	}),
 	works("two binaries, one of the component's name", all(binaries("app", "appctl"), set("user", "1")), func(t *testing.T, p *plan.Plan, _ *released) {
 		assert.Contains(t, p.Text(), "/usr/local/bin/app  (the binary with the component's name; set entrypoint to choose another)")
@@ -218,7 +218,7 @@ var oddities = []odd{
 	refused("image include below a file", set("include", table{"LICENSE": "/etc/app", "README.md": "/etc/app/README.md"}), `"README.md" goes to "/etc/app/README.md", below the file that "LICENSE" becomes`, "move one of them with include"),
 	refused("image include that deletes", set("include", table{"LICENSE": "/etc/.wh.passwd"}), `"/etc/.wh.passwd" would delete a file`, "rename it"),
 	refused("image include that climbs", set("include", table{"../LICENSE": "/etc/app"}), `"../LICENSE"`, "use a relative path"),
-	refused("platform that isn't built", set("platforms", []string{"linux/amd64", "linux/arm64"}), `no archive for platform "linux/arm64", only for linux/amd64`, "release a target of it, or leave it out"),
+	refused("platform that isn't built", set("platforms", []string{"linux/amd64", "linux/arm64"}), `no archive for platform "linux/arm64", only for linux/amd64`, "release a target for it, or remove it"),
 	works("one platform of two", all(targets("x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"), set("platforms", []string{"linux/arm64"})), func(t *testing.T, _ *plan.Plan, r *released) {
 		assert.Len(t, r.image.Platforms, 1)
 	}),
@@ -274,7 +274,7 @@ func TestOdd(t *testing.T) {
 func TestPackRefuses(t *testing.T) {
 	for _, c := range []struct{ base, warns, says string }{
 		{"scratch", `image: platform "linux/amd64": binary "app" of "x86_64-unknown-linux-gnu" is dynamic, and "scratch" has no loader`, "release a static target (musl), or set base"},
-		{"alpine:3.22", `needs the C library gnu, and "alpine:3.22" has musl`, "set base to an image with the other one"},
+		{"alpine:3.22", `needs the C library gnu, and "alpine:3.22" has musl`, "set base to an image with gnu"},
 	} {
 		p := single()
 		targets("x86_64-unknown-linux-gnu")(p)

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -40,7 +39,7 @@ func TestOverriddenImage(t *testing.T) {
 	changed, err := with(text)
 	require.NoError(t, err)
 	repository := func() *oci.Repository {
-		r, err := oci.NewRepository("registry.example/acme/server", oci.RegistryOptions{Transport: within{registry.New()}})
+		r, err := oci.NewRepository("registry.example/acme/server", oci.RegistryOptions{Transport: within{quiet()}})
 		require.NoError(t, err)
 		return r
 	}

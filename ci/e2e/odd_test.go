@@ -26,14 +26,14 @@ func TestOdd(t *testing.T) {
 		{"image repository in upper case", image(`repositories = ["ghcr.io/Acme/Tiny"]`), nil, "", []string{`"ghcr.io/Acme/Tiny" is not a repository`, `write it in lower case, "ghcr.io/acme/tiny"`}},
 		{"image repository without a host", image(`repositories = ["acme/tiny"]`), nil, "", []string{`repository "acme/tiny" names no registry`, `write it like "ghcr.io/acme/tiny"`}},
 		{"port with a name", image(`expose = ["http"]`), nil, "", []string{`expose[0] of the image configuration: "http" is not a port like 8080/tcp`}},
-		{"label that Gantry sets", image(`labels = { "org.opencontainers.image.version" = "2" }`), nil, "", []string{`label "org.opencontainers.image.version" follows from the release and can't be set: remove it`}},
-		{"platform that isn't built", image(`platforms = ["linux/s390x"]`), nil, "", []string{`no archive for platform "linux/s390x", only for linux/amd64, linux/arm64`, "release a target of it, or leave it out"}},
+		{"label that Gantry sets", image(`labels = { "org.opencontainers.image.version" = "2" }`), nil, "", []string{`Gantry sets label "org.opencontainers.image.version" from the release, so it can't be set: remove it`}},
+		{"platform that isn't built", image(`platforms = ["linux/s390x"]`), nil, "", []string{`no archive for platform "linux/s390x", only for linux/amd64, linux/arm64`, "release a target for it, or remove it"}},
 		{"image include in no archive", image(`include = { "config" = "/etc/tiny" }`), nil, "", []string{`include "config" is not in the archives`, "add it to the include of [package.metadata.gantry]"}},
 		{"image include in a place that is a link", image(`include = { "LICENSE" = "/lib/tiny/" }`), map[string]string{"LICENSE": "MIT\n"}, "", []string{`"/lib/tiny/LICENSE" is below "/lib"`, "use another place, such as /usr/lib/tiny/LICENSE"}},
 		{"licenses that differ in case", "", map[string]string{"LICENSE": "MIT\n", "License": "MIT\n"}, "", []string{`file "LICENSE" and file "License" differ only in case`, "rename or remove one of them"}},
 		{"directory like the binary", "\n[package.metadata.gantry]\ninclude = [\"tiny\"]\n", map[string]string{"tiny/config.toml": "\n"}, "", []string{`file "tiny/config.toml" needs the directory "tiny" in the archives, but that is binary "tiny"`, "rename one of them"}},
 		{"prefix with a number sign", "\n[package.metadata.gantry]\ntag-prefix = \"tiny#\"\n", nil, "tiny#1.0.0", []string{`tag prefix "tiny#"`, `set tag-prefix = "tiny-"`}},
-		{"two binaries and no entrypoint", image(`user = "1000"`) + "\n[[bin]]\nname = \"one\"\npath = \"src/main.rs\"\n\n[[bin]]\nname = \"two\"\npath = \"src/main.rs\"\n", nil, "", []string{"which of one, two is the entrypoint?", `set entrypoint = ["/usr/local/bin/one"]`}},
+		{"two binaries and no entrypoint", image(`user = "1000"`) + "\n[[bin]]\nname = \"one\"\npath = \"src/main.rs\"\n\n[[bin]]\nname = \"two\"\npath = \"src/main.rs\"\n", nil, "", []string{"any of one, two may be the entrypoint", `set entrypoint = ["/usr/local/bin/one"]`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -15,15 +15,13 @@ import (
 	"dagger/gantry/ci/notation"
 )
 
-// Check returns all the reasons, joined, for which no image could be made of a
-// release, or for which it could not be published or started, as far as they
-// follow from its manifest. Whatever is left depends on the base images and the
-// registries.
+// Check returns every reason, joined, in a manifest why the image of a release can't
+// be made, published or started. Other reasons depend on base images and registries.
 func Check(m *manifest.Manifest) error {
 	spec := specOf(m)
 	var errs []error
 	for _, r := range spec.Repositories {
-		if notation.ImageRepository.Matches(r) { // or the manifest is refused for it
+		if notation.ImageRepository.Matches(r) { // or the manifest is invalid
 			errs = append(errs, CheckRepository(r))
 		}
 	}
@@ -40,7 +38,7 @@ func Check(m *manifest.Manifest) error {
 	return errors.Join(errs...)
 }
 
-// defaultPlatforms are those of the default base images ("What images are
+// defaultPlatforms lists the platforms of the default base images ("What images are
 // available?", README of GoogleContainerTools/distroless).
 var defaultPlatforms = []string{"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/s390x"}
 
@@ -48,11 +46,11 @@ func checkPlatform(spec manifest.Image, platform string) error {
 	if spec.Base != "" || slices.Contains(defaultPlatforms, platform) {
 		return nil
 	}
-	return fmt.Errorf("%w: the default base images have no platform %q, only %s: set base to an image that has it, or leave it out of the image's platforms", ErrBase, platform, strings.Join(defaultPlatforms, ", "))
+	return fmt.Errorf("%w: the default base images have no platform %q, only %s: set base to an image that has it, or remove it from the image's platforms", ErrBase, platform, strings.Join(defaultPlatforms, ", "))
 }
 
-// CheckArchive returns the reasons, joined, for which the binaries and files of
-// an archive could not be put into the image, or the image not be started.
+// CheckArchive returns every reason, joined, why the files of an archive can't be in
+// the image, or the image can't start.
 func CheckArchive(m *manifest.Manifest, a manifest.Asset) error {
 	spec := specOf(m)
 	items, err := Items(a, spec.Include)
@@ -70,8 +68,8 @@ func CheckArchive(m *manifest.Manifest, a manifest.Asset) error {
 	return errors.Join(append(errs, err, checkUser(spec, places))...)
 }
 
-// CheckRepository returns an error unless an image can be pushed to address. Its
-// host has to be named: without one, tools disagree about which is meant.
+// CheckRepository returns an error unless an image can be pushed to the address. It
+// must have a host, since tools disagree about the default one.
 func CheckRepository(address string) error {
 	_, err := name.NewRepository(address, name.StrictValidation)
 	if err == nil && !strings.Contains(address, "://") {
@@ -80,21 +78,21 @@ func CheckRepository(address string) error {
 	if first, _, _ := strings.Cut(address, "/"); !strings.ContainsAny(first, ".:") && first != "localhost" {
 		return fmt.Errorf("%w: repository %q names no registry: write it like %q", ErrSpec, address, "ghcr.io/"+strings.TrimPrefix(address, "/"))
 	}
-	return fmt.Errorf("%w: repository %q can't be pushed to: write it like ghcr.io/owner/name, without a tag", ErrSpec, address)
+	return fmt.Errorf("%w: repository %q is not one to push to: write it like ghcr.io/owner/name, without a tag", ErrSpec, address)
 }
 
-// CheckReference returns an error unless a base image can be asked for by it.
+// CheckReference returns an error unless the reference is one of a base image.
 func CheckReference(ref string) error {
 	if ref == Scratch {
 		return nil
 	}
 	if _, err := name.ParseReference(ref); err != nil || strings.Contains(ref, "://") {
-		return fmt.Errorf("%w: base %q is no image reference: write it like debian:bookworm-slim or ghcr.io/owner/name@sha256:…", ErrSpec, ref)
+		return fmt.Errorf("%w: base %q is not an image reference: write it like debian:bookworm-slim or ghcr.io/owner/name@sha256:…", ErrSpec, ref)
 	}
 	return nil
 }
 
-// RegistryOf returns the host that a base image comes from; empty for none.
+// RegistryOf returns the registry of a base image, or "".
 func RegistryOf(ref string) string {
 	parsed, err := name.ParseReference(ref)
 	if ref == Scratch || err != nil {
@@ -110,8 +108,8 @@ func specOf(m *manifest.Manifest) manifest.Image {
 	return *m.Image
 }
 
-// isBare reports whether a base image is known to have neither programs nor any
-// user but a few: the empty one, and the static and C images of distroless.
+// isBare reports whether a base image has no programs and only well-known users: the
+// empty image, and the static and C images of distroless.
 func isBare(base string) bool {
 	if base == "" || base == Scratch {
 		return true
@@ -123,8 +121,7 @@ func isBare(base string) bool {
 	return found && !strings.Contains(tag, "debug") && slices.Contains([]string{"static", "base-nossl", "cc"}, kind)
 }
 
-// checkProgram makes sure that the program of the entrypoint is in the image,
-// where that can be known.
+// checkProgram reports an entrypoint whose program is known to be absent.
 func checkProgram(spec manifest.Image, program string, places map[string]bool) error {
 	at := program
 	switch {
@@ -147,7 +144,7 @@ func checkProgram(spec manifest.Image, program string, places map[string]bool) e
 		names = append(names, path.Base(place))
 	}
 	hint := nearest.Hint(at, known)
-	// Paths are alike by their directories.
+	// A hint must also match by name: paths are similar by their directories.
 	if hint == "" || nearest.Hint(path.Base(at), names) == "" {
 		hint = fmt.Sprintf("; binaries are in %s", BinDir)
 	}
@@ -156,8 +153,8 @@ func checkProgram(spec manifest.Image, program string, places map[string]bool) e
 
 var number = regexp.MustCompile(`^[0-9]+$`)
 
-// checkUser makes sure that the user and the group are known in the image, where
-// that can be known. Numbers always are.
+// checkUser reports a user or a group that is known to be absent. Numbers always
+// work.
 func checkUser(spec manifest.Image, places map[string]bool) error {
 	if spec.User == "" || !isBare(spec.Base) {
 		return nil
@@ -171,7 +168,7 @@ func checkUser(spec manifest.Image, places map[string]bool) error {
 		return name != "" && !number.MatchString(name) && !slices.Contains(known, name) && !places[file]
 	}
 	if unknown(user, "/etc/passwd", users) || unknown(group, "/etc/group", groups) {
-		return fmt.Errorf("%w: user %q is not known in the base image: write numbers, such as %s, or set base to an image that has the user", ErrSpec, spec.User, "65532:65532")
+		return fmt.Errorf("%w: the base image has no user %q: write numbers, such as %s, or set base to an image that has the user", ErrSpec, spec.User, "65532:65532")
 	}
 	return nil
 }

@@ -15,49 +15,48 @@ import (
 // Scratch is the reference of the empty base image.
 const Scratch = "scratch"
 
-// The default base images. Both have TLS roots and time zones, run as nobody in
-// particular, and have no shell.
+// The default base images. Both have TLS roots and time zones, an unprivileged user
+// and no shell.
 const (
 	StaticBase = "gcr.io/distroless/static-debian12:nonroot"
 	GlibcBase  = "gcr.io/distroless/cc-debian12:nonroot" // glibc 2.36
 )
 
-// BaseFor returns the default base image for a program of the given linkage,
-// "static" or "dynamic", and the C library of its target, "gnu" or "musl".
-func BaseFor(linkage, libc string) (string, error) {
+// baseFor returns the default base image of a program by its linkage, "static" or
+// "dynamic", and its target's C library, "gnu" or "musl".
+func baseFor(linkage, libc string) (string, error) {
 	switch {
 	case linkage == string(binary.Static):
 		return StaticBase, nil
 	case linkage == string(binary.Dynamic) && libc == "gnu":
 		return GlibcBase, nil
 	}
-	return "", fmt.Errorf("%w: there is no default one for a %s program with the C library %q: set base in the image configuration, to one that has that library", ErrBase, linkage, libc)
+	return "", fmt.Errorf("%w: there is no default for a %s program with the C library %q: set base in the image configuration to one that has that library", ErrBase, linkage, libc)
 }
 
-// Choice is what goes into the image of one platform.
+// Choice has the archive and the base image of a platform.
 type Choice struct {
 	// Platform of OCI, "linux/arm64".
 	Platform string `json:"platform"`
-	// Archive that the binaries are taken from, and its Rust target.
+	// Archive has the binaries; Target is its Rust target.
 	Archive string `json:"archive"`
 	Target  string `json:"target"`
-	// Linkage is "static" when all binaries are.
+	// Linkage is "static" if all binaries are.
 	Linkage string `json:"linkage"`
 	// Base image reference.
 	Base string `json:"base"`
-	// Why this archive and base.
+	// Why explains the choice.
 	Why string `json:"why"`
 
 	// Asset is the archive in the manifest.
 	Asset manifest.Asset `json:"-"`
 }
 
-// Choose decides, for every platform, which archive goes onto which base image.
-// The result is sorted by platform.
+// Choose returns the archive and the base image of every platform, sorted by
+// platform.
 //
-// A static archive comes before a dynamic one, and among equals the first by
-// triple. A base image that is known not to have what a program needs — a
-// loader, a glibc as new as its floor, a library — is refused.
+// It prefers static archives, then the first by triple. It refuses a base image that
+// is known to lack what a program needs: a loader, a new enough glibc, a library.
 func Choose(m *manifest.Manifest) ([]Choice, error) {
 	spec := specOf(m)
 	byPlatform := map[string][]candidate{}
@@ -65,7 +64,7 @@ func Choose(m *manifest.Manifest) ([]Choice, error) {
 	for _, a := range m.Archives() {
 		t, err := target.Lookup(a.Target)
 		if err != nil || t.Platform == "" {
-			continue // another operating system, or a target of a newer Gantry
+			continue // not for Linux, or from a newer Gantry
 		}
 		if byPlatform[t.Platform] == nil {
 			all = append(all, t.Platform)
@@ -85,7 +84,7 @@ func Choose(m *manifest.Manifest) ([]Choice, error) {
 	for _, p := range slices.Compact(platforms) {
 		found := byPlatform[p]
 		if len(found) == 0 {
-			errs = append(errs, fmt.Errorf("%w: release %q has no archive for platform %q, only for %s: release a target of it, or leave it out of the image's platforms", ErrSpec, m.Tag, p, strings.Join(all, ", ")))
+			errs = append(errs, fmt.Errorf("%w: release %q has no archive for platform %q, only for %s: release a target for it, or remove it from the image's platforms", ErrSpec, m.Tag, p, strings.Join(all, ", ")))
 			continue
 		}
 		c, err := choose(p, found, spec.Base)
@@ -107,7 +106,7 @@ type candidate struct {
 	linkage string
 }
 
-// linkage of an archive: what its most demanding binary has.
+// linkage returns the linkage of an archive's most demanding binary.
 func linkage(a manifest.Asset) string {
 	for _, b := range a.Binaries {
 		if b.Linkage != string(binary.Static) {
@@ -142,7 +141,7 @@ func choose(platform string, found []candidate, base string) (Choice, error) {
 		c.Why += ", before those that need a loader"
 	}
 	if c.Base == "" {
-		base, err := BaseFor(best.linkage, best.target.Libc)
+		base, err := baseFor(best.linkage, best.target.Libc)
 		if err != nil {
 			return Choice{}, err
 		}
@@ -158,20 +157,19 @@ func choose(platform string, found []candidate, base string) (Choice, error) {
 	return c, errors.Join(errs...)
 }
 
-// runtime is what is known of a base image.
+// runtime describes a well-known base image.
 type runtime struct {
-	libc string // "" when it has none
-	// glibc version
-	glibc string
-	// libs are all its libraries; nil when that isn't known.
+	libc  string // "" for none
+	glibc string // version
+	// libs lists all libraries; nil if unknown.
 	libs []string
 }
 
-// glibcLibs are the libraries of glibc itself that programs name.
+// glibcLibs lists glibc's own libraries.
 var glibcLibs = []string{"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libresolv.so.2", "libanl.so.1"}
 
-// runtimeOf looks a reference up among well-known base images. Of every other
-// image, the smoke test has to find out.
+// runtimeOf returns the runtime of a well-known base image. The smoke test checks all
+// others.
 func runtimeOf(ref string) (runtime, bool) {
 	if ref == Scratch {
 		return runtime{}, true
@@ -191,7 +189,7 @@ func runtimeOf(ref string) (runtime, bool) {
 			return runtime{}, false
 		}
 		r := runtime{libc: "gnu", glibc: glibc}
-		if release == "12" { // others are not so well known
+		if release == "12" { // the others' libraries are unknown
 			switch kind {
 			case "base-nossl":
 				r.libs = glibcLibs
@@ -219,7 +217,7 @@ func runtimeOf(ref string) (runtime, bool) {
 	return runtime{}, false
 }
 
-// checkBase refuses a base image that is known not to run the binary.
+// checkBase refuses a base image that is known to lack what a binary needs.
 func checkBase(ref string, t target.Target, b manifest.Binary) error {
 	if b.Linkage == string(binary.Static) {
 		return nil
@@ -235,9 +233,9 @@ func checkBase(ref string, t target.Target, b manifest.Binary) error {
 	case have.libc == "":
 		return refuse("is dynamic", "has no loader: release a static target (musl), or set base to an image with the C library")
 	case have.libc != t.Libc:
-		return refuse("needs the C library "+t.Libc, "has "+have.libc+": set base to an image with the other one")
+		return refuse("needs the C library "+t.Libc, "has "+have.libc+": set base to an image with "+t.Libc)
 	case b.GlibcFloor != "" && have.glibc != "" && binary.CompareVersions(b.GlibcFloor, have.glibc) > 0:
-		return refuse("needs glibc "+b.GlibcFloor, "has "+have.glibc+": build against an older one, or set base to a newer image")
+		return refuse("needs glibc "+b.GlibcFloor, "has "+have.glibc+": build against an older glibc, or set base to a newer image")
 	}
 	for _, lib := range b.Needed {
 		if have.libs != nil && !slices.Contains(have.libs, lib) && !strings.HasPrefix(lib, "ld") {

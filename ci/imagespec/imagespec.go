@@ -1,11 +1,10 @@
-// Package imagespec holds the rules of the container image of a release as far as
-// they follow from its manifest: which archive and which base image a platform
-// gets, where files go, the entrypoint, and the annotations.
+// Package imagespec derives the container image of a release from its manifest: the
+// archive and the base image of each platform, the places of files, the entrypoint
+// and the annotations.
 //
 // It belongs to the contract between the phases: the plan and the packer check a
-// release by the rules that phase 2 assembles its image by, so that whatever
-// phase 2 would refuse is known before the release is published. The package is
-// pure: it reads no file, no registry and no network.
+// release by the rules of phase 2, so that a release that phase 2 would refuse is
+// never published. The package is pure.
 package imagespec
 
 import (
@@ -19,13 +18,13 @@ import (
 )
 
 var (
-	// ErrBase says that a base image can't run what is put on it.
+	// ErrBase reports a base image that can't run the binaries.
 	ErrBase = errors.New("unsuitable base image")
-	// ErrSpec says that the manifest's image specification can't be met.
+	// ErrSpec reports an image specification that can't be met.
 	ErrSpec = errors.New("impossible image specification")
 )
 
-// The annotations and labels of images, of the OCI image specification.
+// Annotations and labels of the OCI image specification.
 const (
 	KeyPrefix      = "org.opencontainers.image."
 	KeyTitle       = KeyPrefix + "title"
@@ -41,9 +40,9 @@ const (
 	KeyRefName     = KeyPrefix + "ref.name"
 )
 
-// Annotations returns the annotations of the index and of every manifest, which
-// follow from the release. Labels of the specification may replace those that
-// describe the project, not those that identify the release.
+// Annotations returns the annotations of the index and of every image. Labels of the
+// specification may replace those that describe the project, but not those that
+// identify the release.
 func Annotations(m *manifest.Manifest) (map[string]string, error) {
 	home := m.Homepage
 	if home == "" {
@@ -58,7 +57,7 @@ func Annotations(m *manifest.Manifest) (map[string]string, error) {
 		for _, key := range sortedKeys(m.Image.Labels) {
 			switch key {
 			case KeyVersion, KeyRevision, KeyCreated, KeyBaseName, KeyBaseDigest, KeyRefName:
-				errs = append(errs, fmt.Errorf("%w: label %q follows from the release and can't be set: remove it", ErrSpec, key))
+				errs = append(errs, fmt.Errorf("%w: Gantry sets label %q from the release, so it can't be set: remove it", ErrSpec, key))
 				continue
 			}
 			if strings.HasPrefix(key, KeyPrefix) {
@@ -73,8 +72,8 @@ func Annotations(m *manifest.Manifest) (map[string]string, error) {
 	return meta, nil
 }
 
-// Entrypoint returns the entrypoint of an image with the binaries of an archive:
-// the specification's, the only binary, or the one with the component's name.
+// Entrypoint returns the entrypoint of an image with the binaries of an archive: that
+// of the specification, the only binary, or the binary with the component's name.
 func Entrypoint(m *manifest.Manifest, spec manifest.Image, a manifest.Asset) ([]string, error) {
 	if len(spec.Entrypoint) > 0 {
 		return spec.Entrypoint, nil
@@ -89,7 +88,7 @@ func Entrypoint(m *manifest.Manifest, spec manifest.Image, a manifest.Asset) ([]
 	case slices.Contains(names, m.Component):
 		return []string{BinDir + "/" + m.Component}, nil
 	}
-	return nil, fmt.Errorf("%w: which of %s is the entrypoint? set entrypoint = [%q] in the image configuration, or another", ErrSpec, strings.Join(names, ", "), BinDir+"/"+names[0])
+	return nil, fmt.Errorf("%w: any of %s may be the entrypoint: set entrypoint = [%q], or another, in the image configuration", ErrSpec, strings.Join(names, ", "), BinDir+"/"+names[0])
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -79,7 +79,7 @@ func TestEntrypoint(t *testing.T) {
 		got, err := Entrypoint(m, c.spec, m.Assets[0])
 		if c.want == "" {
 			require.ErrorIs(t, err, ErrSpec)
-			assert.ErrorContains(t, err, "which of one, two is the entrypoint?")
+			assert.ErrorContains(t, err, "any of one, two may be the entrypoint")
 			continue
 		}
 		require.NoError(t, err)
@@ -98,7 +98,7 @@ func TestAnnotations(t *testing.T) {
 	for _, key := range []string{KeyVersion, KeyRevision, KeyCreated, KeyBaseName, KeyBaseDigest, KeyRefName} {
 		m.Image.Labels = map[string]string{key: "x", KeyRefName: "y"}
 		_, err := Annotations(m)
-		assert.ErrorContains(t, err, `label "`+key+`" follows from the release`)
+		assert.ErrorContains(t, err, `sets label "`+key+`" from the release`)
 		assert.ErrorContains(t, err, KeyRefName)
 	}
 }
@@ -120,15 +120,15 @@ func TestCheck(t *testing.T) {
 		"nothing":                    {nil, ""},
 		"everything":                 {&manifest.Image{Repositories: []string{"ghcr.io/acme/app", "localhost/app", "host:80/app"}, Base: "debian:bookworm-slim"}, ""},
 		"no registry":                {&manifest.Image{Repositories: []string{"acme/app"}}, `repository "acme/app" names no registry: write it like "ghcr.io/acme/app"`},
-		"too long a name":            {&manifest.Image{Repositories: []string{"ghcr.io/" + strings.Repeat("a", 256)}}, `aaa" can't be pushed to`},
+		"too long a name":            {&manifest.Image{Repositories: []string{"ghcr.io/" + strings.Repeat("a", 256)}}, `aaa" is not one to push to`},
 		"a base with a digest":       {&manifest.Image{Base: "ghcr.io/acme/base@sha256:" + strings.Repeat("0", 64)}, ""},
-		"a base with half a digest":  {&manifest.Image{Base: "ghcr.io/acme/base@sha256:00"}, `base "ghcr.io/acme/base@sha256:00" is no image reference`},
-		"a base without its tag":     {&manifest.Image{Base: "debian:"}, `base "debian:" is no image reference`},
+		"a base with half a digest":  {&manifest.Image{Base: "ghcr.io/acme/base@sha256:00"}, `base "ghcr.io/acme/base@sha256:00" is not an image reference`},
+		"a base without its tag":     {&manifest.Image{Base: "debian:"}, `base "debian:" is not an image reference`},
 		"user by number":             {user("0", ""), ""},
 		"user of distroless":         {user("nobody:tty", ""), ""},
-		"user of no base":            {user("app", "gcr.io/distroless/cc-debian12:nonroot"), `user "app" is not known in the base image`},
-		"group of no base":           {user("1000:app", ""), `user "1000:app" is not known`},
-		"user of nothing":            {user("root", Scratch), `user "root" is not known`},
+		"user of no base":            {user("app", "gcr.io/distroless/cc-debian12:nonroot"), `the base image has no user "app"`},
+		"group of no base":           {user("1000:app", ""), `has no user "1000:app"`},
+		"user of nothing":            {user("root", Scratch), `has no user "root"`},
 		"user of another base":       {user("app", "debian:bookworm"), ""},
 		"user of a debug image":      {user("app", "gcr.io/distroless/static-debian12:debug"), ""},
 		"user that is included":      {image(func(i *manifest.Image) { i.User, i.Include = "app", map[string]string{"LICENSE": "/etc/passwd"} }), ""},

@@ -10,19 +10,19 @@ import (
 	"dagger/gantry/ci/nearest"
 )
 
-// DefaultUser of an image: nobody in particular, as in distroless.
+// DefaultUser is the user of an image without a configured one, as in distroless.
 const DefaultUser = "65532:65532"
 
-// BinDir is the folder of an image that binaries are put into.
+// BinDir is the directory of binaries in an image.
 const BinDir = "/usr/local/bin"
 
-// Item is one file of an archive on its way into an image.
+// Item is a file of an archive in an image.
 type Item struct {
-	// Dest is its absolute path in the image.
+	// Dest is the absolute path in the image.
 	Dest string
 	// SHA256 of the file, in hexadecimal.
 	SHA256 string
-	// Mode is its permission bits.
+	// Mode has the permission bits.
 	Mode int64
 }
 
@@ -114,8 +114,7 @@ func filesOf(a manifest.Asset) map[string]Item {
 	return files
 }
 
-// rootOf is the folder that everything in an archive is in, with its slash, or
-// empty.
+// rootOf returns the root directory of an archive with a trailing slash, or "".
 func rootOf(a manifest.Asset) string {
 	root := ""
 	for _, p := range Paths(a) {
@@ -140,9 +139,9 @@ func Paths(a manifest.Asset) []string {
 	return all
 }
 
-// reserved are places in an image that files can't be put into: symbolic links
-// in most base images, which a folder of a layer would replace, or folders that
-// the runtime mounts over or that have permissions of their own.
+// reserved lists the directories of an image that can't have files of a release: they
+// are symbolic links in most base images, which a directory of a layer would replace,
+// or the runtime mounts over them, or they have special permissions.
 var reserved = []string{"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sys", "/dev", "/run", "/tmp", "/var/run", "/var/lock", "/var/tmp"}
 
 func checkDest(dest string) error {

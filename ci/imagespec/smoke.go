@@ -10,19 +10,19 @@ import (
 	"dagger/gantry/ci/version"
 )
 
-// SmokeTest is how the image of a release is tested before it gets a tag.
+// SmokeTest tests the image of a release before it gets a tag.
 type SmokeTest struct {
-	// Args start the image; its entrypoint stays what it is.
+	// Args are the arguments of the image's entrypoint.
 	Args []string
-	// Skip is true when nothing is to be started.
+	// Skip skips the test.
 	Skip bool
 
 	expect  string
 	version *semver.Version
 }
 
-// SmokeTestOf returns the test that the manifest asks for. By default, the image
-// is started with --version and must print the release's version.
+// SmokeTestOf returns the test that the manifest specifies. By default, the image
+// starts with --version and must print the release's version.
 func SmokeTestOf(m *manifest.Manifest) (SmokeTest, error) {
 	v, err := version.Parse(m.Version)
 	if err != nil {
@@ -40,19 +40,19 @@ func SmokeTestOf(m *manifest.Manifest) (SmokeTest, error) {
 	return t, nil
 }
 
-// Check returns an error unless the output of the image is what was expected.
+// Check returns an error unless the output of the image is the expected one.
 func (t SmokeTest) Check(output string) error {
-	said := strings.TrimSpace(output)
-	if len(said) > 200 {
-		said = said[:200] + "…"
+	start := strings.TrimSpace(output)
+	if len(start) > 200 {
+		start = start[:200] + "…"
 	}
 	switch {
 	case t.expect != "" && !strings.Contains(output, t.expect):
 		return fmt.Errorf("%q printed %q, which does not contain %q: fix the program, or smoke.expect in [package.metadata.gantry.image]",
-			strings.Join(t.Args, " "), said, t.expect)
+			strings.Join(t.Args, " "), start, t.expect)
 	case t.expect == "" && !version.NamesVersion(output, t.version):
 		return fmt.Errorf("%q printed %q, which does not name version %s: fix the program, or set smoke.args and smoke.expect in [package.metadata.gantry.image]",
-			strings.Join(t.Args, " "), said, t.version)
+			strings.Join(t.Args, " "), start, t.version)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func TestValidateComparesFields(t *testing.T) {
 	assert.NoError(t, m.Validate(), "a letter before the number")
 	for _, other := range []string{"3.0.8.0-rc.2", "v9-9.0.8.0-rc.2"} {
 		m.Tag, m.Version = other, "0.8.0-rc.2"
-		assert.ErrorContains(t, m.Validate(), "goes on to the left", other)
+		assert.ErrorContains(t, m.Validate(), "continues to its left", other)
 	}
 }
 
@@ -82,7 +82,7 @@ func TestValidateChecksTheSchemaVersion(t *testing.T) {
 	require.ErrorAs(t, err, &other)
 	assert.Equal(t, "7.1", other.Got)
 	assert.False(t, errors.As(err, new(*FieldError)))
-	assert.Contains(t, other.Error(), `has schema version "7.1", and this version of Gantry reads 1.x (it knows `+SchemaVersion+")")
+	assert.Contains(t, other.Error(), `has schema version "7.1", but this version of Gantry reads 1.x (up to `+SchemaVersion+")")
 }
 
 // Marshal sorts what it writes, and nothing in the manifest that it is given.
@@ -114,7 +114,7 @@ func TestSizesOfDocuments(t *testing.T) {
 	_, err = Parse(append(text, strings.Repeat(" ", MaxSize-len(text))...))
 	require.NoError(t, err, "the largest")
 	_, err = Parse(append(text, strings.Repeat(" ", MaxSize-len(text)+1)...))
-	require.ErrorContains(t, err, "bytes are more than")
+	require.ErrorContains(t, err, "bytes, more than the limit of")
 
 	m := minimal()
 	m.Description = strings.Repeat("x", MaxSize-len(text)-len("  \"description\": \"\",\n"))
@@ -148,7 +148,7 @@ func TestParseNamesTheField(t *testing.T) {
 	_, err = Parse([]byte(strings.Replace(string(text), `"rustc"`, `"cargo": "x", "rustc"`, 1)))
 	assert.ErrorContains(t, err, `field "toolchain.cargo" appears twice`)
 	_, err = Parse([]byte("[1]"))
-	assert.ErrorContains(t, err, "is it an error page")
+	assert.ErrorContains(t, err, "it may be an error page")
 }
 
 func TestVersionOf(t *testing.T) {

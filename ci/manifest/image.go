@@ -2,8 +2,8 @@ package manifest
 
 import "dagger/gantry/ci/version"
 
-// TagOptions returns how the tags of the image are written. No specification
-// at all is the default.
+// TagOptions returns the configuration of the image's tags. A nil image has the
+// default one.
 func (i *Image) TagOptions() version.TagOptions {
 	if i == nil || i.Tags == nil {
 		return version.TagOptions{}

@@ -255,12 +255,12 @@ func TestParseAndSchemaRefuse(t *testing.T) {
 		"text for number":          {change: asset(sbom, "1", "size"), want: `field "assets[4].size": it must be a whole number`},
 		"fraction":                 {change: asset(sbom, 1.5, "size"), want: `field "assets[4].size": it must be a whole number`},
 		"empty optional text":      {change: set("", "homepage"), want: `field "homepage": it is empty: omit it`},
-		"other major version":      {change: set("2.0", "schemaVersion"), want: `schema version "2.0", and this version of Gantry reads 1.x (it knows 1.1): use`},
+		"other major version":      {change: set("2.0", "schemaVersion"), want: `schema version "2.0", but this version of Gantry reads 1.x (up to 1.1): use`},
 		"component":                {change: set("a b", "component"), want: `field "component": "a b"`},
 		"tag with a space":         {change: set("server 0.8.0-rc.2", "tag"), want: `field "tag"`},
 		"tag that git refuses":     {change: set("server/../0.8.0-rc.2", "tag"), want: `has "..", which git refuses`},
 		"tag of another version":   {change: set("server-0.8.1", "tag"), want: `"server-0.8.1" does not end in version "0.8.0-rc.2"`, beyond: true},
-		"tag with more digits":     {change: set("10.8.0-rc.2", "tag"), want: `its number goes on to the left`, beyond: true},
+		"tag with more digits":     {change: set("10.8.0-rc.2", "tag"), want: `the number continues to its left`, beyond: true},
 		"previous tag is this":     {change: set("server-0.8.0-rc.2", "previousTag"), want: `it is the release's own tag`, beyond: true},
 		"leading v":                {change: set("v0.8.0-rc.2", "version"), want: `field "version"`},
 		"partial version":          {change: set("0.8", "version"), want: `field "version"`},
@@ -288,7 +288,7 @@ func TestParseAndSchemaRefuse(t *testing.T) {
 		"asset name twice":         {change: asset(sbom, "Changelog.MD", "name"), want: `"Changelog.MD" is taken by "CHANGELOG.md"`, beyond: true},
 		"reserved asset name":      {change: asset(sbom, "sha256sums", "name"), want: `"sha256sums" is taken by "SHA256SUMS"`},
 		"asset name of manifest":   {change: asset(sbom, FileName, "name"), want: `is taken by "release-manifest.json"`},
-		"unknown kind":             {change: asset(service, "deb", "kind"), want: `field "assets[3].kind": "deb" is none of`},
+		"unknown kind":             {change: asset(service, "deb", "kind"), want: `field "assets[3].kind": "deb" is not one of`},
 		"digest in upper case":     {change: asset(sbom, digest("A"), "sha256"), want: `field "assets[4].sha256"`},
 		"digest with algorithm":    {change: asset(sbom, "sha256:"+digest("a"), "sha256"), want: `field "assets[4].sha256"`},
 		"negative size":            {change: asset(sbom, -1, "size"), want: `field "assets[4].size": -1 is less than 0`},
@@ -308,16 +308,16 @@ func TestParseAndSchemaRefuse(t *testing.T) {
 		"path with a backslash":    {change: binary(`a\server`, "path"), want: `field "assets[1].binaries[0].path"`},
 		"path with a drive letter": {change: binary(`C:server`, "path"), want: `field "assets[1].binaries[0].path"`},
 		"path twice":               {change: binary("server-0.8.0-rc.2/LICENSE", "path"), want: `is in the archive twice`, beyond: true},
-		"format":                   {change: binary("a.out", "format"), want: `"a.out" is none of ["elf" "pe" "macho"]`},
+		"format":                   {change: binary("a.out", "format"), want: `"a.out" is not one of ["elf" "pe" "macho"]`},
 		"arch":                     {change: binary("", "arch"), want: `field "assets[1].binaries[0].arch"`},
-		"linkage":                  {change: binary("shared", "linkage"), want: `"shared" is none of`},
+		"linkage":                  {change: binary("shared", "linkage"), want: `"shared" is not one of`},
 		"static with interpreter":  {change: binary("static", "linkage"), want: `a static binary has neither`},
 		"glibc floor":              {change: binary("2", "glibcFloor"), want: `field "assets[1].binaries[0].glibcFloor"`},
 		"needed without a name":    {change: binary([]any{""}, "needed"), want: `field "assets[1].binaries[0].needed"`},
 		"mode":                     {change: asset(gnu, "0777", "files", 0, "mode"), want: `"0777" is not 0644 or 0755`},
 		"repository with a tag":    {change: image("ghcr.io/acme/server:1", "repositories", 0), want: `field "image.repositories[0]"`},
 		"repository in upper case": {change: image("ghcr.io/Acme/server", "repositories", 0), want: `field "image.repositories[0]"`},
-		"repository twice":         {change: image("ghcr.io/acme/server", "repositories", 1), want: `is there twice`},
+		"repository twice":         {change: image("ghcr.io/acme/server", "repositories", 1), want: `appears twice`},
 		"base":                     {change: image("debian 12", "base"), want: `field "image.base"`},
 		"entrypoint":               {change: image([]any{""}, "entrypoint"), want: `field "image.entrypoint"`},
 		"user":                     {change: image("0:0:0", "user"), want: `field "image.user"`},
@@ -343,7 +343,7 @@ func TestParseAndSchemaRefuse(t *testing.T) {
 		"unknown field of tags":    {change: newer("v", "tags", "prefx"), want: `field "image.tags.prefx": schema version 1.1 has no such field`},
 		"empty expectation":        {change: newer("", "smoke", "expect"), want: `field "image.smoke.expect": it is empty: omit it`},
 		"skip":                     {change: newer(1, "smoke", "skip"), want: `field "image.smoke.skip": it must be true or false`},
-		"skip with more":           {change: newer(true, "smoke", "skip"), want: `field "image.smoke": skip is true, so that args and expect are never used`},
+		"skip with more":           {change: newer(true, "smoke", "skip"), want: `field "image.smoke": skip is true, so that args and expect have no effect`},
 		"tag of a lock":            {change: set("v0.7.0-rc.lock", "previousTag"), want: `field "previousTag": "v0.7.0-rc.lock" ends in ".lock", which git refuses`},
 		"platform":                 {change: image("amd64", "platforms", 0), want: `field "image.platforms[0]"`},
 	} {
@@ -368,18 +368,18 @@ func TestParseRefusesText(t *testing.T) {
 	valid, err := minimal().Marshal()
 	require.NoError(t, err)
 	for name, test := range map[string]struct{ text, want string }{
-		"nothing":          {"", "is it an error page, or cut off?"},
-		"a page":           {"<!DOCTYPE html>", "is it an error page, or cut off?"},
-		"cut off":          {string(valid[:len(valid)/2]), "is it an error page, or cut off?"},
-		"another type":     {"[]", "is it an error page"},
-		"null":             {"null", "it is no release manifest"},
+		"nothing":          {"", "it may be an error page, or cut off"},
+		"a page":           {"<!DOCTYPE html>", "it may be an error page, or cut off"},
+		"cut off":          {string(valid[:len(valid)/2]), "it may be an error page, or cut off"},
+		"another type":     {"[]", "it may be an error page"},
+		"null":             {"null", "it is not a release manifest"},
 		"a second one":     {string(valid) + string(valid), "after top-level value"},
 		"a field twice":    {strings.Replace(string(valid), `{`, `{"tag": "v2.0.0",`, 1), `field "tag" appears twice`},
 		"not UTF-8":        {strings.Replace(string(valid), "v1.0.0", "v\xff", 1), "not UTF-8"},
-		"large":            {strings.Repeat(" ", MaxSize) + string(valid), "more than 8388608"},
+		"large":            {strings.Repeat(" ", MaxSize) + string(valid), "more than the limit of 8388608"},
 		"exponent":         {strings.Replace(string(valid), `"size": 0`, `"size": 1e3`, 1), "it must be a whole number"},
 		"number too large": {strings.Replace(string(valid), `"size": 0`, `"size": 9223372036854775808`, 1), "it must be a whole number"},
-		"deep":             {strings.Repeat("[", 1_000_000), "is it an error page, or cut off?"},
+		"deep":             {strings.Repeat("[", 1_000_000), "it may be an error page, or cut off"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse([]byte(test.text))
@@ -408,7 +408,7 @@ func TestParseOtherSchemaVersions(t *testing.T) {
 		newer(doc)
 		set("deb", "assets", service, "kind")(doc)
 	}))
-	assert.ErrorContains(t, err, `"deb" is none of`, "what is known must still be right")
+	assert.ErrorContains(t, err, `"deb" is not one of`, "what is known must still be right")
 }
 
 func TestValidateNamesEveryProblem(t *testing.T) {

@@ -15,33 +15,30 @@ import (
 	"dagger/gantry/ci/strict"
 )
 
-// MaxSize is the size in bytes of the largest document that [Parse] reads. A
-// manifest of a hundred archives has some 200 KB.
+// MaxSize bounds a manifest, in bytes. One with a hundred archives has some 200 KB.
 const MaxSize = 8 << 20
 
-// VersionError says that a document has a major version of the schema which
-// this package doesn't know.
+// VersionError reports a document with an unknown major version of the schema.
 type VersionError struct {
 	// Got is the document's schema version.
 	Got string
-	// Known is the version of this package, [SchemaVersion].
+	// Known is [SchemaVersion].
 	Known string
 }
 
-// Error names both versions and what to do.
+// Error names both versions and the fix.
 func (e *VersionError) Error() string {
 	known, _, _ := strings.Cut(e.Known, ".")
-	return fmt.Sprintf("the manifest has schema version %q, and this version of Gantry reads %s.x (it knows %s): use the version of Gantry that made the release, or a newer one",
+	return fmt.Sprintf("the manifest has schema version %q, but this version of Gantry reads %s.x (up to %s): use the version of Gantry that made the release, or a newer one",
 		e.Got, known, e.Known)
 }
 
-// Parse reads a manifest and checks it: what it returns is valid.
+// Parse reads and validates a manifest.
 //
-// It is strict where readers differ: a field twice, a field in another case,
-// null, and anything after the document are errors. A field that it doesn't
-// know is an error too, unless the document has a newer minor version. Errors
-// name the field; they wrap a [*VersionError] for another major version, and
-// are those of [Manifest.Validate] for a document that contradicts itself.
+// It is strict where readers differ: a repeated field, a field in another case, null,
+// and data after the document are errors. An unknown field is an error too, unless
+// the document has a newer minor version. Errors name the field. They wrap a
+// [*VersionError] for another major version, and the errors of [Manifest.Validate].
 func Parse(data []byte) (*Manifest, error) {
 	m, err := parse(data)
 	if err != nil {
@@ -52,16 +49,16 @@ func Parse(data []byte) (*Manifest, error) {
 
 func parse(data []byte) (*Manifest, error) {
 	if len(data) > MaxSize {
-		return nil, fmt.Errorf("%d bytes are more than %d, the size of any manifest", len(data), MaxSize)
+		return nil, fmt.Errorf("%d bytes, more than the limit of %d", len(data), MaxSize)
 	}
 	var head struct {
 		SchemaVersion *string `json:"schemaVersion"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
-		return nil, fmt.Errorf("%w: is it an error page, or cut off?", err)
+		return nil, fmt.Errorf("%w: it may be an error page, or cut off", err)
 	}
 	if head.SchemaVersion == nil {
-		return nil, errors.New(`no field "schemaVersion": it is no release manifest`)
+		return nil, errors.New(`no field "schemaVersion": it is not a release manifest`)
 	}
 	newer, err := compareSchema(*head.SchemaVersion)
 	if err != nil {
@@ -82,8 +79,8 @@ func parse(data []byte) (*Manifest, error) {
 
 var schemaPattern = regexp.MustCompile(`^(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})$`)
 
-// compareSchema says whether a schema version is a newer one of the known
-// major version.
+// compareSchema reports whether a schema version is newer than the known one, of the
+// same major version.
 func compareSchema(version string) (newer bool, err error) {
 	got := schemaPattern.FindStringSubmatch(version)
 	if got == nil {
@@ -98,9 +95,8 @@ func compareSchema(version string) (newer bool, err error) {
 	return gotMinor > knownMinor, nil
 }
 
-// Marshal returns the manifest as it is published: sorted, indented by two
-// spaces, ending in a line feed, the same bytes for the same release. It
-// refuses a manifest that isn't valid, and changes nothing in m.
+// Marshal returns the published form of a valid manifest: sorted, indented by two
+// spaces and ending in a line feed. It does not change m.
 func (m *Manifest) Marshal() ([]byte, error) {
 	if err := m.Validate(); err != nil {
 		return nil, fmt.Errorf("write %s: %w", FileName, err)
@@ -123,7 +119,7 @@ func (m *Manifest) Marshal() ([]byte, error) {
 		return nil, fmt.Errorf("write %s: %w", FileName, err)
 	}
 	if text.Len() > MaxSize {
-		return nil, fmt.Errorf("write %s: %d bytes are more than a reader takes, %d: put fewer files into the archives", FileName, text.Len(), MaxSize)
+		return nil, fmt.Errorf("write %s: %d bytes, more than the limit of %d: put fewer files into the archives", FileName, text.Len(), MaxSize)
 	}
 	return text.Bytes(), nil
 }

@@ -14,20 +14,20 @@ import (
 	"dagger/gantry/ci/version"
 )
 
-// FieldError is one field of a manifest that is wrong.
+// FieldError reports an invalid field of a manifest.
 type FieldError struct {
 	// Field is its path in the document, "assets[2].binaries[0].path".
 	Field string
-	// Problem says what is wrong with it.
+	// Problem is for people.
 	Problem string
 }
 
 // Error names the field and the problem.
 func (e *FieldError) Error() string { return fmt.Sprintf("field %q: %s", e.Field, e.Problem) }
 
-// Validate checks that the manifest is complete and consistent with itself. It
-// returns every problem, joined, each of them a [*FieldError]; a schema version
-// with another major version gives a [*VersionError] alone.
+// Validate checks that the manifest is complete and consistent. It returns every
+// problem, joined, each a [*FieldError], or only a [*VersionError] for another major
+// version of the schema.
 func (m *Manifest) Validate() error {
 	if _, err := compareSchema(m.SchemaVersion); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (v *validator) fail(field, format string, args ...any) {
 	v.errs = append(v.errs, &FieldError{Field: field, Problem: fmt.Sprintf(format, args...)})
 }
 
-// check reports the error of a field, if there is one.
+// check adds the error of a field, if any, and reports whether there is none.
 func (v *validator) check(field string, err error) bool {
 	if err != nil {
 		v.fail(field, "%v", err)
@@ -59,13 +59,13 @@ func (v *validator) check(field string, err error) bool {
 	return err == nil
 }
 
-// match checks the notation of a value. The schema has the same notations, and a
-// test compares them by documents that break them.
+// match checks the notation of a value. The JSON Schema has the same notations; a test
+// compares them.
 func (v *validator) match(field, value string, n notation.Notation) bool {
 	return v.check(field, n.Check(value))
 }
 
-// matchOptional is match for a value that may be empty.
+// matchOptional is match for optional values.
 func (v *validator) matchOptional(field, value string, n notation.Notation) {
 	if value != "" {
 		v.match(field, value, n)
@@ -98,13 +98,13 @@ func (v *validator) version(m *Manifest) {
 		return
 	}
 	if parsed.Metadata() != "" {
-		v.fail("version", "%q has build metadata, and neither asset names nor image tags may have a \"+\"", m.Version)
+		v.fail("version", "%q has build metadata, but asset names and image tags can't have a \"+\"", m.Version)
 	}
 	prefix, found := strings.CutSuffix(m.Tag, m.Version)
 	if !found {
 		v.fail("tag", "%q does not end in version %q", m.Tag, m.Version)
 	} else if prefix != "" && strings.ContainsRune("0123456789.", rune(prefix[len(prefix)-1])) {
-		v.fail("tag", "%q has another version than %q: its number goes on to the left", m.Tag, m.Version)
+		v.fail("tag", "%q does not have version %q: the number continues to its left", m.Tag, m.Version)
 	}
 	if channel := version.Channel(parsed); m.Channel != channel {
 		v.fail("channel", "%q is not the channel of version %q, %q", m.Channel, m.Version, channel)
@@ -138,7 +138,7 @@ func (v *validator) assets(assets []Asset) {
 		v.asset(at, a)
 		if a.Kind == KindArchive {
 			if other, found := targets[a.Target]; found {
-				v.fail(at+".target", "%q has the archive %q already", a.Target, other)
+				v.fail(at+".target", "%q already has the archive %q", a.Target, other)
 			}
 			targets[a.Target] = a.Name
 		}
@@ -156,13 +156,13 @@ func (v *validator) asset(at string, a Asset) {
 		}
 	case KindSBOM, KindChangelog, KindFile:
 		if len(a.Binaries) > 0 || len(a.Files) > 0 {
-			v.fail(at+".kind", "only an archive has binaries and files, and this is a %q", a.Kind)
+			v.fail(at+".kind", "only an archive has binaries and files, but this is a %q", a.Kind)
 		}
 		if a.Target != "" && a.Kind == KindChangelog {
 			v.fail(at+".target", "a changelog has no target")
 		}
 	default:
-		v.fail(at+".kind", "%q is none of %q, %q, %q and %q", a.Kind, KindArchive, KindSBOM, KindChangelog, KindFile)
+		v.fail(at+".kind", "%q is not one of %q, %q, %q and %q", a.Kind, KindArchive, KindSBOM, KindChangelog, KindFile)
 	}
 	v.matchOptional(at+".target", a.Target, notation.Target)
 
@@ -210,7 +210,7 @@ func (v *validator) binary(at string, b Binary) {
 
 func (v *validator) oneOf(field, value string, known ...string) {
 	if !slices.Contains(known, value) {
-		v.fail(field, "%q is none of %q", value, known)
+		v.fail(field, "%q is not one of %q", value, known)
 	}
 }
 
@@ -240,7 +240,7 @@ func (v *validator) image(at string, i Image) {
 		v.matchOptional(at+".tags.suffix", i.Tags.Suffix, notation.ImageTagSuffix)
 	}
 	if s := i.Smoke; s != nil && s.Skip && (len(s.Args) > 0 || s.Expect != "") {
-		v.fail(at+".smoke", "skip is true, so that args and expect are never used: leave out one or the other")
+		v.fail(at+".smoke", "skip is true, so that args and expect have no effect: remove either")
 	}
 	for _, from := range sortedKeys(i.Include) {
 		v.check(at+".include", notation.CheckPath(from))
@@ -253,7 +253,7 @@ func (v *validator) list(at string, values []string, n notation.Notation) {
 		at := fmt.Sprintf("%s[%d]", at, i)
 		v.match(at, value, n)
 		if slices.Contains(values[:i], value) {
-			v.fail(at, "%q is there twice", value)
+			v.fail(at, "%q appears twice", value)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"dagger/gantry/ci/manifest"
 )
 
-// Settings of an image, as flags have them.
+// Settings are image settings from flags.
 type Settings struct {
 	Base, User, Workdir     string
 	Entrypoint, Cmd, Expose []string
@@ -21,7 +21,7 @@ type Settings struct {
 	SmokeExpect             string
 }
 
-// Text is the settings as JSON, on top of those of another text, which may be
+// Text returns the settings as JSON, merged into those of another text, which may be
 // empty.
 func (s Settings) Text(on string) (string, error) {
 	before, err := parseSettings(on)
@@ -53,10 +53,9 @@ func parseSettings(text string) (o manifest.Image, _ error) {
 	return o, err
 }
 
-// override replaces image settings of the release, whose manifest is fixed once
-// it is published: those that are set replace the manifest's, and labels,
-// variables and included files are added to it. The image that is made of it says
-// so in its annotations.
+// override replaces image settings of the release, whose published manifest is fixed.
+// Labels, variables and included files are added to the manifest's. The annotations
+// of the image name the settings.
 func (r *Release) override(text string) error {
 	o, err := parseSettings(text)
 	if err != nil || text == "" || text == "{}" {
@@ -77,7 +76,7 @@ func (r *Release) override(text string) error {
 	return nil
 }
 
-// merge returns settings with those of o, where they are set, in their place.
+// merge returns image with the settings of o that are not empty.
 func merge(image, o manifest.Image) manifest.Image {
 	text := func(to *string, from string) {
 		if from != "" {
@@ -116,7 +115,7 @@ func merge(image, o manifest.Image) manifest.Image {
 	return image
 }
 
-// pairs reads a flag's values, each as KEY=VALUE.
+// pairs reads the values of a flag, each KEY=VALUE.
 func pairs(flag string, values []string) (map[string]string, error) {
 	if len(values) == 0 {
 		return nil, nil
@@ -128,7 +127,7 @@ func pairs(flag string, values []string) (map[string]string, error) {
 			return nil, fmt.Errorf("--%s=%s is not KEY=VALUE", flag, text)
 		}
 		if _, twice := all[key]; twice {
-			return nil, fmt.Errorf("--%s: %q is there twice: pass it once", flag, key)
+			return nil, fmt.Errorf("--%s: %q appears twice: pass it once", flag, key)
 		}
 		all[key] = value
 	}

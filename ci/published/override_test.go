@@ -35,7 +35,7 @@ func TestSettings(t *testing.T) {
 	assert.Equal(t, `{"smoke":{"args":["x"]}}`, settings(t, Settings{SmokeArgs: []string{"x"}}))
 	for says, s := range map[string]Settings{
 		"--labels=x is not KEY=VALUE": {Labels: []string{"x"}}, "--env==x is not KEY=VALUE": {Env: []string{"=x"}},
-		`--include: "a" is there twice`: {Include: []string{"a=/b", "a=/c"}},
+		`--include: "a" appears twice`: {Include: []string{"a=/b", "a=/c"}},
 	} {
 		_, err := s.Text("")
 		assert.ErrorContains(t, err, says)

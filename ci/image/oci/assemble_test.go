@@ -211,7 +211,7 @@ func TestAssembleRefuses(t *testing.T) {
 		{"no entrypoint", func(r *release) {
 			r.manifest.Assets = nil
 			r.add(both[0], r.binary(both[0], "a", 100), r.binary(both[0], "b", 100))
-		}, oci.ErrSpec, "which of a, b is the entrypoint?"},
+		}, oci.ErrSpec, "any of a, b may be the entrypoint"},
 		{"no platform in the base", func(r *release) {
 			r.add("powerpc64le-unknown-linux-gnu", r.binary("powerpc64le-unknown-linux-gnu", "server", 100))
 		},
