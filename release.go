@@ -7,6 +7,7 @@ import (
 
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/rehearse"
+	"dagger/gantry/ci/rehearse/play"
 	"dagger/gantry/ci/release"
 	"dagger/gantry/ci/release/changelog"
 	"dagger/gantry/ci/release/plan"
@@ -266,5 +267,5 @@ func (r *Release) Rehearse(
 	// +optional
 	mirrors []string,
 ) (string, error) {
-	return rehearse.Play(ctx, r.request(), rehearse.Options{Faults: rehearse.Faults(strings.ToLower(string(faults))), SkipSmoke: skipSmoke, Mirrors: mirrors})
+	return play.Both(ctx, r.request(), play.Options{Faults: rehearse.Faults(strings.ToLower(string(faults))), SkipSmoke: skipSmoke, Mirrors: mirrors})
 }

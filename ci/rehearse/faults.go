@@ -61,7 +61,8 @@ var lightFaults = []fakehub.Fault{
 }
 
 var heavyKinds = []fakehub.FaultKind{
-	fakehub.ServerError, fakehub.ServerErrorAfter, fakehub.TooMany, fakehub.Reset, fakehub.ResetAfter, fakehub.Secondary, fakehub.RequestTimeout,
+	fakehub.ServerError, fakehub.ServerErrorAfter, fakehub.TooMany, fakehub.Reset, fakehub.ResetAfter, fakehub.Secondary,
+	fakehub.RequestTimeout, fakehub.Refused, fakehub.RefusedAfter, fakehub.GoAway, fakehub.GoAwayAfter,
 }
 
 // op matches calls of an operation of the fake GitHub.

@@ -91,7 +91,7 @@ func (s *Stage) Close() {
 func (s *Stage) GitHub() github.Options {
 	return github.Options{
 		Token:  func(context.Context) (string, error) { return token, nil },
-		APIURL: s.hub.URL + "api/v3/", Transport: s.hub.Transport(false), Clock: s.clock,
+		APIURL: s.hub.TLSURL() + "api/v3/", Transport: s.hub.TLSTransport(s.hub.Certificate()), Clock: s.clock,
 	}
 }
 
@@ -121,11 +121,11 @@ func (s *Stage) Failures() (hub, registry int) {
 	return s.hub.FaultsMet(), int(s.failed.Load())
 }
 
-// report collects what was rehearsed, in the order of the lines added.
-type report struct{ text strings.Builder }
+// Report collects what was rehearsed, in the order of the lines added.
+type Report struct{ text strings.Builder }
 
 // Add adds a line, and below it the lines of a text, indented.
-func (r *report) Add(line, text string) {
+func (r *Report) Add(line, text string) {
 	fmt.Fprintln(&r.text, line)
 	for l := range strings.Lines(strings.TrimSpace(text)) {
 		fmt.Fprint(&r.text, "  ", strings.TrimRight(l, "\n"), "\n")
@@ -133,4 +133,4 @@ func (r *report) Add(line, text string) {
 }
 
 // Text returns the report.
-func (r *report) Text() string { return r.text.String() }
+func (r *Report) Text() string { return r.text.String() }

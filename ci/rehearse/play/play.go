@@ -1,4 +1,6 @@
-package rehearse
+// Package play dry-runs both phases through the engine, against the fake servers of
+// ci/rehearse. It builds what dist builds, and writes nothing outside.
+package play
 
 import (
 	"context"
@@ -12,12 +14,13 @@ import (
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/image/registries"
 	"dagger/gantry/ci/published"
+	"dagger/gantry/ci/rehearse"
 	"dagger/gantry/ci/release"
 )
 
 // Options of a rehearsal.
 type Options struct {
-	Faults Faults
+	Faults rehearse.Faults
 	// SkipSmoke skips the smoke test of the image.
 	SkipSmoke bool
 	// Mirrors of the registries of base images, each as HOST=URL.
@@ -28,14 +31,14 @@ type Options struct {
 type rehearsal struct {
 	Options
 	request release.Request
-	stage   *Stage
+	stage   *rehearse.Stage
 	client  *github.Client
-	report  report
+	report  rehearse.Report
 }
 
-// Play rehearses a release and returns the reports of both phases. It fails if a
+// Both rehearses a release and returns the reports of both phases. It fails if a
 // re-run of a phase changes anything, or if phase 2 changes the release.
-func Play(ctx context.Context, request release.Request, o Options) (string, error) {
+func Both(ctx context.Context, request release.Request, o Options) (string, error) {
 	r, err := start(ctx, request, o)
 	if err != nil {
 		return "", err
@@ -68,7 +71,7 @@ func start(ctx context.Context, request release.Request, o Options) (*rehearsal,
 	if err != nil {
 		return nil, err
 	}
-	stage, err := New("rehearsal", p.Component, p.Tag, p.Commit, date, o.Faults)
+	stage, err := rehearse.New("rehearsal", p.Component, p.Tag, p.Commit, date, o.Faults)
 	if err != nil {
 		return nil, err
 	}
