@@ -22,11 +22,11 @@ func Check(m *manifest.Manifest) error {
 	var errs []error
 	for _, r := range spec.Repositories {
 		if notation.ImageRepository.Matches(r) { // or the manifest is invalid
-			errs = append(errs, CheckRepository(r))
+			errs = append(errs, checkRepository(r))
 		}
 	}
 	if notation.ImageReference.Matches(spec.Base) {
-		errs = append(errs, CheckReference(spec.Base))
+		errs = append(errs, checkReference(spec.Base))
 	}
 	_, err := Annotations(m)
 	errs = append(errs, err)
@@ -68,9 +68,9 @@ func CheckArchive(m *manifest.Manifest, a manifest.Asset) error {
 	return errors.Join(append(errs, err, checkUser(spec, places))...)
 }
 
-// CheckRepository returns an error unless an image can be pushed to the address. It
+// checkRepository returns an error unless an image can be pushed to the address. It
 // must have a host, since tools disagree about the default one.
-func CheckRepository(address string) error {
+func checkRepository(address string) error {
 	_, err := name.NewRepository(address, name.StrictValidation)
 	if err == nil && !strings.Contains(address, "://") {
 		return nil
@@ -81,8 +81,8 @@ func CheckRepository(address string) error {
 	return fmt.Errorf("%w: repository %q is not one to push to: write it like ghcr.io/owner/name, without a tag", ErrSpec, address)
 }
 
-// CheckReference returns an error unless the reference is one of a base image.
-func CheckReference(ref string) error {
+// checkReference returns an error unless the reference is one of a base image.
+func checkReference(ref string) error {
 	if ref == Scratch {
 		return nil
 	}

@@ -148,12 +148,12 @@ func (r *Release) check(ctx context.Context, a manifest.Asset) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(CheckArchive(f, a), f.Close())
+	return errors.Join(checkArchive(f, a), f.Close())
 }
 
-// CheckArchive compares an archive with the manifest: it has exactly the listed
+// checkArchive compares an archive with the manifest: it has exactly the listed
 // files, each with its digest, size and mode.
-func CheckArchive(r io.ReaderAt, a manifest.Asset) error {
+func checkArchive(r io.ReaderAt, a manifest.Asset) error {
 	type content struct {
 		sha256, mode string
 		size         int64
@@ -167,7 +167,7 @@ func CheckArchive(r io.ReaderAt, a manifest.Asset) error {
 	}
 	format, err := archive.FormatOf(a.Name)
 	if err != nil {
-		return wrong(a.Name, "is no archive: %w", err)
+		return wrong(a.Name, "is not an archive: %w", err)
 	}
 	var errs []error
 	err = archive.Walk(r, a.Size, format, archive.Limits{}, func(f archive.File, body io.Reader) error {

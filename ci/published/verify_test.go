@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -200,6 +201,33 @@ var findings = []finding{
 		r.files["app-x86_64.tar.gz"] = []byte("no archive")
 		r.measure()
 	}, says: `asset "app-x86_64.tar.gz" is invalid: `},
+}
+
+// An archive has exactly the listed files, as they are listed.
+func TestCheckArchive(t *testing.T) {
+	r := newMade(t, strings.Repeat("a", 40))
+	text := []byte("MIT\n")
+	var b bytes.Buffer
+	require.NoError(t, archive.Write(&b, archive.TarGz, "app", time.Unix(0, 0), []archive.Entry{
+		bytesEntry("app", 0o755, []byte(program)), bytesEntry("LICENSE", 0o644, text),
+	}))
+	check := func(change func(a *manifest.Asset)) error {
+		a := manifest.Asset{
+			Name: "app.tar.gz", Size: int64(b.Len()), Binaries: slices.Clone(r.m.Assets[1].Binaries),
+			Files: []manifest.File{{Path: "app/LICENSE", SHA256: digest(text), Size: int64(len(text)), Mode: "0644"}},
+		}
+		a.Binaries[0].SHA256, a.Binaries[0].Size = digest([]byte(program)), int64(len(program))
+		change(&a)
+		return checkArchive(bytes.NewReader(b.Bytes()), a)
+	}
+	require.NoError(t, check(func(*manifest.Asset) {}))
+	require.ErrorContains(t, check(func(a *manifest.Asset) { a.Binaries[0].SHA256 = digest(text) }), "but release-manifest.json lists")
+	require.ErrorContains(t, check(func(a *manifest.Asset) { a.Files[0].Mode = "0755" }), "and mode 0644")
+	require.ErrorContains(t, check(func(a *manifest.Asset) { a.Files[0].Size++ }), "with 4 bytes")
+	require.ErrorContains(t, check(func(a *manifest.Asset) { a.Files = nil }), "which release-manifest.json does not list")
+	require.ErrorContains(t, check(func(a *manifest.Asset) { a.Files = append(a.Files, manifest.File{Path: "more"}) }), `lacks "more"`)
+	require.ErrorContains(t, check(func(a *manifest.Asset) { a.Size-- }), `asset "app.tar.gz" is invalid: `)
+	require.ErrorContains(t, check(func(a *manifest.Asset) { a.Name = "app.rar" }), `asset "app.rar" is not an archive: `)
 }
 
 // Each thing that can be wrong is found, named, and makes the verification fail.

@@ -63,7 +63,7 @@ type Binary struct {
 	Bin, Package string
 	// File on disk.
 	File string
-	// Run is a file on disk that says how it ran (see [CheckRun]), or empty
+	// Run is a file on disk that says how it ran (see [checkRun]), or empty
 	// where it could not be.
 	Run string
 }
@@ -115,7 +115,7 @@ func Inspect(t Target) ([]binary.Facts, error) {
 		}
 		run, err := os.ReadFile(bin.Run)
 		if err == nil {
-			err = CheckRun(bin.Bin, t.Want.Target, string(run))
+			err = checkRun(bin.Bin, t.Want.Target, string(run))
 		}
 		errs = append(errs, err)
 	}
@@ -175,11 +175,11 @@ func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, erro
 	if err != nil {
 		return nil, err
 	}
-	return &m, Seal(dir, &m)
+	return &m, seal(dir, &m)
 }
 
-// Seal writes release-manifest.json and then SHA256SUMS, which covers it.
-func Seal(dir string, m *manifest.Manifest) error {
+// seal writes release-manifest.json and then SHA256SUMS, which covers it.
+func seal(dir string, m *manifest.Manifest) error {
 	text, err := m.Marshal()
 	if err != nil {
 		return fmt.Errorf("write %s: %w", manifest.FileName, err)

@@ -25,5 +25,5 @@ func AddFiles(dir string, m *manifest.Manifest, from string, names []string) err
 		asset.Kind = manifest.KindFile
 		m.Assets = append(m.Assets, asset)
 	}
-	return Seal(dir, m)
+	return seal(dir, m)
 }

@@ -102,7 +102,7 @@ func checkSmoke(m *manifest.Manifest, targets []Target) (sure bool, err error) {
 	return sure, errors.Join(errs...)
 }
 
-// smoke reads how a program ran, as [CheckRun] does.
+// smoke reads how a program ran, as [checkRun] does.
 func smoke(test imagespec.SmokeTest, run string) error {
 	output, last := "", strings.TrimSpace(run)
 	if i := strings.LastIndexByte(last, '\n'); i >= 0 {

@@ -33,7 +33,7 @@ func Merge(ctx context.Context, from, to string) (*manifest.Manifest, error) {
 	if err := m.checkListed(from); err != nil {
 		return nil, err
 	}
-	return m.merged, Seal(to, m.merged)
+	return m.merged, seal(to, m.merged)
 }
 
 // findParts returns the directories in from that have a manifest, sorted.

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// CheckRun reads how a native binary ran (its output, then "exit status N" on
+// checkRun reads how a native binary ran (its output, then "exit status N" on
 // the last line) and fails when it could not start: when the loader refused it
 // or a signal ended it. Any other status is its own answer to --version, and
 // 124 says that it was still running when its time was up.
-func CheckRun(name, triple, run string) error {
+func checkRun(name, triple, run string) error {
 	lines := strings.Split(strings.TrimSpace(run), "\n")
 	last := lines[len(lines)-1]
 	status, err := strconv.Atoi(strings.TrimPrefix(last, "exit status "))
