@@ -1,26 +1,27 @@
-// Package changelog makes changelogs: git-cliff reads and prints the commits,
-// and ci/release/changelog/sections decides which release each belongs to.
+// Package changelog makes changelogs: git-cliff reads and prints the commits, and
+// ci/release/changelog/sections decides which release each belongs to.
 //
-// It is a container graph; which tags and paths count is decided by ci/release/plan.
-// It keeps one invariant: the text depends on the commit, the tags and the
-// configuration only, never on the day or on the network.
+// It is a container graph; ci/release/plan decides which tags and paths count. It
+// keeps one invariant: the text depends only on the commit, the tags and the
+// configuration, never on the date or the network.
 package changelog
 
 import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"dagger/gantry/ci/release/changelog/sections"
 	"dagger/gantry/ci/release/plan"
 	"dagger/gantry/internal/dagger"
 )
 
-// Image of git-cliff.
-const Image = "docker.io/orhunp/git-cliff:2.14.2"
+// image has git-cliff.
+const image = "docker.io/orhunp/git-cliff:2.14.2"
 
-// SectionsCommand is the argument by which the module's own program divides
-// commits into sections, instead of serving functions.
+// SectionsCommand is the argument that makes the module's program divide commits
+// into sections, instead of serving functions.
 const SectionsCommand = "gantry-sections"
 
 // Places in the containers.
@@ -37,21 +38,21 @@ var (
 	historyScript string
 )
 
-// SectionsMain is what the program does for [SectionsCommand].
+// SectionsMain runs [SectionsCommand].
 func SectionsMain() error { return sections.Main(dir, out) }
 
 // Options select a part of the changelog.
 type Options struct {
-	// NotesOnly selects the section of the tag itself, without header and footer.
+	// NotesOnly selects the section of the tag, without header and footer.
 	NotesOnly bool
 }
 
-// Tools that a changelog is made with, in addition to git-cliff.
+// Tools to make a changelog with, in addition to git-cliff.
 type Tools struct {
 	// Git is a container that has git and a shell.
 	Git *dagger.Container
-	// Program is a container that has the module's own program, and Command runs
-	// it there.
+	// Program is a container that has the module's program, and Command runs it
+	// there.
 	Program *dagger.Container
 	Command []string
 }
@@ -69,7 +70,7 @@ func Make(client *dagger.Client, source *dagger.Directory, p *plan.Plan, tools T
 	if err != nil {
 		return nil, err
 	}
-	cliff := client.Container().From(Image)
+	cliff := client.Container().From(image)
 	if p.ChangelogConfig != "" {
 		cliff = cliff.WithFile(dir+"/"+sections.ConfigFile, source.File(p.ChangelogConfig))
 	} else {
@@ -78,17 +79,6 @@ func Make(client *dagger.Client, source *dagger.Directory, p *plan.Plan, tools T
 	config := cliff.File(dir + "/" + sections.ConfigFile)
 	git := source.Directory(".git")
 	args := []string{"env", "GANTRY_REPOSITORY=" + p.Repository, "git-cliff", "--offline", "--config", dir + "/" + sections.ConfigFile}
-
-	// No tag matches, so that all commits are in one section.
-	list := append(append([]string{}, args...), "--repository", repository, "--tag-pattern", "^$", "--context", "--output", out+"/"+sections.CommitsFile)
-	for _, glob := range p.ChangelogPaths {
-		list = append(list, "--include-path", glob)
-	}
-	commits := cliff.
-		WithMountedDirectory(repository+"/.git", git).
-		WithNewFile(out+"/"+sections.CommitsFile, "[]").
-		WithExec(append(list, p.Commit)).
-		File(out + "/" + sections.CommitsFile)
 
 	history := tools.Git.
 		WithNewFile("/gantry/history.sh", historyScript).
@@ -99,11 +89,11 @@ func Make(client *dagger.Client, source *dagger.Directory, p *plan.Plan, tools T
 
 	divided := tools.Program.
 		WithMountedFile(dir+"/"+sections.ConfigFile, config).
-		WithMountedFile(dir+"/"+sections.CommitsFile, commits).
+		WithMountedFile(dir+"/"+sections.CommitsFile, commits(cliff, git, args, p)).
 		WithMountedDirectory(dir+"/"+sections.HistoryDir, history).
 		// In a file, since an argument has no room for thousands of tags.
 		WithNewFile(dir+"/"+sections.JobFile, string(text)).
-		WithExec(append(append([]string{}, tools.Command...), SectionsCommand)).
+		WithExec(slices.Concat(tools.Command, []string{SectionsCommand})).
 		Directory(out)
 
 	context := sections.ChangelogFile
@@ -115,4 +105,17 @@ func Make(client *dagger.Client, source *dagger.Directory, p *plan.Plan, tools T
 		WithMountedFile(dir+"/"+context, divided.File(context)).
 		WithExec(append(args, "--from-context", dir+"/"+context, "--output", dir+"/CHANGELOG.md")).
 		File(dir + "/CHANGELOG.md"), nil
+}
+
+// commits lists the commits with git-cliff, in one section: no tag matches.
+func commits(cliff *dagger.Container, git *dagger.Directory, args []string, p *plan.Plan) *dagger.File {
+	list := slices.Concat(args, []string{"--repository", repository, "--tag-pattern", "^$", "--context", "--output", out + "/" + sections.CommitsFile})
+	for _, glob := range p.ChangelogPaths {
+		list = append(list, "--include-path", glob)
+	}
+	return cliff.
+		WithMountedDirectory(repository+"/.git", git).
+		WithNewFile(out+"/"+sections.CommitsFile, "[]").
+		WithExec(append(list, p.Commit)).
+		File(out + "/" + sections.CommitsFile)
 }

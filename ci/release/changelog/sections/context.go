@@ -14,15 +14,15 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// Job is what [Main] is to do.
+// Job describes a changelog for [Main].
 type Job struct {
 	// Tag of the release that the changelog is for.
 	Tag string `json:"tag"`
-	// Releases that have sections, among them that of Tag.
+	// Releases that have sections, including that of Tag.
 	Releases []Release `json:"releases"`
 }
 
-// Files that [Main] reads, and those that it writes.
+// Files that [Main] reads and writes.
 const (
 	// JobFile has the [Job].
 	JobFile = "job.json"
@@ -33,13 +33,13 @@ const (
 	CommitsFile = "commits.json"
 	// HistoryDir has the output of history.sh.
 	HistoryDir = "history"
-	// ChangelogFile and NotesFile are what `git-cliff --from-context` makes the
-	// changelog of, and the section of the job's tag alone.
+	// ChangelogFile and NotesFile are the input of `git-cliff --from-context` for the
+	// changelog, and for only the section of the job's tag.
 	ChangelogFile = "changelog.json"
 	NotesFile     = "notes.json"
 )
 
-// Main reads the files in dir, and writes those of its result to out.
+// Main reads the files in dir and writes the results to out.
 func Main(dir, out string) error {
 	in, err := read(dir)
 	if err != nil {
@@ -69,14 +69,14 @@ func Main(dir, out string) error {
 type input struct {
 	job     Job
 	config  config
-	history *History
+	history *history
 	// messages of annotated tags, by their names.
 	messages map[string]string
-	// context has at most one release, that of all commits.
+	// context has at most one release, with all commits.
 	context []release
 }
 
-// release is one of git-cliff's. Its fields are kept as they are, known or not.
+// release is a release in git-cliff's format. Unknown fields are kept.
 type release map[string]any
 
 func read(dir string) (*input, error) {
@@ -102,7 +102,7 @@ func read(dir string) (*input, error) {
 		return nil, err
 	}
 	defer func() { _ = commits.Close() }()
-	if in.history, err = ReadHistory(commits); err != nil {
+	if in.history, err = readHistory(commits); err != nil {
 		return nil, err
 	}
 	tags, err := os.Open(filepath.Join(dir, HistoryDir, "tags"))
@@ -114,8 +114,8 @@ func read(dir string) (*input, error) {
 	return in, err
 }
 
-// readMessages reads the type, name and contents of tags, each of which ends
-// with a zero byte; a newline follows the contents.
+// readMessages reads the type, name and contents of tags. Each ends with a zero
+// byte; a newline follows the contents.
 func readMessages(r io.Reader) (map[string]string, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {
@@ -127,20 +127,20 @@ func readMessages(r io.Reader) (map[string]string, error) {
 		if strings.TrimPrefix(fields[0], "\n") != "tag" {
 			continue // a lightweight tag has the message of its commit
 		}
-		// As git-cliff takes signatures off.
+		// Git-cliff removes signatures too.
 		message, _, _ := strings.Cut(fields[2], "-----BEGIN ")
 		messages[fields[1]] = strings.TrimSpace(message)
 	}
 	return messages, nil
 }
 
-// config is what git-cliff's configuration says of sections, which git-cliff
-// does not see to here.
+// config has the settings of git-cliff's configuration about sections, which
+// git-cliff can't apply to a context.
 type config struct {
-	// skip are tags whose section is left out, and ignore and count those that
-	// begin no section; each may be nil.
+	// skip matches tags without a section. A tag that ignore matches, or that count
+	// doesn't match, begins no section. Each may be nil.
 	skip, ignore, count *regexp.Regexp
-	// conventional says that the project's commits are read as conventional ones.
+	// conventional is true if git-cliff parses conventional commits.
 	conventional bool
 }
 
@@ -172,7 +172,7 @@ func readConfig(text string) (config, error) {
 		}
 		re, err := regexp.Compile(pattern.text)
 		if err != nil {
-			return config{}, fmt.Errorf("%s = %q in git-cliff's configuration is not a regular expression of Go, which Gantry reads it as: %w", key, pattern.text, err)
+			return config{}, fmt.Errorf("%s = %q in git-cliff's configuration is not a valid Go regular expression: %w", key, pattern.text, err)
 		}
 		*pattern.into = re
 	}
@@ -181,32 +181,32 @@ func readConfig(text string) (config, error) {
 
 func (c config) skips(tag string) bool { return c.skip != nil && c.skip.MatchString(tag) }
 
-// begins says whether a tag begins a section; what is skipped does.
+// begins reports whether a tag begins a section; a skipped one does.
 func (c config) begins(tag string) bool {
 	return c.skips(tag) || (c.count == nil || c.count.MatchString(tag)) && (c.ignore == nil || !c.ignore.MatchString(tag))
 }
 
-// arrange the commits in sections, the last release first.
+// arrange arranges the commits in sections, the last release first.
 func arrange(in *input) ([]release, error) {
-	// The tag that is released has a section in any case.
+	// The released tag always has a section.
 	wanted := slices.DeleteFunc(slices.Clone(in.job.Releases), func(r Release) bool {
 		return r.Tag != in.job.Tag && !in.config.begins(r.Tag)
 	})
-	d, err := Divide(in.history, wanted)
+	d, err := divide(in.history, wanted)
 	if err != nil {
 		return nil, err
 	}
 	if len(in.context) > 1 {
 		return nil, fmt.Errorf("git-cliff printed %d sections, not one of all commits", len(in.context))
 	}
-	commits := map[*Section][]any{}
+	commits := map[*section][]any{}
 	base := release{}
 	for _, all := range in.context {
 		list, _ := all["commits"].([]any)
 		for _, commit := range list {
 			fields, _ := commit.(map[string]any)
 			id, _ := fields["id"].(string)
-			s := d.Of(id)
+			s := d.of(id)
 			if s == nil {
 				return nil, fmt.Errorf("git-cliff printed commit %q, which is in no release", id)
 			}
@@ -218,7 +218,7 @@ func arrange(in *input) ([]release, error) {
 		base = all
 	}
 	var out []release
-	for _, s := range slices.Backward(d.Sections) {
+	for _, s := range slices.Backward(d.sections) {
 		if s.Tag != in.job.Tag && in.config.skips(s.Tag) {
 			continue
 		}
@@ -236,15 +236,15 @@ func arrange(in *input) ([]release, error) {
 	return out, nil
 }
 
-// newRelease is a release of git-cliff's without commits, with the fields of
-// base where nothing else is known; nil is that before the first.
-func newRelease(base release, s *Section, messages map[string]string) release {
+// newRelease returns a section in git-cliff's format, without commits, with other
+// fields from base. A nil section is the one before the first.
+func newRelease(base release, s *section, messages map[string]string) release {
 	r := release{
 		"version": nil, "message": nil, "commits": []any{}, "commit_id": nil, "timestamp": nil, "previous": nil,
 		"repository": base["repository"], "commit_range": nil, "submodule_commits": map[string]any{}, "statistics": nil,
 		"extra": nil, "bump_type": nil,
 	}
-	// Git-cliff demands them, by what it was built with.
+	// Git-cliff requires those of its build features.
 	for _, host := range []string{"github", "gitlab", "gitea", "bitbucket", "azure_devops"} {
 		r[host] = map[string]any{"contributors": []any{}}
 	}
@@ -257,7 +257,7 @@ func newRelease(base release, s *Section, messages map[string]string) release {
 		return r
 	}
 	r["version"], r["commit_id"], r["timestamp"] = s.Tag, s.Commit, s.Time
-	// A template can't tell prefix and version of a tag apart.
+	// A template can't separate the prefix from the version of a tag.
 	r["extra"] = map[string]any{"version": s.Version}
 	if message, annotated := messages[s.Tag]; annotated {
 		r["message"] = message
@@ -272,16 +272,16 @@ func orEmpty(list []any) []any {
 	return list
 }
 
-// keepUnconventional makes git-cliff leave the message of a commit as it is.
-// From a context, it reads every commit that it can as a conventional one,
-// whatever its configuration says, and no such one begins with a space.
+// keepUnconventional makes git-cliff keep the message of a commit. From a context,
+// it parses every commit that it can as a conventional one, whatever its
+// configuration; a message that begins with a space never is.
 func keepUnconventional(commit map[string]any) {
 	if raw, found := commit["raw_message"].(string); found {
 		commit["raw_message"] = " " + raw
 	}
 }
 
-// commitRange is from the first of the commits to the last.
+// commitRange returns the first and the last of the commits.
 func commitRange(commits []any) any {
 	if len(commits) == 0 {
 		return nil
@@ -299,9 +299,9 @@ func committed(commit map[string]any) time.Time {
 	return time.Unix(int64(seconds), 0).UTC()
 }
 
-// statistics of a release, as git-cliff computes them (its
-// git-cliff-core/src/statistics.rs).
-func statistics(s, previous *Section, commits []any) map[string]any {
+// statistics returns the statistics of a release, as git-cliff computes them
+// (git-cliff-core/src/statistics.rs).
+func statistics(s, previous *section, commits []any) map[string]any {
 	type link struct{ text, href string }
 	counts := map[link]int{}
 	conventional := 0
@@ -347,7 +347,7 @@ func statistics(s, previous *Section, commits []any) map[string]any {
 	return out
 }
 
-// days of the calendar between two times.
+// days returns the calendar days between two times.
 func days(from, to time.Time) int {
 	return int(to.Truncate(24*time.Hour).Sub(from.Truncate(24*time.Hour)) / (24 * time.Hour))
 }

@@ -131,7 +131,7 @@ func TestConfiguredTags(t *testing.T) {
 		assert.Equal(t, want, outline(t, changelog), config)
 	}
 	in := story(t, "[git]\nskip_tags = '(?=v)'")
-	assert.ErrorContains(t, Main(files(t, in), t.TempDir()), `skip_tags = "(?=v)" in git-cliff's configuration is not a regular expression of Go`)
+	assert.ErrorContains(t, Main(files(t, in), t.TempDir()), `skip_tags = "(?=v)" in git-cliff's configuration is not a valid Go regular expression`)
 	in[ConfigFile] = "[git"
 	assert.ErrorContains(t, Main(files(t, in), t.TempDir()), "read git-cliff's configuration")
 }

@@ -1,14 +1,14 @@
-// Package sections decides which commits belong to which release of a
-// changelog, and arranges the commits that git-cliff has read accordingly.
+// Package sections decides which commits belong to which release of a changelog,
+// and arranges the commits that git-cliff has read accordingly.
 //
-// It is pure: git's and git-cliff's output come in, git-cliff's input goes out.
-// It keeps one invariant: every release has a section, and every commit is in
-// one section only, that of the first release which contains it.
+// It is pure: it turns the output of git and git-cliff into input of git-cliff. It
+// keeps one invariant: every release has a section, and every commit is in only one
+// section, that of the first release which contains it.
 //
-// Git-cliff itself can't do this. It lays all commits out in one line by their
-// time and cuts the line at tags, so a commit of a branch that was merged later
-// ends up in a release that does not contain it; and with paths to filter by, it
-// no longer sees a tag whose own commit changes none of them.
+// Git-cliff itself can't do this. It sorts all commits by their time and cuts at
+// tags, so a commit of a branch that was merged later ends up in a release that does
+// not contain it. And if it filters by paths, it misses a tag whose commit changes
+// none of them.
 package sections
 
 import (
@@ -30,18 +30,18 @@ type Release struct {
 	Commit  string `json:"commit"`
 }
 
-// Section is what a release consists of.
-type Section struct {
+// section is a release and its place among the others.
+type section struct {
 	Release
 	// Time of the release's commit, in seconds since 1970.
 	Time int64
 	// Previous is the release that this one is compared with: the highest lower
 	// version that it contains. Nil for a first release.
-	Previous *Section
+	Previous *section
 }
 
-// History is that of a commit.
-type History struct {
+// history is the history of a commit.
+type history struct {
 	ids []string
 	// index of each commit in ids and parents.
 	index map[string]int
@@ -50,10 +50,9 @@ type History struct {
 	times   []int64
 }
 
-// ReadHistory reads the output of `git rev-list --topo-order --timestamp
-// --parents`.
-func ReadHistory(r io.Reader) (*History, error) {
-	h := &History{index: map[string]int{}}
+// readHistory reads the output of `git rev-list --topo-order --timestamp --parents`.
+func readHistory(r io.Reader) (*history, error) {
+	h := &history{index: map[string]int{}}
 	var lines [][]string
 	scanner := bufio.NewScanner(r)
 	scanner.Buffer(nil, 1<<20) // a merge may have many parents
@@ -91,50 +90,49 @@ func ReadHistory(r io.Reader) (*History, error) {
 	return h, nil
 }
 
-// Division of a history into sections.
-type Division struct {
+// division divides a history into sections.
+type division struct {
 	// Sections, the first release first.
-	Sections []*Section
-	history  *History
-	// section that each commit is in, by its place in Sections; none if it is in
-	// no release.
+	sections []*section
+	history  *history
+	// section of each commit, by its place in sections; none if it is in no release.
 	section []int32
 }
 
 const none = int32(1<<31 - 1)
 
-// Of returns the section that the commit is in, or nil.
-func (d *Division) Of(commit string) *Section {
+// of returns the section of a commit, or nil.
+func (d *division) of(commit string) *section {
 	i, known := d.history.index[commit]
 	if !known || d.section[i] == none {
 		return nil
 	}
-	return d.Sections[d.section[i]]
+	return d.sections[d.section[i]]
 }
 
-// Divide a history into the releases given.
+// divide divides a history into sections of releases.
 //
-// Releases are in the order of their versions, except that a release always
-// comes after those that it contains. A commit is in the section of the first
-// release in this order that contains it.
-func Divide(h *History, releases []Release) (*Division, error) {
+// Releases are in the order of their versions, except that a release always comes
+// after those that it contains. A commit is in the section of the first release in
+// this order that contains it.
+func divide(h *history, releases []Release) (*division, error) {
 	g := &graph{history: h}
 	if err := g.read(releases); err != nil {
 		return nil, err
 	}
-	d := &Division{history: h, section: make([]int32, len(h.ids))}
+	d := &division{history: h, section: make([]int32, len(h.ids))}
 	for i := range d.section {
 		d.section[i] = none
 	}
-	place := make([]*Section, len(g.releases))
+	place := make([]*section, len(g.releases))
 	for _, r := range g.order() {
 		release := g.releases[r]
 		commit := h.index[release.Commit]
-		s := &Section{Release: release.Release, Time: h.times[commit]}
+		s := &section{Release: release.Release, Time: h.times[commit]}
 		// Of several releases at a commit, the first has its changes.
-		d.section[commit] = min(d.section[commit], int32(len(d.Sections)))
+		d.section[commit] = min(d.section[commit], int32(len(d.sections)))
 		place[r] = s
-		d.Sections = append(d.Sections, s)
+		d.sections = append(d.sections, s)
 	}
 	for i, parents := range h.parents {
 		for _, p := range parents {
@@ -153,11 +151,11 @@ func Divide(h *History, releases []Release) (*Division, error) {
 	return d, nil
 }
 
-// graph of the releases, by their places in the order of versions.
+// graph has the releases by their places in the order of versions.
 type graph struct {
-	history  *History
+	history  *history
 	releases []versioned
-	// contains are the releases that each one contains, itself excluded.
+	// contains are the releases that each one contains, except itself.
 	contains []set
 	// follows are the releases that directly precede each one.
 	follows [][]int
@@ -169,7 +167,7 @@ type versioned struct {
 }
 
 func (g *graph) read(releases []Release) error {
-	at := map[int][]int{}
+	releasesOf := map[int][]int{} // by commit
 	for _, r := range releases {
 		v, err := semver.StrictNewVersion(r.Version)
 		if err != nil {
@@ -183,7 +181,7 @@ func (g *graph) read(releases []Release) error {
 	slices.SortStableFunc(g.releases, func(a, b versioned) int { return a.version.Compare(b.version) })
 	for i, r := range g.releases {
 		commit := g.history.index[r.Commit]
-		at[commit] = append(at[commit], i)
+		releasesOf[commit] = append(releasesOf[commit], i)
 	}
 	g.contains = make([]set, len(g.releases))
 	g.follows = make([][]int, len(g.releases))
@@ -192,7 +190,7 @@ func (g *graph) read(releases []Release) error {
 	nearest := make([][]int, len(g.history.ids))
 	for i := len(g.history.ids) - 1; i >= 0; i-- {
 		below := g.nearestOf(g.history.parents[i], nearest)
-		for _, r := range at[i] {
+		for _, r := range releasesOf[i] {
 			g.follows[r] = below
 			g.contains[r] = newSet(len(g.releases))
 			for _, b := range below {
@@ -230,7 +228,8 @@ func (g *graph) nearestOf(parents []int32, nearest [][]int) []int {
 	return slices.DeleteFunc(all, func(r int) bool { return below.has(r) })
 }
 
-// order is that of the versions, with each release after those it contains.
+// order returns the order of the versions, with each release after those that it
+// contains.
 func (g *graph) order() []int {
 	waitsFor := make([]int, len(g.releases))
 	blocks := make([][]int, len(g.releases))

@@ -20,7 +20,7 @@ type repo [][]int
 func id(commit int) string { return fmt.Sprintf("%040d", commit) }
 
 // history as git prints it: children come first.
-func (r repo) history(t require.TestingT) *History {
+func (r repo) history(t require.TestingT) *history {
 	var text strings.Builder
 	for c := len(r) - 1; c >= 0; c-- {
 		fmt.Fprintf(&text, "%d %s", 1000+c, id(c))
@@ -29,7 +29,7 @@ func (r repo) history(t require.TestingT) *History {
 		}
 		text.WriteString("\n")
 	}
-	h, err := ReadHistory(strings.NewReader(text.String()))
+	h, err := readHistory(strings.NewReader(text.String()))
 	require.NoError(t, err)
 	return h
 }
@@ -45,16 +45,16 @@ func tagAt(version string, commit int) Release {
 
 // show a division, a line for each section: its version, that of its previous
 // section, and its commits.
-func show(d *Division, r repo) []string {
+func show(d *division, r repo) []string {
 	var lines []string
-	for _, s := range d.Sections {
+	for _, s := range d.sections {
 		line := s.Version
 		if s.Previous != nil {
 			line += " after " + s.Previous.Version
 		}
 		line += ":"
 		for c := range r {
-			if d.Of(id(c)) == s {
+			if d.of(id(c)) == s {
 				line += fmt.Sprint(" ", c)
 			}
 		}
@@ -103,7 +103,7 @@ func TestDivide(t *testing.T) {
 			[]string{"1.0.0: 0", "1.1.0 after 1.0.0: 1 2"},
 		},
 	} {
-		d, err := Divide(c.repo.history(t), c.releases)
+		d, err := divide(c.repo.history(t), c.releases)
 		require.NoError(t, err, name)
 		assert.Equal(t, c.want, show(d, c.repo), name)
 	}
@@ -111,9 +111,9 @@ func TestDivide(t *testing.T) {
 
 func TestDivideRefuses(t *testing.T) {
 	r := repo{nil}
-	_, err := Divide(r.history(t), []Release{tagAt("1.0.0", 7)})
+	_, err := divide(r.history(t), []Release{tagAt("1.0.0", 7)})
 	assert.ErrorContains(t, err, `tag "v1.0.0" is at commit 0000000000000000000000000000000000000007, which is not in the history`)
-	_, err = Divide(r.history(t), []Release{tagAt("1.0", 0)})
+	_, err = divide(r.history(t), []Release{tagAt("1.0", 0)})
 	assert.ErrorContains(t, err, `version "1.0" of tag "v1.0"`)
 	for text, says := range map[string]string{
 		"abc\n":                    `line "abc" has no time and commit`,
@@ -121,7 +121,7 @@ func TestDivideRefuses(t *testing.T) {
 		"1 " + id(1) + " " + id(0): "lacks part of its history",
 		"1 0\n1 1 0\n":             "comes before its child",
 	} {
-		_, err := ReadHistory(strings.NewReader(text))
+		_, err := readHistory(strings.NewReader(text))
 		assert.ErrorContains(t, err, says, text)
 	}
 }
@@ -147,7 +147,7 @@ func TestDivideAnyHistory(t *testing.T) {
 			releases = append(releases, tagAt(version, commit))
 			at[version] = commit
 		}
-		d, err := Divide(r.history(t), releases)
+		d, err := divide(r.history(t), releases)
 		require.NoError(t, err)
 
 		lower := func(a, b string) bool { return semver.MustParse(a).LessThan(semver.MustParse(b)) }
@@ -213,10 +213,10 @@ func TestManyTags(t *testing.T) {
 			releases = append(releases, tagAt(fmt.Sprintf("1.%d.0", c/5), c))
 		}
 	}
-	d, err := Divide(r.history(t), releases)
+	d, err := divide(r.history(t), releases)
 	require.NoError(t, err)
-	assert.Len(t, d.Sections, tags-1)
-	assert.Equal(t, "1.1.0", d.Of(id(0)).Version)
-	assert.Equal(t, "1.4000.0", d.Of(id(19998)).Version)
-	assert.Nil(t, d.Of(id(5*tags-1)), "after the last release")
+	assert.Len(t, d.sections, tags-1)
+	assert.Equal(t, "1.1.0", d.of(id(0)).Version)
+	assert.Equal(t, "1.4000.0", d.of(id(19998)).Version)
+	assert.Nil(t, d.of(id(5*tags-1)), "after the last release")
 }
