@@ -82,7 +82,7 @@ func (w *workspace) builds(triple, component string) ([]plan.Build, error) {
 	return w.withCommand(builds), nil
 }
 
-// withCommand lets the caller's Cargo subcommand win.
+// withCommand applies the caller's Cargo subcommand.
 func (w *workspace) withCommand(builds []plan.Build) []plan.Build {
 	if w.settings.CargoCommand != "" {
 		for i := range builds {
@@ -92,8 +92,8 @@ func (w *workspace) withCommand(builds []plan.Build) []plan.Build {
 	return builds
 }
 
-// prepare makes every check of the toolchain, for all targets, so that a target
-// which can't be built is known before another is.
+// prepare prepares the toolchain for all targets, so that one that can't be built
+// is reported before any other compiles.
 func (w *workspace) prepare(ctx context.Context, builds []plan.Build) error {
 	groups := plan.Group(builds)
 	errs := make([]error, len(groups))
@@ -110,11 +110,11 @@ func (w *workspace) prepare(ctx context.Context, builds []plan.Build) error {
 			return nil
 		})
 	}
-	_ = g.Wait() // the errors are collected, to be seen all at once
+	_ = g.Wait() // errs has all errors
 	return errors.Join(errs...)
 }
 
-// compile the targets of group i, and hand what came out to the packer.
+// compile compiles the targets of group i and hands the output to the packer.
 func (w *workspace) compile(ctx context.Context, p *packer, i int, group []plan.Build, hermetic bool) ([]dist.Target, error) {
 	opts := toolchain.Options{Dir: w.project.Dir, Cache: w.cache, Hermetic: hermetic}
 	if w.git.Commit != "" {
@@ -210,13 +210,13 @@ func (w *workspace) changelogOf(ctx context.Context, tag string, opts changelog.
 	}
 	switch {
 	case w.git.Shallow:
-		return nil, fmt.Errorf("the changelog of %q needs the whole history, but the source is a shallow clone: run git fetch --unshallow --tags (on GitHub Actions: fetch-depth: 0), or pass the URL of a repository as --git", tag)
+		return nil, fmt.Errorf("the changelog of %q needs the full history, but the source is a shallow clone: run git fetch --unshallow --tags (on GitHub Actions: fetch-depth: 0), or pass the URL of a repository as --git", tag)
 	case w.git.Commit == "":
 		return nil, p.Err()
 	}
 	for _, t := range w.git.Tags {
 		if t.Name == tag && t.Commit != w.git.Commit {
-			return nil, fmt.Errorf("tag %q is at commit %s, but the source is at %s, so its changelog would have changes that are not in it: check the tag out", tag, t.Commit, w.git.Commit)
+			return nil, fmt.Errorf("tag %q is at commit %s, but the source is at %s, so its changelog would have changes that are not in the tag: check out the tag", tag, t.Commit, w.git.Commit)
 		}
 	}
 	return w.changelog(ctx, p, opts)

@@ -14,9 +14,9 @@ import (
 // gitTree returns the commit of a remote repository with its .git: the whole history,
 // and the tags.
 //
-// Engines from 0.20.1 on leave the tags out unless asked, by an argument that older
-// ones don't know and the generated client doesn't have; without tags, every release
-// would be taken for the first. So the engine is asked whether it has the argument.
+// Engines from 0.20.1 on omit the tags unless an argument asks for them, which older
+// engines and the generated client don't have; without tags, every release would look
+// like the first. So this asks the engine whether it has the argument.
 func gitTree(ctx context.Context, client *dagger.Client, ref *dagger.GitRef) (*dagger.Directory, error) {
 	const doing = "fetch the repository of --git"
 	var schema struct {

@@ -16,7 +16,7 @@ import (
 	"dagger/gantry/internal/dagger"
 )
 
-// workspace is a source that was read.
+// workspace is an opened source.
 type workspace struct {
 	project *plan.Project
 	git     plan.Git
@@ -48,7 +48,7 @@ func open(ctx context.Context, settings Settings) (*workspace, error) {
 		return nil, err
 	}
 	if dir != "." {
-		// At the top, it was left out of the upload.
+		// The upload only excludes the one at the top.
 		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: []string{path.Join(dir, "target")}})
 	}
 	w := &workspace{client: client, source: source, settings: settings, toolchain: toolchain.Toolchain{Client: client, Custom: settings.Toolchain}}
@@ -74,7 +74,7 @@ func open(ctx context.Context, settings Settings) (*workspace, error) {
 	return w, nil
 }
 
-// find the Cargo.toml of a folder of the source.
+// find reports whether a directory of the source has a Cargo.toml, as an error.
 func find(ctx context.Context, source *dagger.Directory, dir string) error {
 	entries, err := entriesOf(ctx, source, ".")
 	if err != nil {
@@ -94,9 +94,9 @@ func find(ctx context.Context, source *dagger.Directory, dir string) error {
 	return cargo.NoManifest(manifest, found, entries)
 }
 
-// withoutCredentials is the source with the configuration of its repository as
-// [plan.StripCredentials] leaves it: nothing that runs in a container sees a token
-// that a CI system wrote there.
+// withoutCredentials applies [plan.StripCredentials] to the configuration of the
+// source's repository: nothing that runs in a container sees a token that a CI
+// system wrote there.
 func withoutCredentials(ctx context.Context, source *dagger.Directory) (*dagger.Directory, error) {
 	top, err := source.Entries(ctx)
 	if err != nil || !slices.Contains(top, ".git/") {
@@ -133,7 +133,7 @@ func withoutCredentials(ctx context.Context, source *dagger.Directory) (*dagger.
 	return source, nil
 }
 
-// entriesOf a folder of the source, without what marks folders.
+// entriesOf lists a directory of the source, without the slash after directories.
 func entriesOf(ctx context.Context, source *dagger.Directory, dir string) ([]string, error) {
 	if dir != "." {
 		source = source.Directory(dir)
@@ -145,15 +145,15 @@ func entriesOf(ctx context.Context, source *dagger.Directory, dir string) ([]str
 	return entries, err
 }
 
-// channel of Rust that the workspace in a folder of the source asks for.
+// channel returns the Rust release for the workspace in a directory of the source.
 func channel(ctx context.Context, source *dagger.Directory, dir string) (string, error) {
 	var toolchain string
-	// rustup looks in the folders above too, and prefers the file without suffix
+	// rustup also looks in the directories above, and prefers the file without suffix
 	// ("Overrides", The rustup book).
 	for d := dir; toolchain == ""; d = path.Dir(d) {
 		entries, err := entriesOf(ctx, source, d)
 		if err != nil {
-			return "", fmt.Errorf("read folder %q of the source: %v", d, err)
+			return "", fmt.Errorf("read directory %q of the source: %v", d, err)
 		}
 		for _, name := range []string{"rust-toolchain", "rust-toolchain.toml"} {
 			if toolchain != "" || !slices.Contains(entries, name) {
@@ -174,7 +174,7 @@ func channel(ctx context.Context, source *dagger.Directory, dir string) (string,
 	return cargo.Channel(toolchain, manifest)
 }
 
-// cacheName tells build caches apart: by the packages of the project, the
+// cacheName returns a name of build caches for the packages of the project, the
 // system that the toolchain runs on, and the caller's namespace.
 func cacheName(p *plan.Project, system, namespace string) string {
 	names := []string{system, namespace}

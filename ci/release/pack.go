@@ -26,7 +26,7 @@ const (
 	packOut = "/gantry-out"
 )
 
-// packMain is what the program does for [packCommand].
+// packMain runs [packCommand].
 func packMain() error {
 	return dist.Main(jobFile, packOut)
 }
@@ -43,10 +43,9 @@ type packer struct {
 	changelog *dagger.File
 }
 
-// program returns a container that has the module's program, and how to run it
-// there: what is added to the command says what to do. Without what is generated, it is
-// the source that the engine made this very program from, so that much of it
-// is in its cache.
+// program returns a container that has the module's program, and the command that
+// runs it, to which a caller adds an argument. The source without generated files is
+// the one that the engine built this program from, so its cache has most of it.
 func (w *workspace) program(ctx context.Context) (*dagger.Container, []string, error) {
 	ctr := w.client.CurrentModule().Source().
 		WithoutFile("dagger.gen.go").
@@ -56,12 +55,11 @@ func (w *workspace) program(ctx context.Context) (*dagger.Container, []string, e
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the module's own program: %v", err)
 	}
-	// The generated client wants to know a session before anything else runs; it
-	// is never called.
+	// The generated client requires a session at start, but is never called.
 	return ctr, append([]string{"env", "DAGGER_SESSION_PORT=0", "DAGGER_SESSION_TOKEN=none"}, entrypoint...), nil
 }
 
-// load makes the program, while there is something else to wait for.
+// load makes the program while targets compile.
 func (p *packer) load(ctx context.Context) error {
 	ctr, _, err := p.w.program(ctx)
 	if err == nil {
@@ -70,7 +68,7 @@ func (p *packer) load(ctx context.Context) error {
 	return err
 }
 
-// add what group i was built into.
+// add adds the output of the builds of group i.
 func (p *packer) add(i int, group []plan.Build, output *toolchain.Output) []dist.Target {
 	dir := outputDir(i)
 	p.outputs[i] = output.Dir
@@ -113,7 +111,7 @@ func givenDir(i int) string { return fmt.Sprintf("%s/given/%d", packDir, i) }
 
 func outputDir(i int) string { return fmt.Sprintf("%s/built/%d", packDir, i) }
 
-// pack does the job, and gives the folder of its result.
+// pack does the job and returns the directory of its result.
 func (p *packer) pack(ctx context.Context, job dist.Job) (*dagger.Directory, error) {
 	ctr, command, err := p.w.program(ctx)
 	if err != nil {

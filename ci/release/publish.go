@@ -107,13 +107,11 @@ func dispatch(m *manifest.Manifest, spec *github.Spec) (*github.Dispatch, error)
 	return &github.Dispatch{EventType: event.EventType, Payload: payload}, nil
 }
 
-// distDir is where the files of the release are, in the function's own file
-// system.
+// distDir has the files of the release, in the function's file system.
 const distDir = "dist"
 
-// files puts the files of the release into [distDir]: built, or those that were
-// built elsewhere, which must be all of this very commit's. Every digest of the
-// manifest it gives back was compared with the file.
+// files puts the files of the release into [distDir]: built here, or elsewhere from
+// the same commit. It compares every digest of the manifest with the file.
 func (w *workspace) files(ctx context.Context, p *plan.Plan, r Request) (*manifest.Manifest, error) {
 	given := r.parts()
 	if len(r.Parts) == 0 {
@@ -143,7 +141,7 @@ func (w *workspace) files(ctx context.Context, p *plan.Plan, r Request) (*manife
 		}
 	}
 	if m.Tag != p.Tag || m.Commit != p.Commit || m.Component != p.Component {
-		return nil, fmt.Errorf("the dist is that of tag %q at commit %s, not of %q at %s: build it from the same source", m.Tag, m.Commit, p.Tag, p.Commit)
+		return nil, fmt.Errorf("the dist is for tag %q at commit %s, not for %q at %s: build it from the same source", m.Tag, m.Commit, p.Tag, p.Commit)
 	}
 	var missing []string
 	for _, t := range p.Targets {
@@ -152,9 +150,9 @@ func (w *workspace) files(ctx context.Context, p *plan.Plan, r Request) (*manife
 		}
 	}
 	if len(missing) > 0 {
-		return nil, fmt.Errorf("the dist has no archive for %s: build them too, or take them out of targets", strings.Join(missing, ", "))
+		return nil, fmt.Errorf("the dist has no archive for %s: build them too, or remove them from targets", strings.Join(missing, ", "))
 	}
-	// Once it is published, nothing of it can be changed.
+	// A published release can't be fixed.
 	if err := dist.CheckImage(m); err != nil {
 		return nil, err
 	}
@@ -174,7 +172,7 @@ func (r Request) exportFiles(ctx context.Context, dir string) error {
 // assets of the release, sorted by name.
 func assets(m *manifest.Manifest) ([]github.Asset, error) {
 	all := slices.Clone(m.Assets)
-	// Neither can have a digest in the manifest.
+	// The manifest has no digest of these.
 	for _, name := range []string{manifest.FileName, manifest.SumsName} {
 		measured, err := dist.Measure(filepath.Join(distDir, name))
 		if err != nil {
