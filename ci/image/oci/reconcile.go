@@ -84,7 +84,7 @@ func MissingFrom(ctx context.Context, candidates ...Candidate) *Survey {
 	for _, c := range candidates {
 		for _, r := range c.Repositories {
 			if !slices.ContainsFunc(surveys, func(s *survey) bool { return s.r.String() == r.String() }) {
-				surveys = append(surveys, &survey{r: r, before: r.Stats(), named: map[string]*found{}})
+				surveys = append(surveys, &survey{r: r, before: r.Stats()})
 			}
 		}
 	}
@@ -112,8 +112,6 @@ func MissingFrom(ctx context.Context, candidates ...Candidate) *Survey {
 type survey struct {
 	r      *Repository
 	before Stats
-	// named says what tags name that were looked at; nil is nothing.
-	named map[string]*found
 }
 
 // run says what is missing, by the number of the candidate.
@@ -190,16 +188,9 @@ func (s *survey) floats(ctx context.Context, tag string, v *semver.Version, want
 	if !slices.Contains(listed, tag) {
 		return false, nil
 	}
-	f, done := s.named[tag]
-	if !done {
-		var err error
-		if f, err = s.r.at(ctx, false, tag); err != nil {
-			return false, err
-		}
-		s.named[tag] = f
-	}
-	if f == nil || f.digest == want {
-		return f != nil, nil
+	f, err := s.r.at(ctx, false, tag)
+	if err != nil || f == nil || f.digest == want {
+		return f != nil, err
 	}
 	if err := s.r.describe(ctx, false, f); err != nil {
 		return false, err

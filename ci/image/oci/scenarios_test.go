@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -192,6 +193,11 @@ func publications() []scenario {
 		{"a floating tag comes late", seeded("1.2.2"), list(before(listing, 2, func(h *hub) { h.point("latest", double(h.t, "1.2.2")) }),
 			before("HEAD manifests/latest", 4, func(h *hub) { h.point("latest", double(h.t, "1.2.3")) })), publishing("1.2.3")},
 
+		{"a higher version without a tag of its own", nil, list(before(listing, 2, func(h *hub) { h.publish("1.3.0"); h.drop("1.3.0") })), publishing("1.2.3")},
+		{"a higher version that has no such tag", seeded("1.3.0"), list(before(listing, 2, func(h *hub) { h.point("1.2", double(h.t, "1.3.0")); h.drop("1.3.0") })), publishing("1.2.3")},
+		{"a repair that is refused", nil, list(overtaken, instead(latest, 2, 403, "")), publishing("1.2.3")},
+		{"a repair that can't be looked at", nil, list(overtaken, instead("HEAD manifests/latest", 1, 403, ""), instead("GET manifests/latest", 2, 403, "")), publishing("1.2.3")},
+
 		{"a write that fails once", nil, list(instead("PUT manifests/1.2.3", 1, 500, ""), instead(latest, 1, 503, "")), publishing("1.2.3")},
 		{"a write that fails for good", nil, list(instead("PUT manifests/1.2", 1, 500, ""), instead("PUT manifests/1.2", 2, 500, ""), instead("PUT manifests/1.2", 3, 500, "")), publishing("1.2.3")},
 		{"a write that fails and took effect", nil, list(&event{"PUT manifests/1.2.3", 1, func(h *hub) *http.Response {
@@ -357,6 +363,14 @@ func readings() []scenario {
 			}
 			h.name(image.Index, "1.2.3 for one platform")
 			return fmt.Sprintf("%s %+v\n", image.Digest, image.Platforms[0].Pinned), image.Close()
+		}},
+		{"assemble on a base image of the oldest kind", based(func(h *hub, _ *manifest.Image) {
+			req := httptest.NewRequest(http.MethodPut, "https://registry.test/v2/base/static/manifests/latest", strings.NewReader(`{"schemaVersion":1}`))
+			req.Header.Set("Content-Type", string(types.DockerManifestSchema1))
+			h.inner.ServeHTTP(httptest.NewRecorder(), req)
+		}), nil, func(h *hub, _ *oci.Repository) (string, error) {
+			_, err := assemble(h)
+			return "", err
 		}},
 		{"write a layout", based(), nil, func(h *hub, _ *oci.Repository) (string, error) {
 			image, err := assemble(h)

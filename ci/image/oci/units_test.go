@@ -3,9 +3,12 @@ package oci
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -22,6 +25,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -496,25 +500,36 @@ func TestEnvironment(t *testing.T) {
 // A layer whose writer fails, wherever, is not made.
 func TestLayerOnAFullDisk(t *testing.T) {
 	text := []byte("content")
-	copyTo := func(w io.Writer) error {
+	sum := "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
+	copyTo := func(w io.Writer) (copied, closed error) {
 		l := &layerWriter{t: tar.NewWriter(w), date: time.Unix(0, 0), dirs: map[string]bool{}}
 		file := archive.File{Path: "x/a", Size: int64(len(text))}
-		sum := "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
-		return errors.Join(l.copy(file, bytes.NewReader(text), []imagespec.Item{{Dest: "/a/b/c", SHA256: sum, Mode: 0o755}, {Dest: "/a/d", SHA256: sum, Mode: 0o755}, {Dest: "/e/f", SHA256: sum, Mode: 0o755}}), l.t.Close())
+		return l.copy(file, bytes.NewReader(text), []imagespec.Item{{Dest: "/a/b/c", SHA256: sum, Mode: 0o755}, {Dest: "/a/d", SHA256: sum, Mode: 0o755}, {Dest: "/e/f", SHA256: sum, Mode: 0o755}}), l.t.Close()
 	}
-	require.NoError(t, copyTo(io.Discard))
-	writes := 0
-	require.NoError(t, copyTo(counted(func() error { writes++; return nil })))
-	require.Greater(t, writes, 6)
+	const trailer = 3
+	writes, inCopy := 0, 0
+	copied, closed := copyTo(counted(func() error { writes++; return nil }))
+	require.NoError(t, errors.Join(copied, closed))
 	for fails := 1; fails <= writes; fails++ {
 		n := 0
-		require.ErrorIs(t, copyTo(counted(func() error {
+		copied, closed := copyTo(counted(func() error {
 			if n++; n >= fails {
 				return errBroken
 			}
 			return nil
-		})), errBroken, "write %d", fails)
+		}))
+		require.ErrorIs(t, errors.Join(copied, closed), errBroken, "write %d", fails)
+		if copied != nil {
+			inCopy++
+		}
 	}
+	assert.Equal(t, writes-trailer, inCopy, "all but the end of the archive")
+	full := counted(func() error { return errBroken })
+	l := &layerWriter{t: tar.NewWriter(full), dirs: map[string]bool{}}
+	require.ErrorIs(t, l.parents("/a/b"), errBroken)
+	empty := filepath.Join(t.TempDir(), "empty")
+	require.NoError(t, os.WriteFile(empty, nil, 0o644))
+	require.ErrorIs(t, addFile(tar.NewWriter(full), empty, "empty"), errBroken)
 }
 
 // counted is a writer that is told of every write.
@@ -580,4 +595,276 @@ func TestReleasesThatAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, "1.2")
 	_, _, err = Candidate{Manifest: &manifest.Manifest{Version: "1.2.3+x"}}.tags(nil)
 	require.ErrorContains(t, err, "build metadata")
+}
+
+// content is a layer of any bytes.
+type content struct {
+	v1.Layer
+	text io.Reader
+}
+
+func (c content) Uncompressed() (io.ReadCloser, error) { return io.NopCloser(c.text), nil }
+
+// What one layer makes of a path.
+func TestReadLayer(t *testing.T) {
+	const path = "usr/local/bin/server"
+	link := func(name string) tar.Header {
+		return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: "/x"}
+	}
+	file := func(name string, mode int64) tar.Header {
+		return tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: 1}
+	}
+	dir := func(name string) tar.Header { return tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755} }
+	x := "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+	good := map[string]entry{path: {sha256: x}}
+	deleted, hidden := map[string]entry{path: {problem: "a layer above it deletes it"}}, map[string]entry{path: {problem: "a layer above it hides it"}}
+	below := func(name string) map[string]entry {
+		return map[string]entry{path: {problem: `"/` + name + `" is no directory`, above: true}}
+	}
+	for _, c := range []struct {
+		name    string
+		headers []tar.Header
+		want    map[string]entry
+	}{
+		{"nothing", nil, map[string]entry{}},
+		{"the file", []tar.Header{dir("usr/"), dir("usr/local/bin"), file(path, 0o755)}, good},
+		{"written otherwise", []tar.Header{file("./"+path, 0o755)}, good},
+		{"with a slash", []tar.Header{file("/"+path, 0o755)}, good},
+		{"others", []tar.Header{file("usr/local/bin/serve", 0o755), file("usr/local/bin/server2", 0o755), file("server", 0o755)}, map[string]entry{}},
+		{"not for everybody", []tar.Header{file(path, 0o754)}, map[string]entry{path: {sha256: x, problem: "its mode is 0754, and not everybody may execute it"}}},
+		{"with more rights", []tar.Header{file(path, 0o4755)}, good},
+		{"a link", []tar.Header{link(path)}, map[string]entry{path: {problem: "it is no regular file"}}},
+		{"a directory", []tar.Header{dir(path)}, map[string]entry{path: {problem: "it is no regular file"}}},
+		{"a link, then the file", []tar.Header{link(path), file(path, 0o755)}, good},
+		{"deleted", []tar.Header{file("usr/local/bin/.wh.server", 0)}, deleted},
+		{"a directory deleted", []tar.Header{file("usr/.wh.local", 0)}, deleted},
+		{"another deleted", []tar.Header{file("usr/local/bin/.wh.serve", 0), file("usr/local/.wh.bi", 0)}, map[string]entry{}},
+		{"hidden", []tar.Header{file("usr/.wh..wh..opq", 0)}, hidden},
+		{"another hidden", []tar.Header{file("usr/share/.wh..wh..opq", 0)}, map[string]entry{}},
+		{"deleted and put back", []tar.Header{file("usr/local/bin/.wh.server", 0), file(path, 0o755)}, good},
+		{"put there and deleted, which is of those below", []tar.Header{file(path, 0o755), file("usr/local/bin/.wh.server", 0)}, good},
+		{"a link for a directory", []tar.Header{link("usr/local")}, below("usr/local")},
+		{"a file for a directory", []tar.Header{file("usr", 0o755)}, below("usr")},
+		{"the file below a link", []tar.Header{link("usr/local"), file(path, 0o755)}, below("usr/local")},
+		{"a link above the file", []tar.Header{file(path, 0o755), link("usr/local")}, below("usr/local")},
+		{"a link for another directory", []tar.Header{link("usr/loc"), link("usr/local/b")}, map[string]entry{}},
+	} {
+		var text bytes.Buffer
+		w := tar.NewWriter(&text)
+		for _, h := range c.headers {
+			require.NoError(t, w.WriteHeader(&h))
+			if h.Size > 0 {
+				_, err := w.Write([]byte("x"))
+				require.NoError(t, err)
+			}
+		}
+		require.NoError(t, w.Close())
+		whole := text.Bytes()
+		got, err := readLayer(content{text: bytes.NewReader(whole)}, map[string]string{path: x})
+		require.NoError(t, err, c.name)
+		assert.Equal(t, c.want, got, c.name)
+		// To the end, which is where its digest is checked.
+		for _, n := range []int{0, 1, 512, 513, len(whole)} {
+			if n > len(whole) {
+				continue
+			}
+			_, err = readLayer(content{text: io.MultiReader(bytes.NewReader(whole[:n]), errorReader{errBroken})}, map[string]string{path: x})
+			require.ErrorIs(t, err, errBroken, "%s, at %d", c.name, n)
+		}
+	}
+	_, err := readLayer(content{text: strings.NewReader(strings.Repeat("x", 1024))}, nil)
+	require.ErrorIs(t, err, tar.ErrHeader)
+}
+
+// What a comparison could not find out is told from what is wrong with the image.
+func TestWhatIsUnknown(t *testing.T) {
+	refused := func(status int, codes ...transport.ErrorCode) error {
+		e := &transport.Error{StatusCode: status}
+		for _, code := range codes {
+			e.Errors = append(e.Errors, transport.Diagnostic{Code: code})
+		}
+		return fmt.Errorf("read: %w", e)
+	}
+	for _, c := range []struct {
+		err   error
+		known bool
+	}{
+		{nil, false},
+		{&unknownError{errBroken}, false},
+		{wire.Broken(t.Context(), errBroken), false},
+		{io.ErrUnexpectedEOF, false},
+		{context.Canceled, false},
+		{context.DeadlineExceeded, false},
+		{&net.OpError{Op: "dial", Err: errBroken}, false},
+		{refused(500), false},
+		{refused(404), false}, // a proxy's
+		{refused(404, transport.UnauthorizedErrorCode), false},
+		{refused(404, transport.DeniedErrorCode), false},
+		{refused(403, transport.BlobUnknownErrorCode), false},
+		{refused(404, transport.BlobUnknownErrorCode), true},
+		{refused(404, transport.DeniedErrorCode, transport.ManifestUnknownErrorCode), true},
+		{errBroken, true},
+		{gzip.ErrChecksum, true},
+	} {
+		v := &verifier{result: &Verification{}, platform: "linux/arm64"}
+		err := v.unlessKnown(c.err)
+		if c.known {
+			assert.NoError(t, err)
+			assert.Equal(t, []Finding{{"linux/arm64", fmt.Sprintf("it is damaged: %v", c.err)}}, v.result.Findings)
+			continue
+		}
+		assert.Equal(t, c.err, err)
+		assert.Empty(t, v.result.Findings)
+	}
+	assert.Equal(t, errBroken, errors.Unwrap(&unknownError{errBroken}))
+}
+
+// An image is read again when the connection broke meanwhile, and what was found
+// before it broke counts once.
+func TestImagesThatAreReadAgain(t *testing.T) {
+	broken := wire.Broken(t.Context(), errBroken)
+	for _, c := range []struct {
+		name   string
+		errs   []error
+		reads  int
+		pauses int
+		ends   error
+	}{
+		{"at once", []error{nil}, 1, 0, nil},
+		{"once more", []error{broken, nil}, 2, 1, nil},
+		{"too often", []error{broken, broken, broken, nil}, 3, 2, broken},
+		{"a refusal, which the transport repeats", []error{&transport.Error{StatusCode: 503}, nil}, 1, 0, &transport.Error{StatusCode: 503}},
+		{"for good", []error{errBroken, nil}, 1, 0, errBroken},
+	} {
+		reads, pauses := 0, 0
+		first := Finding{"", "before"}
+		v := &verifier{result: &Verification{Findings: []Finding{first}, Bases: []BaseState{{Platform: "before"}}}, o: RegistryOptions{Tries: 3, Sleep: func(context.Context, time.Duration) error {
+			pauses++
+			return nil
+		}}}
+		err := v.again(t.Context(), func() error {
+			v.find("found")
+			v.result.Bases = append(v.result.Bases, BaseState{Platform: "found"})
+			reads++
+			return c.errs[reads-1]
+		})
+		assert.Equal(t, c.ends, err, c.name)
+		assert.Equal(t, []int{c.reads, c.pauses}, []int{reads, pauses}, c.name)
+		assert.Equal(t, []Finding{first, {"", "found"}}, v.result.Findings, c.name)
+		assert.Len(t, v.result.Bases, 2, c.name)
+	}
+	v := &verifier{result: &Verification{}, o: RegistryOptions{Tries: 3, Sleep: func(context.Context, time.Duration) error { return errBroken }}}
+	err := v.again(t.Context(), func() error { return io.ErrUnexpectedEOF })
+	require.ErrorIs(t, err, errBroken)
+}
+
+// What a container is run with is compared field by field.
+func TestHowAnImageIsRun(t *testing.T) {
+	spec := manifest.Image{Env: map[string]string{"A": "1", "B": "2"}, Expose: []string{"80", "53/udp"}, Labels: map[string]string{"x": "1", "y": ""}}
+	good := func() v1.Config {
+		return v1.Config{WorkingDir: "/", Env: []string{"B=2", "PATH=/bin", "A=1"}, ExposedPorts: map[string]struct{}{"80/tcp": {}, "53/udp": {}, "1/tcp": {}}, Labels: map[string]string{"x": "1", "y": "", "z": "3"}}
+	}
+	for _, c := range []struct {
+		change func(*v1.Config)
+		says   string
+	}{
+		{func(*v1.Config) {}, ""},
+		{func(c *v1.Config) { c.WorkingDir = "" }, `the working directory is "", not "/"`},
+		{func(c *v1.Config) { c.WorkingDir = "/x" }, `the working directory is "/x", not "/"`},
+		{func(c *v1.Config) { c.Env[2] = "A=2" }, `the environment does not have "A=1"`},
+		{func(c *v1.Config) { c.Env = c.Env[1:] }, `the environment does not have "B=2"`},
+		{func(c *v1.Config) { delete(c.ExposedPorts, "80/tcp") }, `the port "80/tcp" is not exposed`},
+		{func(c *v1.Config) { delete(c.ExposedPorts, "53/udp") }, `the port "53/udp" is not exposed`},
+		{func(c *v1.Config) { c.Labels["x"] = "2" }, `the label "x" is "2", not "1"`},
+		{func(c *v1.Config) { delete(c.Labels, "y") }, `the label "y" is "", not ""`},
+	} {
+		have := good()
+		c.change(&have)
+		v := &verifier{result: &Verification{}}
+		v.runs(have, spec)
+		if c.says == "" {
+			assert.Empty(t, v.result.Findings)
+			continue
+		}
+		assert.Equal(t, []Finding{{"", c.says}}, v.result.Findings)
+	}
+	v := &verifier{result: &Verification{}}
+	v.runs(v1.Config{WorkingDir: "/work"}, manifest.Image{Workdir: "/work"})
+	assert.Empty(t, v.result.Findings)
+}
+
+// Layers that can't be removed are told.
+func TestCloseThatFails(t *testing.T) {
+	assert.Error(t, (&Image{dir: t.TempDir() + "/."}).Close())
+}
+
+// heads is a registry that answers each HEAD with one digest, or with nothing, and
+// no GET.
+type heads struct{ digest string }
+
+func (h heads) RoundTrip(req *http.Request) (*http.Response, error) {
+	res := &http.Response{StatusCode: 200, Header: http.Header{}, Request: req, Body: http.NoBody}
+	switch {
+	case req.URL.Path == "/v2/":
+	case h.digest == "":
+		res.StatusCode, res.Body = 404, io.NopCloser(strings.NewReader(`{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`))
+	case req.Method == http.MethodHead:
+		res.Header.Set("Docker-Content-Digest", h.digest)
+		res.Header.Set("Content-Type", string(types.OCIImageIndex))
+		res.ContentLength = 2
+	default:
+		return nil, errBroken
+	}
+	return res, nil
+}
+
+// Whatever ends with an error claims nothing besides: no tag is repaired, ours, or
+// with a higher version.
+func TestErrorsClaimNothing(t *testing.T) {
+	ours, others := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("a", 64)}, v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("b", 64)}
+	v := semver.MustParse("1.2.3")
+	for _, c := range []struct {
+		name string
+		over http.RoundTripper
+		do   func(*work) (bool, error)
+		says string
+	}{
+		{"compare what can't be read", failing{errBroken}, func(w *work) (bool, error) { return w.compare(t.Context(), &found{digest: others}, "latest") }, "broken"},
+		{"compare another image of the version", nil, func(w *work) (bool, error) {
+			return w.compare(t.Context(), &found{digest: others, described: true, annotations: map[string]string{keyVersion: "1.2.3"}}, "latest")
+		}, "another run published it meanwhile"},
+		{"keep what can't be read", failing{errBroken}, func(w *work) (bool, error) { return w.keep(t.Context(), "latest") }, "broken"},
+		{"keep what can't be compared", heads{others.String()}, func(w *work) (bool, error) { return w.keep(t.Context(), "latest") }, "broken"},
+		{"keep what isn't there", heads{}, func(w *work) (bool, error) { return w.keep(t.Context(), "latest") }, "does not serve it"},
+		{"keep what stays", heads{others.String()}, func(w *work) (bool, error) {
+			w.before["latest"] = &found{digest: others}
+			return w.keep(t.Context(), "latest")
+		}, "it still names sha256:bbb"},
+		{"own what can't be read", failing{errBroken}, func(w *work) (bool, error) { return w.own(t.Context()) }, "broken"},
+		{"own what is another's", heads{others.String()}, func(w *work) (bool, error) { return w.own(t.Context()) }, "another run published it meanwhile"},
+		{"yield to what can't be read", failing{errBroken}, func(w *work) (bool, error) { return w.yield(t.Context(), "latest", v) }, "broken"},
+		{"survey what can't be read", failing{errBroken}, func(w *work) (bool, error) {
+			return (&survey{r: w.r}).floats(t.Context(), "latest", v, ours, []string{"latest"}, w.options)
+		}, "broken"},
+		{"survey what can't be compared", heads{others.String()}, func(w *work) (bool, error) {
+			return (&survey{r: w.r}).floats(t.Context(), "latest", v, ours, []string{"latest"}, w.options)
+		}, "broken"},
+	} {
+		r, err := NewRepository("registry.example/acme/server", RegistryOptions{Transport: c.over, Tries: 1})
+		require.NoError(t, err)
+		w := &work{Publication: Publication{Version: v}, r: r, digest: ours, report: &RepositoryReport{}, exact: "1.2.3", before: map[string]*found{}}
+		claimed, err := c.do(w)
+		require.ErrorContains(t, err, c.says, c.name)
+		assert.False(t, claimed, c.name)
+		assert.Empty(t, w.report.Done, c.name)
+	}
+}
+
+// Files of a layout that can't be read end what they are read for.
+func TestFilesThatCannotBeRead(t *testing.T) {
+	for _, file := range []string{t.TempDir(), filepath.Join(t.TempDir(), "none")} {
+		_, err := hashFile(file)
+		require.Error(t, err, file)
+		require.Error(t, addFile(tar.NewWriter(io.Discard), file, "file"), file)
+	}
 }

@@ -93,6 +93,7 @@ func TestVerifyImage(t *testing.T) {
 		{"another command", config(func(c *v1.ConfigFile) { c.Config.Cmd = []string{"x"} }), "the command is"},
 		{"another revision", config(func(c *v1.ConfigFile) { c.Config.Labels["org.opencontainers.image.revision"] = "x" }), "revision"},
 		{"another architecture", config(func(c *v1.ConfigFile) { c.Architecture = "s390x" }), "linux/s390x"},
+		{"another system", config(func(c *v1.ConfigFile) { c.OS = "freebsd" }), "the configuration is for freebsd/"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
