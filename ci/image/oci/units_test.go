@@ -619,7 +619,7 @@ func TestReadLayer(t *testing.T) {
 	good := map[string]entry{path: {sha256: x}}
 	deleted, hidden := map[string]entry{path: {problem: "a layer above it deletes it"}}, map[string]entry{path: {problem: "a layer above it hides it"}}
 	below := func(name string) map[string]entry {
-		return map[string]entry{path: {problem: `"/` + name + `" is no directory`, above: true}}
+		return map[string]entry{path: {problem: `"/` + name + `" is not a directory`, blocked: true}}
 	}
 	for _, c := range []struct {
 		name    string
@@ -633,8 +633,8 @@ func TestReadLayer(t *testing.T) {
 		{"others", []tar.Header{file("usr/local/bin/serve", 0o755), file("usr/local/bin/server2", 0o755), file("server", 0o755)}, map[string]entry{}},
 		{"not for everybody", []tar.Header{file(path, 0o754)}, map[string]entry{path: {sha256: x, problem: "its mode is 0754, and not everybody may execute it"}}},
 		{"with more rights", []tar.Header{file(path, 0o4755)}, good},
-		{"a link", []tar.Header{link(path)}, map[string]entry{path: {problem: "it is no regular file"}}},
-		{"a directory", []tar.Header{dir(path)}, map[string]entry{path: {problem: "it is no regular file"}}},
+		{"a link", []tar.Header{link(path)}, map[string]entry{path: {problem: "it is not a regular file"}}},
+		{"a directory", []tar.Header{dir(path)}, map[string]entry{path: {problem: "it is not a regular file"}}},
 		{"a link, then the file", []tar.Header{link(path), file(path, 0o755)}, good},
 		{"deleted", []tar.Header{file("usr/local/bin/.wh.server", 0)}, deleted},
 		{"a directory deleted", []tar.Header{file("usr/.wh.local", 0)}, deleted},
