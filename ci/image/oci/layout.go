@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -103,7 +102,8 @@ func hashFile(name string) (string, error) {
 // layoutName is the name of a file in a layout.
 var layoutName = regexp.MustCompile(`^(oci-layout|index\.json|blobs/sha256/[0-9a-f]{64})$`)
 
-// layoutFiles are the files of a layout, sorted.
+// layoutFiles are the files of a layout, in the order of their names, as WalkDir
+// has them.
 func layoutFiles(dir string) ([]string, error) {
 	var names []string
 	err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
@@ -121,7 +121,6 @@ func layoutFiles(dir string) ([]string, error) {
 		names = append(names, name)
 		return nil
 	})
-	slices.Sort(names)
 	return names, err
 }
 
