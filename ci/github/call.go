@@ -100,7 +100,7 @@ func unusable(resp *http.Response, body []byte) string {
 // A redirect to storage must not get the token.
 func (c *Client) authorized(req *http.Request) (*http.Request, error) {
 	req = req.Clone(req.Context())
-	if to := req.URL.String(); strings.HasPrefix(to, c.o.APIURL) || strings.HasPrefix(to, c.o.UploadURL) {
+	if to := req.URL.String(); strings.HasPrefix(to, c.o.APIURL) || strings.HasPrefix(to, c.uploads) {
 		token, err := c.token(req.Context())
 		if err != nil {
 			return nil, err
@@ -136,7 +136,7 @@ type sessionKey struct{}
 // begin starts a use of the client. Its calls carry the context.
 func (c *Client) begin(ctx context.Context) (context.Context, *session) {
 	now := c.o.Clock.Now()
-	s := &session{c: c, started: now, deadline: now.Add(c.o.Deadline), calls: map[string]int{}, pages: map[string]int{}}
+	s := &session{c: c, started: now, deadline: now.Add(c.o.deadline), calls: map[string]int{}, pages: map[string]int{}}
 	return context.WithValue(ctx, sessionKey{}, s), s
 }
 
@@ -280,7 +280,7 @@ func (s *session) verdict(ctx context.Context, o op, n int, err error) (time.Dur
 	if resp == nil {
 		var p *permanent
 		// The network, a time-out, a lost answer.
-		return s.backoff(n), !errors.As(err, &p) && !wire.IsUntrusted(err) && !s.c.wrongAPI(err)
+		return s.backoff(n), !errors.As(err, &p) && !wire.IsUntrusted(err)
 	}
 	switch code := resp.StatusCode; {
 	case code == http.StatusForbidden || code == http.StatusTooManyRequests:
@@ -414,33 +414,12 @@ func onImmutable(err error) bool {
 	return r != nil && r.StatusCode == http.StatusUnprocessableEntity && strings.Contains(errorMessage(r), "immutable release")
 }
 
-// wrongAPI says whether an answer looks like that of a server whose API is
-// elsewhere: a page that says "404", at an address that is no API's.
-func (c *Client) wrongAPI(err error) bool {
-	var lost *lostAnswer
-	return errors.As(err, &lost) && lost.status == http.StatusNotFound && c.apiHint() != ""
-}
-
-// apiHint says what to do about an address that does not look like an API's, ""
-// if it does.
-func (c *Client) apiHint() string {
-	u := *c.api.BaseURL
-	if strings.HasPrefix(u.Host, "api.") || strings.HasSuffix(u.Path, "/api/v3/") {
-		return ""
-	}
-	u.Path = "/api/v3/"
-	return fmt.Sprintf("the API of GitHub Enterprise is at /api/v3/, and %s is not: pass --github=%s", c.o.APIURL, &u)
-}
-
 // explain says what to do about a failure that another try won't cure.
 func (s *session) explain(o op, err error) error {
 	var hints []string
 	hint := func(format string, args ...any) { hints = append(hints, fmt.Sprintf(format, args...)) }
-	switch {
-	case wire.IsUntrusted(err):
+	if wire.IsUntrusted(err) {
 		hint(wire.UntrustedHint)
-	case s.c.wrongAPI(err):
-		hint("%s", s.c.apiHint())
 	}
 	resp := responseOf(err)
 	switch statusOf(err) {

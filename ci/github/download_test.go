@@ -154,7 +154,7 @@ func TestOptions(t *testing.T) {
 	} {
 		c, err := New(Options{APIURL: api})
 		require.NoError(t, err)
-		require.Equal(t, want, [2]string{c.o.UploadURL, c.o.WebURL}, api)
+		require.Equal(t, want, [2]string{c.uploads, c.web.String()}, api)
 	}
 	for _, o := range []Options{
 		{APIURL: "api.github.com"}, {APIURL: "ftp://x/"}, {APIURL: "https://user:pass@x/"},
@@ -201,7 +201,7 @@ func TestTheTokenIsNeverSeen(t *testing.T) {
 				w, spec := full(t, fakehub.Config{})
 				w.hub.Arm(fakehub.Fault{Kind: kind, N: 0, Match: func(c fakehub.Call) bool { return op == "" || c.Op == op }})
 				log := &logger{}
-				c := w.client(func(o *Options) { o.Observer = log; o.Deadline = 20 * time.Minute })
+				c := w.client(func(o *Options) { o.Observer = log; o.deadline = 20 * time.Minute })
 				rep, err := c.Release(t.Context(), spec)
 				all = append(all, texts(t, rep, err)...)
 				all = append(all, log.lines...)

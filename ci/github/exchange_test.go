@@ -342,7 +342,7 @@ func TestGoneMeanwhile(t *testing.T) {
 func TestExistsAgain(t *testing.T) {
 	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) { w.repo.Tag(s.Tag, s.Commit) }, func(t *testing.T, w *world, rep *Report, err error) {
 		require.ErrorContains(t, err, "gave up after 8 tries")
-		require.Equal(t, Duration((2+4+8+16+30+30)*time.Second), rep.Waited, "all but the first time")
+		require.Equal(t, time.Duration((2+4+8+16+30+30)*time.Second), rep.Waited, "all but the first time")
 	}, serving(func(req *http.Request) *http.Response {
 		if req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/assets") {
 			return reply(422, asJSON, `{"message": "Validation Failed", "errors": [{"resource": "ReleaseAsset", "code": "already_exists", "field": "name"}]}`)
@@ -518,11 +518,6 @@ plan: create draft, upload 3 of 3, publish
   upload SHA256SUMS (200 bytes)
   publish v1.0.0 (as latest)
 `, rep.Plan.Text())
-		j, err := rep.Plan.JSON()
-		require.NoError(t, err)
-		var back Plan
-		require.NoError(t, json.Unmarshal(j, &back))
-		require.Equal(t, rep.Plan.Text(), back.Text())
 		require.Equal(t, "create draft, upload 3 of 3, publish", rep.Summary())
 		rep.DryRun = true
 		require.Equal(t, "dry run: create draft, upload 3 of 3, publish", rep.Summary())
@@ -702,12 +697,12 @@ func TestLimitsThatAreReached(t *testing.T) {
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
-		client, err := New(Options{Deadline: time.Minute, Transport: answers(func(*http.Request) (int, string, string) { return 200, asJSON, `{"id": 7}` })})
+		client, err := New(Options{deadline: time.Minute, Transport: answers(func(*http.Request) (int, string, string) { return 200, asJSON, `{"id": 7}` })})
 		require.NoError(t, err)
 		client.pace.hold(time.Hour, "something")
 		_, err = client.RepositoryID(t.Context(), "o", "r")
 		require.ErrorContains(t, err, "for something: that is past the deadline")
-		client.o.Deadline = 3 * time.Hour
+		client.o.deadline = 3 * time.Hour
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err = client.RepositoryID(ctx, "o", "r")
@@ -740,7 +735,7 @@ func TestDeadlineInACall(t *testing.T) {
 		w.hub.Arm(fakehub.Fault{Kind: fakehub.Hang, Match: opIs("list releases")})
 	}, func(t *testing.T, _ *world, _ *Report, err error) {
 		require.ErrorContains(t, err, "the deadline of 20s passed; run it again to go on: list the releases: ")
-	}, func(o *Options) { o.Deadline = 20 * time.Second })
+	}, func(o *Options) { o.deadline = 20 * time.Second })
 }
 
 // A token in whatever is named is taken out of errors.
@@ -1100,8 +1095,8 @@ sent 8200 bytes, %d reads, %d writes, 0 retries, waited 8s, took 8s
 		w.hub.Arm(fakehub.Fault{Kind: fakehub.ServerError, N: 1})
 	}, func(t *testing.T, w *world, rep *Report, err error) {
 		require.NoError(t, err)
-		require.Equal(t, Duration(500*time.Millisecond), rep.Waited)
-		require.Equal(t, Duration(500*time.Millisecond), rep.Took)
+		require.Equal(t, time.Duration(500*time.Millisecond), rep.Waited)
+		require.Equal(t, time.Duration(500*time.Millisecond), rep.Took)
 		require.Empty(t, seen.told, "less than a second")
 	}, func(o *Options) { o.Observer, o.rand = seen, func() float64 { return 0 } })
 }
@@ -1111,7 +1106,7 @@ func TestDefaults(t *testing.T) {
 	c, err := New(Options{})
 	require.NoError(t, err)
 	require.Equal(t, []any{4, 8, 3 * time.Hour, 30 * time.Second, time.Minute, 30 * time.Second, "gantry"},
-		[]any{c.o.concurrency, c.o.Tries, c.o.Deadline, c.o.callTimeout, c.o.stallTimeout, c.o.starterGrace, c.o.UserAgent})
+		[]any{c.o.concurrency, c.o.Tries, c.o.deadline, c.o.callTimeout, c.o.stallTimeout, c.o.starterGrace, c.o.UserAgent})
 	require.Equal(t, [3]int{80, 500, 900}, c.pace.most())
 	require.Equal(t, "client of https://api.github.com/", c.String())
 	require.Equal(t, c.String(), fmt.Sprintf("%#v", c))
@@ -1213,7 +1208,7 @@ func TestAnotherUploadIsWaitedForOnce(t *testing.T) {
 		})
 	}, func(t *testing.T, w *world, rep *Report, err error) {
 		require.NoError(t, err)
-		require.Equal(t, Duration(30*time.Second), rep.Waited)
+		require.Equal(t, time.Duration(30*time.Second), rep.Waited)
 		require.Equal(t, 1, kinds(w)["publish"])
 	})
 }

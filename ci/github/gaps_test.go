@@ -29,9 +29,7 @@ func TestNewRefusesAddresses(t *testing.T) {
 	for says, o := range map[string]Options{
 		"read the API's address":                 {APIURL: "ftp://github.example/"},
 		`"https:///api/v3" is not an http`:       {APIURL: "https:///api/v3"},
-		"read the address for uploads":           {UploadURL: "://"},
-		"an address must not contain credential": {UploadURL: "https://a:b@github.example/"},
-		"read the address for downloads":         {WebURL: "nowhere"},
+		"an address must not contain credential": {APIURL: "https://a:b@github.example/"},
 	} {
 		_, err := New(o)
 		assert.ErrorContains(t, err, says)
@@ -65,24 +63,6 @@ func TestReportNamesItsPage(t *testing.T) {
 	assert.NotContains(t, r.Text(), "at: ")
 	r.Release = &Release{URL: "https://github.com/o/r/releases/tag/v1.0.0"}
 	assert.Contains(t, r.Text(), "\nat: https://github.com/o/r/releases/tag/v1.0.0\n")
-}
-
-func TestAPIHint(t *testing.T) {
-	for url, want := range map[string]string{
-		"https://api.github.com/":         "",
-		"https://github.example/api/v3/":  "",
-		"https://api.example.ghe.com/":    "",
-		"https://github.example/":         "pass --github=https://github.example/api/v3/",
-		"https://github.example/somehow/": "pass --github=https://github.example/api/v3/",
-	} {
-		c, err := New(Options{APIURL: url})
-		require.NoError(t, err)
-		if want == "" {
-			assert.Empty(t, c.apiHint(), url)
-		} else {
-			assert.Contains(t, c.apiHint(), want, url)
-		}
-	}
 }
 
 // An answer that is no success and not JSON is what it is; only what claims to be
@@ -152,7 +132,7 @@ func TestDeadlineWhileDraftsGo(t *testing.T) {
 		for range 2 {
 			w.repo.Seed(seeded(&s, true, nil))
 		}
-		_, err := w.client(func(o *Options) { o.Deadline = 10 * time.Millisecond }).Plan(t.Context(), s)
+		_, err := w.client(func(o *Options) { o.deadline = 10 * time.Millisecond }).Plan(t.Context(), s)
 		require.ErrorContains(t, err, "one of several drafts to go")
 		p, err := w.client().Plan(t.Context(), s)
 		require.NoError(t, err)

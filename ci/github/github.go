@@ -52,11 +52,6 @@ type Options struct {
 	// APIURL is the base of the API. By default, https://api.github.com/; for
 	// GitHub Enterprise, https://HOST/api/v3/.
 	APIURL string
-	// UploadURL is the base of uploads. By default, it follows from APIURL.
-	UploadURL string
-	// WebURL is the base of pages and downloads. By default, it follows from
-	// APIURL.
-	WebURL string
 	// Transport carries the requests. By default, a transport of its own, with
 	// the proxy of the environment.
 	Transport http.RoundTripper
@@ -67,9 +62,6 @@ type Options struct {
 	// Tries is how often a call is made before a transient failure is given up
 	// on. By default, 8.
 	Tries int
-	// Deadline bounds a whole release. By default, 3 hours: enough for 1000
-	// assets under the limit of 500 an hour.
-	Deadline time.Duration
 	// Clock tells the time and waits. By default, the real one.
 	Clock wire.Clock
 	// Observer is told what happens. By default, nobody is.
@@ -77,6 +69,9 @@ type Options struct {
 	// UserAgent is sent with every call. By default, "gantry".
 	UserAgent string
 
+	// deadline bounds a whole release, or one read: 3 hours are enough for 1000
+	// assets under the limit of 500 an hour.
+	deadline     time.Duration
 	concurrency  int            // how many assets are sent at once
 	pace         limits         // what GitHub allows
 	callTimeout  time.Duration  // of one call that carries no asset
@@ -92,7 +87,9 @@ type Client struct {
 	// Both stream, for downloads; only private sends the token.
 	public, private *http.Client
 	pace            *pacer
-	host            string
+	// uploads is the base of uploads, web that of pages and downloads.
+	uploads string
+	web     *url.URL
 
 	requests atomic.Int64
 
@@ -102,16 +99,17 @@ type Client struct {
 
 // New checks the options and returns a client. It makes no call.
 func New(o Options) (*Client, error) {
-	api, uploads, web, err := o.bases()
+	api, err := parseBase(cmp.Or(o.APIURL, "https://api.github.com/"))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the API's address: %w", err)
 	}
-	o.APIURL, o.UploadURL, o.WebURL = api.String(), uploads.String(), web.String()
+	o.APIURL = api.String()
 	if o.Transport, err = wire.TransportOr(o.Transport, o.RootCAs); err != nil {
 		return nil, err
 	}
 	o.setDefaults()
-	c := &Client{tokens: map[string]bool{}, pace: newPacer(o.pace, o.Clock), host: web.Host}
+	uploads, web := deriveBases(api)
+	c := &Client{tokens: map[string]bool{}, pace: newPacer(o.pace, o.Clock), uploads: uploads.String(), web: web}
 	o.Transport = &counting{o.Transport, &c.requests}
 	c.o = o
 	c.public = &http.Client{Transport: o.Transport}
@@ -126,7 +124,7 @@ func New(o Options) (*Client, error) {
 // setDefaults sets the options that the caller left out.
 func (o *Options) setDefaults() {
 	setDefault(&o.Tries, 8)
-	setDefault(&o.Deadline, 3*time.Hour)
+	setDefault(&o.deadline, 3*time.Hour)
 	setDefault(&o.UserAgent, "gantry")
 	setDefault(&o.concurrency, 4)
 	setDefault(&o.callTimeout, 30*time.Second)
@@ -173,25 +171,6 @@ func parseBase(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// bases returns the addresses of the API, of uploads and of pages.
-func (o *Options) bases() (api, uploads, web *url.URL, err error) {
-	if api, err = parseBase(cmp.Or(o.APIURL, "https://api.github.com/")); err != nil {
-		return nil, nil, nil, fmt.Errorf("read the API's address: %w", err)
-	}
-	uploads, web = deriveBases(api)
-	if o.UploadURL != "" {
-		if uploads, err = parseBase(o.UploadURL); err != nil {
-			return nil, nil, nil, fmt.Errorf("read the address for uploads: %w", err)
-		}
-	}
-	if o.WebURL != "" {
-		if web, err = parseBase(o.WebURL); err != nil {
-			return nil, nil, nil, fmt.Errorf("read the address for downloads: %w", err)
-		}
-	}
-	return api, uploads, web, nil
-}
-
 // deriveBases guesses the other two addresses from that of the API.
 func deriveBases(api *url.URL) (uploads, web *url.URL) {
 	up, wb := *api, *api
@@ -206,9 +185,7 @@ func deriveBases(api *url.URL) (uploads, web *url.URL) {
 }
 
 // Host is the host of GitHub's pages, such as github.com.
-func (c *Client) Host() string {
-	return c.host
-}
+func (c *Client) Host() string { return c.web.Host }
 
 // token asks for the token and remembers it for redaction.
 func (c *Client) token(ctx context.Context) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -141,7 +142,7 @@ func texts(t testing.TB, rep *Report, err error) []string {
 		out = append(out, err.Error(), fmt.Sprintf("%+v %#v", err, err))
 	}
 	if rep != nil {
-		j, jerr := rep.JSON()
+		j, jerr := json.Marshal(rep)
 		require.NoError(t, jerr)
 		out = append(out, rep.Text(), string(j))
 	}

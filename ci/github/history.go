@@ -16,9 +16,6 @@ func (c *Client) Published(ctx context.Context, owner, name, tag string) (*Relea
 	rel, err := r.byTag(ctx, tag, true)
 	if err == nil && rel == nil {
 		err = fmt.Errorf("read the release of %q: %w", tag, ErrNotFound)
-		if hint := c.apiHint(); hint != "" {
-			err = fmt.Errorf("%w: %s", err, hint)
-		}
 	}
 	if err == nil {
 		rel.Assets, err = r.assets(ctx, rel.ID)

@@ -2,7 +2,6 @@ package github
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,17 +35,17 @@ const (
 
 // Step is one thing to do, or one thing that is already right.
 type Step struct {
-	Action Action `json:"action"`
+	Action Action
 	// Asset is the asset's name, for steps about one.
-	Asset string `json:"asset,omitempty"`
-	Size  int64  `json:"size,omitempty"`
+	Asset string
+	Size  int64
 	// Tag is the tag of the release that is published or promoted, or the type
 	// of the event that is sent.
-	Tag string `json:"tag,omitempty"`
+	Tag string
 	// Release is the id of the release that is adopted.
-	Release int64 `json:"release,omitempty"`
+	Release int64
 	// Why says what made the step necessary, where that isn't obvious.
-	Why string `json:"why,omitempty"`
+	Why string
 
 	id     int64 // of the remote asset or release
 	latest bool  // publish as the latest
@@ -104,17 +103,17 @@ const (
 
 // Plan is what a release would do.
 type Plan struct {
-	Repository string `json:"repository"`
-	Tag        string `json:"tag"`
-	Commit     string `json:"commit"`
-	State      State  `json:"state"`
+	Repository string
+	Tag        string
+	Commit     string
+	State      State
 	// Steps are in order; those that keep an asset are among them.
-	Steps []Step `json:"steps"`
+	Steps []Step
 	// Notes are worth knowing and need nothing.
-	Notes []string `json:"notes,omitempty"`
+	Notes []string
 	// Problems keep the release from being made. If there are any, there are
 	// no steps.
-	Problems []Problem `json:"problems,omitempty"`
+	Problems []Problem
 
 	seen *remote
 }
@@ -186,9 +185,6 @@ func (p *Plan) Text() string {
 	return b.String()
 }
 
-// JSON is the plan for programs.
-func (p *Plan) JSON() ([]byte, error) { return json.MarshalIndent(p, "", "  ") }
-
 func short(sha string) string {
 	if len(sha) > 12 {
 		return sha[:12]
@@ -218,6 +214,9 @@ type work struct {
 	left    map[string]bool // assets of the published release that are left as they are
 	tagged  bool            // the tag was at the commit when it was last read
 }
+
+// body returns the notes as they are sent, and whether they are cut.
+func (w *work) body() (text string, cut bool) { return w.spec.body(w.c.web.String()) }
 
 // target is the commit to name to GitHub: none where the tag is there already.
 // GitHub would not use it, and refuses it all the same where it changes
@@ -312,7 +311,7 @@ func (w *work) look(ctx context.Context) (*remote, error) {
 // choose picks the draft to go on with, if the others, where there are some, are
 // exactly what a run leaves that ended right after it created them.
 func (w *work) choose(ctx context.Context, r *remote) error {
-	body, _ := w.spec.body(w.c.o.WebURL)
+	body, _ := w.body()
 	var kept, spare []*Release
 	for _, d := range r.drafts {
 		var err error
@@ -361,7 +360,7 @@ func (w *work) compare(ctx context.Context, p *Plan) error {
 	if err := w.compareTag(ctx, p); err != nil {
 		return err
 	}
-	if _, cut := spec.body(w.c.o.WebURL); cut {
+	if _, cut := w.body(); cut {
 		p.note("the notes are longer than %d characters: cut at a line", maxBody)
 	}
 	var err error
@@ -423,7 +422,7 @@ func (w *work) compareDraft(ctx context.Context, p *Plan) error {
 	if why := w.draftDiffers(d); why != "" {
 		p.step(Step{Action: CorrectDraft, Why: why})
 	}
-	body, _ := w.spec.body(w.c.o.WebURL)
+	body, _ := w.body()
 	notes := normalize(d.Notes)
 	if missing(d.Title, w.spec.Title) || missing(notes, body) {
 		p.step(Step{Action: SetNotes})
@@ -539,7 +538,7 @@ func (w *work) comparePublished(ctx context.Context, p *Plan) error {
 	if spec.DraftOnly {
 		p.note("the release is published already")
 	}
-	if body, _ := spec.body(w.c.o.WebURL); normalize(r.Notes) != body || r.Title != spec.Title {
+	if body, _ := w.body(); normalize(r.Notes) != body || r.Title != spec.Title {
 		p.note("the published title or notes differ: kept")
 	}
 	if err := w.compareAssets(ctx, p, r); err != nil {

@@ -343,7 +343,7 @@ func TestEveryReadRefused(t *testing.T) {
 			require.ErrorContains(t, err, "40", "%s: %s", name, at)
 			require.NotErrorIs(t, err, ErrNotFound)
 			require.Empty(t, got, "%s: %s", name, at)
-			_, _, err = start("octo", &fakehub.Fault{Kind: fakehub.TooMany, N: at.N, RetryAfter: time.Hour}, func(o *Options) { o.Deadline = time.Minute })
+			_, _, err = start("octo", &fakehub.Fault{Kind: fakehub.TooMany, N: at.N, RetryAfter: time.Hour}, func(o *Options) { o.deadline = time.Minute })
 			require.ErrorContains(t, err, "past the deadline", "%s: %s", name, at)
 		}
 		for _, kind := range []fakehub.FaultKind{fakehub.Denied, fakehub.ServerError} {

@@ -32,7 +32,7 @@ const rounds = 5
 // run's plan notes it.
 func (c *Client) Release(ctx context.Context, spec Spec) (*Report, error) {
 	ctx, r := c.on(ctx, spec.Owner, spec.Repo)
-	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Deadline, fmt.Errorf("the deadline of %s passed; run it again to go on", c.o.Deadline))
+	ctx, cancel := context.WithTimeoutCause(ctx, c.o.deadline, fmt.Errorf("the deadline of %s passed; run it again to go on", c.o.deadline))
 	defer cancel()
 	w := &work{repo: r, spec: &spec, made: map[int64]bool{}, deleted: map[int64]bool{}}
 	rep, err := w.run(ctx)
@@ -297,7 +297,7 @@ func (w *work) createDraft(ctx context.Context, rep *Report) (*Release, error) {
 
 func (w *work) newDraft(ctx context.Context) (rel *Release, err error) {
 	spec := w.spec
-	body, _ := spec.body(w.c.o.WebURL)
+	body, _ := w.body()
 	settle := func(ctx context.Context) (bool, error) {
 		drafts, err := w.drafts(ctx)
 		if err != nil || len(drafts) == 0 {
@@ -364,7 +364,7 @@ func (w *work) refresh(ctx context.Context, rel *Release) error {
 	if err != nil {
 		return err
 	}
-	body, _ := w.spec.body(w.c.o.WebURL)
+	body, _ := w.body()
 	if len(assets) > 0 || normalize(rel.Notes) != body || rel.Title != w.spec.Title || w.draftDiffers(rel) != "" {
 		return fmt.Errorf("%w: another run's draft %d is used", errConflict, rel.ID)
 	}
@@ -428,7 +428,7 @@ func (w *work) dropOwnDrafts(ctx context.Context, rep *Report) error {
 
 // setNotes fills in what an adopted draft lacks.
 func (w *work) setNotes(ctx context.Context, rel *Release) error {
-	body, _ := w.spec.body(w.c.o.WebURL)
+	body, _ := w.body()
 	edit := &gh.RepositoryRelease{}
 	if rel.Title == "" {
 		edit.Name = &w.spec.Title

@@ -613,7 +613,7 @@ func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, fakehub.Config{})
 		w.hub.Arm(fakehub.Fault{Kind: fakehub.Primary, N: 5, RetryAfter: 50 * time.Minute})
-		rep, err := w.client(func(o *Options) { o.Deadline = 10 * time.Minute }).Release(t.Context(), w.spec("v1.0.0"))
+		rep, err := w.client(func(o *Options) { o.deadline = 10 * time.Minute }).Release(t.Context(), w.spec("v1.0.0"))
 		require.ErrorContains(t, err, "past the deadline")
 		quiet(t, texts(t, rep, err)...)
 	})
@@ -621,7 +621,7 @@ func TestDeadline(t *testing.T) {
 		w := newWorld(t, fakehub.Config{})
 		w.hub.Arm(fakehub.Fault{Kind: fakehub.Hang, Match: func(c fakehub.Call) bool { return c.Op == "upload asset" }})
 		start := time.Now()
-		_, err := w.client(func(o *Options) { o.Deadline = 5 * time.Minute }).Release(t.Context(), w.spec("v1.0.0"))
+		_, err := w.client(func(o *Options) { o.deadline = 5 * time.Minute }).Release(t.Context(), w.spec("v1.0.0"))
 		require.ErrorContains(t, err, "deadline")
 		require.LessOrEqual(t, time.Since(start), 5*time.Minute+time.Second)
 	})

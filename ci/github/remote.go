@@ -15,34 +15,34 @@ import (
 
 // Release is a release as GitHub has it.
 type Release struct {
-	ID         int64  `json:"id"`
-	Tag        string `json:"tag"`
-	Commitish  string `json:"commitish,omitempty"`
-	Title      string `json:"title"`
-	Notes      string `json:"-"`
-	Draft      bool   `json:"draft"`
-	Prerelease bool   `json:"prerelease"`
-	Immutable  bool   `json:"immutable"`
+	ID         int64
+	Tag        string
+	Commitish  string
+	Title      string
+	Notes      string
+	Draft      bool
+	Prerelease bool
+	Immutable  bool
 	// CreatedAt is the date of the release's commit.
-	CreatedAt   time.Time     `json:"created_at"`
-	PublishedAt time.Time     `json:"published_at,omitzero"`
-	URL         string        `json:"url"`
-	Assets      []RemoteAsset `json:"assets,omitempty"`
+	CreatedAt   time.Time
+	PublishedAt time.Time
+	URL         string
+	Assets      []RemoteAsset
 }
 
 // RemoteAsset is an asset as GitHub has it.
 type RemoteAsset struct {
-	ID   int64  `json:"id"`
-	Name string `json:"name"`
+	ID   int64
+	Name string
 	// State is "uploaded" when the asset is whole.
-	State string `json:"state"`
-	Size  int64  `json:"size"`
+	State string
+	Size  int64
 	// SHA256 is the content's digest in hex; "" when GitHub doesn't know it.
-	SHA256      string    `json:"sha256,omitempty"`
-	ContentType string    `json:"content_type"`
-	CreatedAt   time.Time `json:"created_at"`
+	SHA256      string
+	ContentType string
+	CreatedAt   time.Time
 	// URL is where everybody may download the asset once it is published.
-	URL string `json:"url"`
+	URL string
 }
 
 func (a *RemoteAsset) whole() bool { return a.State == "uploaded" }
@@ -294,7 +294,7 @@ func (r *repo) access(ctx context.Context) (problems []Problem, notes []string, 
 	if got == nil {
 		return []Problem{{
 			fmt.Sprintf("repository %q not found", r.owner+"/"+r.name),
-			cmp.Or(r.c.apiHint(), "check its name (--repository), and that the token may see it"),
+			"check its name (--repository), and that the token may see it",
 		}}, nil, nil
 	}
 	if full := got.GetFullName(); !strings.EqualFold(full, r.owner+"/"+r.name) {

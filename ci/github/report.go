@@ -1,7 +1,6 @@
 package github
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,40 +10,32 @@ import (
 
 // Report says what a release did.
 type Report struct {
-	Plan   *Plan `json:"plan"`
-	DryRun bool  `json:"dry_run,omitempty"`
+	Plan   *Plan
+	DryRun bool
 	// Done are the steps that were carried out, in the plan's order; those
 	// that keep something are among them.
-	Done []Step `json:"done,omitempty"`
+	Done []Step
 	// Extra are steps that were carried out besides, because something changed
 	// meanwhile.
-	Extra []Step `json:"extra,omitempty"`
+	Extra []Step
 	// Notes say why.
-	Notes []string `json:"notes,omitempty"`
+	Notes []string
 	// Release is the release in the end, with its assets.
-	Release *Release `json:"release,omitempty"`
+	Release *Release
 
 	// BytesSent counts the bytes of assets, those sent again too.
-	BytesSent int64 `json:"bytes_sent"`
+	BytesSent int64
 	// BytesRead counts the bytes of assets that were downloaded to compare.
-	BytesRead int64          `json:"bytes_read,omitempty"`
-	Reads     int            `json:"reads"`
-	Writes    int            `json:"writes"`
-	Calls     map[string]int `json:"calls"` // by method
-	Retries   int            `json:"retries"`
-	Waited    Duration       `json:"waited"`
-	Took      Duration       `json:"took"`
+	BytesRead int64
+	Reads     int
+	Writes    int
+	Calls     map[string]int // by method
+	Retries   int
+	Waited    time.Duration
+	Took      time.Duration
 
 	mu sync.Mutex
 }
-
-// Duration is a duration that is text in JSON.
-type Duration time.Duration
-
-// MarshalText writes the duration as "1m30s".
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-func (d Duration) String() string { return time.Duration(d).Round(time.Millisecond).String() }
 
 func (r *Report) did(s Step) {
 	r.mu.Lock()
@@ -79,7 +70,7 @@ func (r *Report) finish(s *session) {
 	defer s.mu.Unlock()
 	r.BytesSent, r.BytesRead = s.sent, s.fetched
 	r.Reads, r.Writes, r.Calls, r.Retries = s.reads, s.writes, s.calls, s.retries
-	r.Waited, r.Took = Duration(s.waited), Duration(s.c.o.Clock.Now().Sub(s.started))
+	r.Waited, r.Took = s.waited, s.c.o.Clock.Now().Sub(s.started)
 }
 
 // Summary is the report in a line.
@@ -114,13 +105,6 @@ func (r *Report) Text() string {
 		fmt.Fprintf(&b, "at: %s\n", r.Release.URL)
 	}
 	fmt.Fprintf(&b, "sent %d bytes, %d reads, %d writes, %d retries, waited %s, took %s\n",
-		r.BytesSent, r.Reads, r.Writes, r.Retries, r.Waited, r.Took)
+		r.BytesSent, r.Reads, r.Writes, r.Retries, r.Waited.Round(time.Millisecond), r.Took.Round(time.Millisecond))
 	return b.String()
-}
-
-// JSON is the report for programs.
-func (r *Report) JSON() ([]byte, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return json.MarshalIndent(r, "", "  ")
 }

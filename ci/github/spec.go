@@ -97,9 +97,9 @@ type Dispatch struct {
 // Problem is a reason why a release cannot be made.
 type Problem struct {
 	// Message says what is wrong, as a lower-case phrase.
-	Message string `json:"message"`
+	Message string
 	// Hint says what to do.
-	Hint string `json:"hint,omitempty"`
+	Hint string
 }
 
 func (p Problem) String() string {

@@ -374,25 +374,6 @@ func TestRefusalsAreExplained(t *testing.T) {
 	}
 }
 
-// An API's address that lacks /api/v3/ is named, at once.
-func TestAPIAddressWithoutPath(t *testing.T) {
-	for _, page := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, fakehub.Config{})
-			if page {
-				w.hub.Arm(fakehub.Fault{Kind: fakehub.NotFoundPage})
-			}
-			bad := w.client(func(o *Options) { o.APIURL = w.hub.URL })
-			start := time.Now()
-			_, err := bad.Release(t.Context(), w.spec("v1.0.0"))
-			require.ErrorContains(t, err, "pass --github=http://github.test/api/v3/")
-			_, err = bad.Published(t.Context(), "octo", "hello", "v1.0.0")
-			require.ErrorContains(t, err, "pass --github=http://github.test/api/v3/")
-			require.Less(t, time.Since(start), 10*time.Second)
-		})
-	}
-}
-
 // Whether a token without scopes may write is asked without writing; what can't
 // be found out that way doesn't keep the release from being made.
 func TestAskingWhetherATokenMayWrite(t *testing.T) {
