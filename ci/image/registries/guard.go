@@ -15,51 +15,46 @@ import (
 	"dagger/gantry/ci/notation"
 )
 
-// guard looks at every request of a repository's client before it is sent, those
-// that follow a redirect or ask for a token among them.
+// guard checks every request of a repository's client before it is sent, including
+// those that follow a redirect or ask for a token.
 type guard struct {
 	next http.RoundTripper
 	r    *Registries
-	// host of the repository.
-	host string
+	host string // of the repository
 }
 
-// RoundTrip carries out a request that may be sent.
+// RoundTrip carries out a request, if it may be sent.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	g.r.requests.Add(1)
 	host := strings.ToLower(req.URL.Host)
 	if err := g.r.permitted(oci.Host(host)); err != nil {
-		return nil, fmt.Errorf("%s sends us there: %w", g.host, err)
+		return nil, fmt.Errorf("%s redirects to it: %w", g.host, err)
 	}
 	if req.URL.Scheme != "http" || g.r.plain[host] {
 		return g.next.RoundTrip(req)
 	}
 	if req.URL.Host == g.host {
-		// The library takes addresses of private networks for such that have no TLS.
+		// The library assumes that private addresses have no TLS.
 		req = req.Clone(req.Context())
 		req.URL.Scheme = "https"
 		return g.next.RoundTrip(req)
 	}
-	// A registry without TLS may have its blobs at a storage without.
+	// The storage of a registry without TLS may have no TLS either.
 	reads := req.Method == http.MethodGet || req.Method == http.MethodHead
 	if g.r.plain[strings.ToLower(g.host)] && reads && req.Header.Get("Authorization") == "" {
 		return g.next.RoundTrip(req)
 	}
-	return nil, fmt.Errorf("registry %q asks for a request in clear to %q, which was not named for it: if both are yours, pass --plain-http=%s", g.host, host, host)
+	return nil, fmt.Errorf("registry %q asks for a plain HTTP request to %q: if both are yours, pass with-plain-http --host=%s", g.host, host, host)
 }
 
-// Local reports whether a host, with or without a port, is this machine, on its
-// link, or one that hands out a cloud machine's secrets.
-func Local(host string) bool { return notation.IsLocalHost(host) }
-
-// dialer connects to hosts that only a release names as long as their names
-// don't lead to this machine or its link. Proxies may be anywhere.
+// dialer refuses hosts that only a release names if their names lead to this
+// machine or its link. Proxies may be anywhere.
 type dialer struct {
 	named   map[string]bool
 	proxies sync.Map // addresses, "host:port"
 }
 
-// proxy is the environment's, and is remembered.
+// proxy returns the environment's proxy, and remembers it.
 func (d *dialer) proxy(req *http.Request) (*url.URL, error) {
 	u, err := http.ProxyFromEnvironment(req)
 	if u != nil {
@@ -83,8 +78,8 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 
 // distant refuses to connect to addresses of this machine and its link.
 func distant(_, address string, _ syscall.RawConn) error {
-	if Local(address) {
-		return fmt.Errorf("its address %s is on this machine or its link, and only the release names the host: if you mean it, pass it with --addresses or --plain-http", address)
+	if notation.IsLocalHost(address) {
+		return fmt.Errorf("its address %s is on this machine or its link, and only the release names the host: to use it, pass it with --addresses or with-plain-http", address)
 	}
 	return nil
 }

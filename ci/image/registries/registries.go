@@ -1,13 +1,12 @@
 // Package registries decides how each container registry is reached: with which
-// login, over TLS or in clear, and through which mirror.
+// login, over TLS or plain HTTP, and through which mirror.
 //
-// It is pure but for the connections of the clients that it returns. It keeps
+// It is pure, except for the connections of the clients that it returns. It keeps
 // these invariants:
-//   - A login goes to the host that it was given for, and to the token server
-//     which that host names. What a release names never gets the login of
-//     another host.
-//   - Nothing is sent in clear to a host that was not named for it.
-//   - A host that only a release names is not on this machine or this link.
+//   - A login goes only to the host that it was given for, and to the token server
+//     that this host names.
+//   - Plain HTTP is only for hosts that the caller named for it.
+//   - A host that only a release names is never on this machine or its link.
 package registries
 
 import (
@@ -25,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/notation"
 	"dagger/gantry/ci/wire"
 )
 
@@ -32,33 +32,31 @@ import (
 // in it, "ghcr.io/owner".
 type Login struct{ Address, Username, Password string }
 
-// Settings are what the caller said about registries.
+// Settings are the caller's settings of registries.
 type Settings struct {
 	// Addresses of image repositories that the caller gave. Those of a release's
 	// manifest are not among them.
 	Addresses []string
-	// Username and Password are for the hosts of Addresses, and for nothing else.
-	Username, Password string
-	// Logins are for the hosts that they name.
+	// Logins, each for the host that it names.
 	Logins []Login
-	// DockerConfig is Docker's config.json; nil when there is none.
+	// DockerConfig is Docker's config.json, or nil.
 	DockerConfig []byte
-	// PlainHTTP are the hosts without TLS, "registry.example.com:5000".
+	// PlainHTTP lists the hosts without TLS, "registry.example.com:5000".
 	PlainHTTP []string
 	// Mirrors serve base images in place of a registry, each as HOST=URL:
 	// "gcr.io=https://mirror.example.com/gcr".
 	Mirrors []string
-	// RootCAs are certificates, in PEM, that are trusted in addition to the
-	// system's, of every host.
+	// RootCAs are certificates, in PEM, to trust in addition to the system's, for
+	// every host.
 	RootCAs []byte
-	// Options are those of all registries; where credentials, TLS and transport
-	// are in them, they are replaced.
+	// Options apply to all registries, except for credentials, TLS and transport,
+	// which follow from the other settings.
 	Options oci.RegistryOptions
 	// Dial connects to an address, "host:port". By default, the system does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Registries open repositories and base images.
+// Registries opens repositories and base images.
 type Registries struct {
 	options   oci.RegistryOptions
 	transport *http.Transport
@@ -66,23 +64,20 @@ type Registries struct {
 	docker    *oci.Docker
 	plain     map[string]bool
 	mirrors   map[string]*url.URL
-	// named are the hosts that the caller named in any way; logins are those
-	// that a login was given for by name.
-	named, logins map[string]bool
-	given         []string
-	username      bool
-	requests      atomic.Int64
+	named     map[string]bool // hosts that the caller named in any way
+	logins    map[string]bool // hosts of Logins
+	requests  atomic.Int64
 }
 
-// Requests is how many requests were sent to registries so far, those made again
-// among them, and those to token servers and storage.
+// Requests returns how many requests were sent to registries, their token servers
+// and storage, retries included.
 func (r *Registries) Requests() int64 { return r.requests.Load() }
 
 // New checks the settings. It makes no request.
 func New(s Settings) (*Registries, error) {
 	r := &Registries{
 		options: s.Options, plain: map[string]bool{}, mirrors: map[string]*url.URL{},
-		named: map[string]bool{}, logins: map[string]bool{}, username: s.Username != "",
+		named: map[string]bool{}, logins: map[string]bool{},
 	}
 	var err error
 	if r.transport, err = wire.NewTransport(s.RootCAs); err != nil {
@@ -95,7 +90,7 @@ func New(s Settings) (*Registries, error) {
 	}
 	for _, host := range s.PlainHTTP {
 		if strings.ContainsAny(host, "/@ ") || host == "" {
-			return nil, fmt.Errorf("--plain-http=%s is not a host: pass HOST or HOST:PORT, such as registry.example.com:5000", host)
+			return nil, fmt.Errorf("with-plain-http --host=%s: not a host: pass HOST or HOST:PORT, such as registry.example.com:5000", host)
 		}
 		r.plain[strings.ToLower(host)], r.named[oci.Host(host)] = true, true
 	}
@@ -104,45 +99,30 @@ func New(s Settings) (*Registries, error) {
 			return nil, err
 		}
 	}
-	r.given = s.Addresses
 	for _, a := range s.Addresses {
 		r.named[hostOf(a)] = true
 	}
 	return r, r.login(s)
 }
 
-// login makes the keychain: logins by name first, then the user name and
-// password of the addresses, then Docker's.
+// login makes the keychain: the logins, then Docker's.
 func (r *Registries) login(s Settings) error {
 	logins := slices.Clone(s.Logins)
 	// The longest address wins.
 	slices.SortStableFunc(logins, func(a, b Login) int { return len(b.Address) - len(a.Address) })
+	var chains []authn.Keychain
 	for _, l := range logins {
 		if l.Username == "" || l.Password == "" {
 			return fmt.Errorf("the login of registry %q lacks the user name or the password: pass both", l.Address)
 		}
-	}
-	if (s.Username == "") != (s.Password == "") {
-		return errors.New("a user name and a password belong together: pass both --username and --password")
-	}
-	if s.Username != "" {
-		var hosts []string
-		for _, a := range s.Addresses {
-			if host := hostOf(a); !slices.Contains(hosts, host) {
-				hosts = append(hosts, host)
-				logins = append(logins, Login{host, s.Username, s.Password})
-			}
-		}
-	}
-	var chains []authn.Keychain
-	for _, l := range logins {
-		// A password out of a file often ends in a new line.
+		// A password from a file often ends in a newline.
 		chain, err := oci.Login(l.Address, l.Username, strings.TrimRight(l.Password, "\r\n"))
 		if err != nil {
 			return err
 		}
 		chains = append(chains, chain)
-		r.named[hostOf(l.Address)], r.logins[hostOf(l.Address)] = true, true
+		host := hostOf(l.Address)
+		r.named[host], r.logins[host] = true, true
 	}
 	if s.DockerConfig != nil {
 		var err error
@@ -162,7 +142,7 @@ func (r *Registries) mirror(text string) error {
 		return fmt.Errorf("mirror %q is not HOST=URL: write it like gcr.io=https://mirror.example.com", text)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("mirror of %q: its URL has a login, a query or a fragment: remove it, and pass the login by the mirror's host (with-registry-auth --address=%s)", host, u.Host)
+		return fmt.Errorf("mirror of %q: its URL has a login, a query or a fragment: remove it, and pass the login with with-registry-auth --address=%s", host, u.Host)
 	}
 	if other := r.mirrors[oci.Host(host)]; other != nil {
 		return fmt.Errorf("registry %q has two mirrors, %s and %s: pass one", host, other, u)
@@ -176,17 +156,18 @@ func (r *Registries) mirror(text string) error {
 	return nil
 }
 
-// hostOf is the registry of an address.
+// hostOf returns the registry of an address.
 func hostOf(address string) string {
 	host, _, _ := strings.Cut(address, "/")
 	return oci.Host(host)
 }
 
-// ErrNowhere says that nobody names an image repository.
+// ErrNowhere means that neither the caller nor the release names an image
+// repository.
 var ErrNowhere = errors.New("no image repository is known: pass --addresses, or set repositories in [package.metadata.gantry.image]")
 
-// Addresses are the repositories of a release's image: those that the caller
-// gave, in lower case, else those that its manifest names.
+// Addresses returns the repositories of a release's image, in lower case: those
+// that the caller gave, or else those of its manifest.
 func Addresses(given, manifest []string) (addresses, notes []string, err error) {
 	if len(given) == 0 {
 		given = manifest
@@ -207,21 +188,16 @@ func Addresses(given, manifest []string) (addresses, notes []string, err error) 
 	return addresses, notes, nil
 }
 
-// Repositories opens image repositories: those that the caller gave, or those
-// that a release names.
+// Repositories opens image repositories, which the caller or a release named.
 func (r *Registries) Repositories(addresses []string) ([]*oci.Repository, error) {
-	given := len(r.given) > 0
-	if !given && r.username {
-		return nil, errors.New("--username and --password are for the registries of --addresses, and the repositories come from the release: pass --addresses, or bind the login to its registry (with-registry-auth --address=HOST)")
-	}
 	var all []*oci.Repository
 	for _, a := range addresses {
 		host := hostOf(a)
 		if err := r.permitted(host); err != nil {
 			return nil, fmt.Errorf("open repository %q: %w", a, err)
 		}
-		// Whoever passes a config.json wants to be logged in where images are
-		// written. With a store for all logins, it may have this one as well.
+		// A config.json with a store of all logins may have one for this host as
+		// well, which cannot be read.
 		if r.docker != nil && r.docker.Store() != "" && !r.logins[host] && !r.docker.Has(host) {
 			return nil, fmt.Errorf("open repository %q: %w", a, &oci.HelperError{Registry: host, Helper: r.docker.Store()})
 		}
@@ -234,7 +210,7 @@ func (r *Registries) Repositories(addresses []string) ([]*oci.Repository, error)
 	return all, nil
 }
 
-// Bases reads base images, from mirrors where there are.
+// Bases returns a reader of base images, which uses the mirrors.
 func (r *Registries) Bases() oci.Bases {
 	return oci.BasesFrom(func(registry, repository string) (*oci.Repository, error) {
 		if u := r.mirrors[oci.Host(registry)]; u != nil {
@@ -247,11 +223,11 @@ func (r *Registries) Bases() oci.Bases {
 	})
 }
 
-// permitted refuses hosts of this machine and this link, unless the caller named
+// permitted refuses hosts on this machine or its link, unless the caller named
 // them.
 func (r *Registries) permitted(host string) error {
-	if !r.named[host] && Local(host) {
-		return fmt.Errorf("host %q is on this machine or its link, and only the release names it: if you mean it, pass it with --addresses or --plain-http", host)
+	if !r.named[host] && notation.IsLocalHost(host) {
+		return fmt.Errorf("host %q is on this machine or its link, and only the release names it: to use it, pass it with --addresses or with-plain-http", host)
 	}
 	return nil
 }

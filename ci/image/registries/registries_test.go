@@ -33,6 +33,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/notation"
 )
 
 // authority signs certificates of test servers.
@@ -250,7 +251,7 @@ func TestWhoIsTold(t *testing.T) {
 	}
 	by := func(pairs ...string) (logins []Login) {
 		for i := 0; i < len(pairs); i += 2 {
-			logins = append(logins, Login{pairs[i], pairs[i+1], secret(pairs[i+1]) + "\n"})
+			logins = append(logins, Login{pairs[i], pairs[i+1], secret(pairs[i+1]) + "\r\n"})
 		}
 		return logins
 	}
@@ -266,8 +267,8 @@ func TestWhoIsTold(t *testing.T) {
 	}{
 		{name: "none", set: func(*Settings) {}},
 		{
-			name: "user name and password", set: func(s *Settings) { s.Username, s.Password = "robot", secret("robot")+"\r\n" },
-			users: map[string]string{target: "robot", second: "robot"}, named: "pass --addresses",
+			name: "two, by name", set: func(s *Settings) { s.Logins = by(target, "robot", second, "robot") },
+			users: map[string]string{target: "robot", second: "robot"},
 		},
 		{name: "one, by name", set: func(s *Settings) { s.Logins = by(target, "robot") }, users: map[string]string{target: "robot"}},
 		{
@@ -281,10 +282,10 @@ func TestWhoIsTold(t *testing.T) {
 			users: map[string]string{target: "robot", mirror: "cache", other: "reader", hub: "dock"},
 		},
 		{
-			name: "several, one of them for the addresses", set: func(s *Settings) {
-				s.Username, s.Password, s.Logins = "robot", secret("robot"), by(second, "two", "registry-1.docker.io", "dock")
+			name: "several, one by another name of Docker Hub", set: func(s *Settings) {
+				s.Logins = by(target, "robot", second, "two", "registry-1.docker.io", "dock")
 			},
-			users: map[string]string{target: "robot", second: "two", hub: "dock"}, named: "pass --addresses",
+			users: map[string]string{target: "robot", second: "two", hub: "dock"},
 		},
 		{
 			name: "Docker's", set: func(s *Settings) {
@@ -435,7 +436,7 @@ func TestInClear(t *testing.T) {
 		{name: "no TLS, not named", host: target, plainOnly: true, fails: "no such host"},
 		{name: "no TLS, another named", host: target, plainOnly: true, plain: []string{second}, fails: "no such host"},
 		{name: "no TLS, named", host: target, plainOnly: true, plain: []string{"Registry.Example"}, inClear: true},
-		{name: "no TLS, named, and its tokens come from another host", host: target, bearer: true, plainOnly: true, plain: []string{target}, fails: "--plain-http=auth.registry.example", inClear: true},
+		{name: "no TLS, named, and its tokens come from another host", host: target, bearer: true, plainOnly: true, plain: []string{target}, fails: "with-plain-http --host=auth.registry.example", inClear: true},
 		{name: "no TLS, both named", host: target, bearer: true, plainOnly: true, plain: []string{target, "auth.registry.example"}, inClear: true},
 		{name: "private address, TLS", host: private},
 		{name: "private address, not named", host: private, plainOnly: true, fails: "no such host"},
@@ -448,7 +449,7 @@ func TestInClear(t *testing.T) {
 				n.plainOnly(c.host)
 			}
 			r, err := New(Settings{
-				Addresses: []string{c.host + "/team/app"}, Username: "robot", Password: secret("robot"),
+				Addresses: []string{c.host + "/team/app"}, Logins: []Login{{c.host, "robot", secret("robot")}},
 				PlainHTTP: c.plain, RootCAs: ca.pem(), Options: options, Dial: n.dial,
 			})
 			require.NoError(t, err)
@@ -502,10 +503,10 @@ func TestLocalHosts(t *testing.T) {
 		"[::1]", "[::1]:5000", "[::ffff:127.0.0.1]", "[fe80::1]", "169.254.169.254", "metadata.google.internal", "metadata.google.internal.:80", "metadata",
 		"100.100.100.200", "168.63.129.16", "[fd00:ec2::254]", "LOCALHOST", "ip6-localhost", "224.0.0.1",
 	} {
-		assert.True(t, Local(host), host)
+		assert.True(t, notation.IsLocalHost(host), host)
 	}
 	for _, host := range []string{"ghcr.io", "registry.example:5000", "10.0.0.1:5000", "192.168.1.1", "localhosts.example", "metadata.example", "[2001:db8::1]:5000", "8.8.8.8"} {
-		assert.False(t, Local(host), host)
+		assert.False(t, notation.IsLocalHost(host), host)
 	}
 	require.Error(t, distant("tcp", "127.0.0.1:443", nil))
 	require.Error(t, distant("tcp", "[fe80::1]:443", nil))
@@ -547,24 +548,23 @@ func TestLocalHosts(t *testing.T) {
 	all, err := r.Repositories([]string{target + "/team/app"})
 	require.NoError(t, err)
 	_, err = all[0].Tags(t.Context())
-	require.ErrorContains(t, err, "registry.example sends us there")
+	require.ErrorContains(t, err, "registry.example redirects to it")
 	assert.Empty(t, n.requests()["localhost"])
 }
 
 func TestSettingsThatAreWrong(t *testing.T) {
 	for says, s := range map[string]Settings{
-		"--plain-http=http://x is not a host":   {PlainHTTP: []string{"http://x"}},
-		"--plain-http= is not a host":           {PlainHTTP: []string{""}},
-		"pass both --username and --password":   {Username: "a"},
-		`login of registry "ghcr.io" lacks`:     {Logins: []Login{{"ghcr.io", "", "x"}}},
-		`read registry "https://ghcr.io"`:       {Logins: []Login{{"https://ghcr.io", "a", "b"}}},
-		`mirror "gcr.io" is not HOST=URL`:       {Mirrors: []string{"gcr.io"}},
-		`mirror "gcr.io=mirror.example" is not`: {Mirrors: []string{"gcr.io=mirror.example"}},
-		`mirror "gcr.io/a=https://x" is not`:    {Mirrors: []string{"gcr.io/a=https://x"}},
-		`its URL has a login`:                   {Mirrors: []string{"gcr.io=https://a:b@mirror.example"}},
-		`registry "index.docker.io" has two`:    {Mirrors: []string{"docker.io=https://a", "index.docker.io=https://b"}},
-		`no certificate in PEM`:                 {RootCAs: []byte("x")},
-		`read Docker's config.json`:             {DockerConfig: []byte(`{"auths":`)},
+		"with-plain-http --host=http://x: not a": {PlainHTTP: []string{"http://x"}},
+		"with-plain-http --host=: not a host":    {PlainHTTP: []string{""}},
+		`login of registry "ghcr.io" lacks`:      {Logins: []Login{{"ghcr.io", "", "x"}}},
+		`read registry "https://ghcr.io"`:        {Logins: []Login{{"https://ghcr.io", "a", "b"}}},
+		`mirror "gcr.io" is not HOST=URL`:        {Mirrors: []string{"gcr.io"}},
+		`mirror "gcr.io=mirror.example" is not`:  {Mirrors: []string{"gcr.io=mirror.example"}},
+		`mirror "gcr.io/a=https://x" is not`:     {Mirrors: []string{"gcr.io/a=https://x"}},
+		`its URL has a login`:                    {Mirrors: []string{"gcr.io=https://a:b@mirror.example"}},
+		`registry "index.docker.io" has two`:     {Mirrors: []string{"docker.io=https://a", "index.docker.io=https://b"}},
+		`no certificate in PEM`:                  {RootCAs: []byte("x")},
+		`read Docker's config.json`:              {DockerConfig: []byte(`{"auths":`)},
 	} {
 		_, err := New(s)
 		assert.ErrorContains(t, err, says, says)
