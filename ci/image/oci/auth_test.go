@@ -38,7 +38,7 @@ func TestLogin(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, c.found, auth != authn.Anonymous, "%s for %s", c.login, c.repository)
 	}
-	for _, address := range []string{"", "https://ghcr.io", "ghcr.io/acme:1", "ghcr.io/acme@sha256:0", "ghcr.io/a b", "a b"} {
+	for _, address := range []string{"", "https://ghcr.io", "ghcr.io/acme:1", "ghcr.io/acme@sha256:0", "ghcr.io/a b", "a b", "ghcr.io//acme", "//ghcr.io"} {
 		_, err := oci.Login(address, "me", "secret")
 		assert.ErrorContains(t, err, "write it like ghcr.io", address)
 	}

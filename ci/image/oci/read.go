@@ -169,7 +169,7 @@ func (r *Repository) list(ctx context.Context, write bool) ([]string, error) {
 		page, after, err := readTagPage(ctx, client, next)
 		if err != nil {
 			var refused *transport.Error
-			if len(seen) == 1 && next.RawQuery != "" && errors.As(err, &refused) && refused.StatusCode == http.StatusBadRequest {
+			if len(seen) == 1 && errors.As(err, &refused) && refused.StatusCode == http.StatusBadRequest {
 				next.RawQuery = "" // a page of that size is refused by some
 				continue
 			}

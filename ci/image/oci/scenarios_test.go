@@ -177,6 +177,7 @@ func publications() []scenario {
 		{"a lower version meanwhile", seeded("1.2.1", "1.2.2"), list(before(listing, 2, func(h *hub) { h.point("1", double(h.t, "1.2.1")) })), publishing("1.2.3")},
 		{"somebody else before the tag is written", nil, list(before("GET manifests/latest", 1, func(h *hub) { h.foreign("latest") })), publishing("1.2.3")},
 		{"somebody else after the tag was written", nil, list(before(listing, 2, func(h *hub) { h.foreign("latest") })), publishing("1.2.3")},
+		{"somebody else's tag that stays where it was", nil, list(before("GET manifests/latest", 1, func(h *hub) { h.foreign("latest") }), before(listing, 2, func(h *hub) { h.foreign("latest") })), publishing("1.2.3")},
 		{"the same image meanwhile", nil, list(before("GET manifests/1.2", 1, func(h *hub) { h.publish("1.2.3") })), publishing("1.2.3")},
 		{"another image of the version meanwhile", nil, list(before("GET manifests/1.2.3", 2, func(h *hub) {
 			h.point("1.2.3", h.name(otherImage(h), "1.2.3 of another run"))

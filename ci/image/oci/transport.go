@@ -72,8 +72,6 @@ func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 			return res, err
 		}
 		if res != nil {
-			// The connection can be used again once the body is read.
-			_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10))
 			_ = res.Body.Close()
 		}
 		if err := t.o.Sleep(ctx, max(asked, t.o.backoff(try))); err != nil {

@@ -267,14 +267,17 @@ func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
 
 // Time without progress ends a request, at any stage of it; progress doesn't.
 func TestRequestsThatStall(t *testing.T) {
-	for _, stage := range []string{"before the answer", "in the answer", "never, while it is sent", "never, while it is read", "in a large answer"} {
+	for _, stage := range []string{"before the answer", "nothing is sent", "in the answer", "never, while it is sent", "never, while it is read", "in a large answer"} {
 		t.Run(stage, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tr := &retrying{stalling{stage}, RegistryOptions{Tries: 1, Timeout: time.Minute}, &stats{}}
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://registry.example/v2/a/manifests/1", &slowly{n: 10})
 				require.NoError(t, err)
-				if strings.Contains(stage, "answer") {
+				switch {
+				case strings.Contains(stage, "answer"):
 					req.Method = http.MethodGet
+				case stage == "nothing is sent":
+					req.Body = io.NopCloser(&slowly{n: 10, nothing: true})
 				}
 				start := time.Now()
 				res, err := tr.RoundTrip(req)
@@ -295,12 +298,13 @@ func TestRequestsThatStall(t *testing.T) {
 	}
 }
 
-// slowly is a body that comes a byte every half a minute, and then no more if it
+// slowly is a body that comes a byte every 40 seconds, and then no more if it
 // hangs.
 type slowly struct {
-	n     int
-	hangs <-chan struct{}
-	err   func() error
+	n       int
+	nothing bool // comes instead
+	hangs   <-chan struct{}
+	err     func() error
 }
 
 func (s *slowly) Read(p []byte) (int, error) {
@@ -313,6 +317,9 @@ func (s *slowly) Read(p []byte) (int, error) {
 	}
 	s.n--
 	time.Sleep(40 * time.Second)
+	if s.nothing {
+		return 0, nil
+	}
 	return copy(p, "x"), nil
 }
 
@@ -331,7 +338,7 @@ func (s stalling) RoundTrip(req *http.Request) (*http.Response, error) {
 		res.Body = io.NopCloser(&slowly{n: 3, hangs: ctx.Done(), err: cause})
 	case "in a large answer":
 		res.Body = io.NopCloser(io.MultiReader(bytes.NewReader(make([]byte, smallAnswer)), &slowly{n: 3, hangs: ctx.Done(), err: cause}))
-	case "never, while it is sent":
+	case "never, while it is sent", "nothing is sent":
 		if _, err := io.ReadAll(req.Body); err != nil {
 			return nil, err
 		}

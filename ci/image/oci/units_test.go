@@ -70,6 +70,13 @@ func TestRepositoryOverPlainHTTP(t *testing.T) {
 	}
 }
 
+func TestRepositoryOfAURL(t *testing.T) {
+	for _, address := range []string{"https://ghcr.io/acme/server", "ghcr.io://acme/server"} {
+		_, err := NewRepository(address, RegistryOptions{})
+		assert.ErrorContains(t, err, "write it like ghcr.io/owner/name, without a tag", address)
+	}
+}
+
 // noLogin is a keychain that fails.
 type noLogin struct{}
 
@@ -867,4 +874,87 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		require.Error(t, err, file)
 		require.Error(t, addFile(tar.NewWriter(io.Discard), file, "file"), file)
 	}
+}
+
+// fixed is the one base image there is, or an error.
+type fixedBase struct{ digests map[string]string }
+
+func (f fixedBase) Base(_ context.Context, ref, _ string) (Base, error) {
+	digest, ok := f.digests[ref]
+	if !ok {
+		return Base{}, errBroken
+	}
+	return Base{Digest: v1.Hash{Algorithm: "sha256", Hex: digest}}, nil
+}
+
+// The base image of an image, by what it says, what the release names, and what
+// that means now.
+func TestBaseThatIsCompared(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		base         string // that the release names; empty is the default
+		said, digest string // of the image
+		now          map[string]string
+		offline      bool
+		current      bool
+		state        string // or empty when there is none
+		finding      string
+		fails        string
+	}{
+		{name: "none, and none named", base: Scratch},
+		{name: "a name, and none named", base: Scratch, said: "base:1", finding: `the base image is "base:1", and the release has none`},
+		{name: "a digest, and none named", base: Scratch, digest: "sha256:a", finding: `the base image is "", and the release has none`},
+		{name: "no name", base: "base:1", digest: "sha256:a", finding: "it does not say which base image it was made on"},
+		{name: "no digest", base: "base:1", said: "base:1", finding: "it does not say which base image it was made on"},
+		{name: "as named", base: "base:1", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a"}, state: "linux/amd64: base base:1@sha256:a, which is what the tag names now"},
+		{name: "moved", base: "base:1", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "b"}, state: "linux/amd64: base base:1@sha256:a, and the tag names sha256:b now"},
+		{name: "unknown", base: "base:1", said: "base:1", digest: "sha256:a", state: "linux/amd64: base base:1@sha256:a, and what the tag names now is unknown: broken"},
+		{name: "offline", base: "base:1", said: "base:1", digest: "sha256:a", offline: true, state: "linux/amd64: base base:1@sha256:a, and what the tag names now is unknown: it was not looked up"},
+		{name: "another", base: "base:1", said: "base:2", digest: "sha256:a", now: map[string]string{"base:2": "a"},
+			state: "linux/amd64: base base:2@sha256:a, which is what the tag names now", finding: `the base image is "base:2", and the release names "base:1"`},
+		{name: "another than the default, which may change", said: "base:2", digest: "sha256:a", now: map[string]string{"base:2": "a"}, state: "linux/amd64: base base:2@sha256:a, which is what the tag names now"},
+		{name: "current", base: "base:1", current: true, said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a"}, state: "linux/amd64: base base:1@sha256:a, which is what the tag names now"},
+		{name: "not current", base: "base:1", current: true, said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "b"},
+			state: "linux/amd64: base base:1@sha256:a, and the tag names sha256:b now", finding: `the base image "base:1" was sha256:a, and is sha256:b now: release a new version to have it`},
+		{name: "current or not", base: "base:1", current: true, said: "base:1", digest: "sha256:a",
+			state: "linux/amd64: base base:1@sha256:a, and what the tag names now is unknown: broken", fails: `what the base image "base:1" is now could not be found out: broken`},
+		{name: "of a digest", base: "base:1@sha256:a", said: "base:1", digest: "sha256:a", offline: true, state: "linux/amd64: base base:1@sha256:a, and what the tag names now is unknown: it was not looked up"},
+		{name: "of an index's digest", base: "base:1@sha256:i", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a", "base:1@sha256:i": "a"}, state: "linux/amd64: base base:1@sha256:a, which is what the tag names now"},
+		{name: "of another digest", base: "base:1@sha256:i", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a", "base:1@sha256:i": "b"}, state: "linux/amd64: base base:1@sha256:a, which is what the tag names now",
+			finding: `the base image is "base:1@sha256:a", and the release names "base:1@sha256:i", which is sha256:b on the platform`},
+		{name: "of a digest that can't be read", base: "base:1@sha256:i", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a"}, state: "linux/amd64: base base:1@sha256:a, which is what the tag names now", fails: "broken"},
+		{name: "of a digest, offline", base: "base:1@sha256:i", said: "base:1", digest: "sha256:a", offline: true, state: "linux/amd64: base base:1@sha256:a, and what the tag names now is unknown: it was not looked up",
+			fails: `the release names the base image "base:1@sha256:i": which image of linux/amd64 that is has to be looked up`},
+		{name: "another of a digest", base: "base:1@sha256:i", said: "base:2", digest: "sha256:a", now: map[string]string{"base:2": "a"}, state: "linux/amd64: base base:2@sha256:a, which is what the tag names now",
+			finding: `the base image is "base:2", and the release names "base:1"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v := &verifier{m: &manifest.Manifest{Image: &manifest.Image{Base: c.base}}, options: VerifyOptions{Bases: fixedBase{c.now}, CurrentBase: c.current}, result: &Verification{}}
+			if c.offline {
+				v.options.Bases = nil
+			}
+			choice := Choice{Platform: "linux/amd64", Base: c.base}
+			if c.base == "" {
+				choice.Base = "base:1"
+			}
+			err := v.base(t.Context(), map[string]string{keyBaseName: c.said, keyBaseDigest: c.digest}, choice)
+			if c.fails == "" {
+				require.NoError(t, err)
+			} else {
+				require.EqualError(t, err, c.fails)
+			}
+			var states, findings []string
+			for _, s := range v.result.Bases {
+				states = append(states, s.String())
+			}
+			for _, f := range v.result.Findings {
+				findings = append(findings, f.String())
+			}
+			assert.Equal(t, c.state, strings.Join(states, "; "))
+			assert.Equal(t, c.finding, strings.Join(findings, "; "))
+		})
+	}
+	v := &verifier{m: &manifest.Manifest{}, result: &Verification{}}
+	require.NoError(t, v.base(t.Context(), map[string]string{keyBaseName: "base:2", keyBaseDigest: "sha256:a"}, Choice{Base: "base:1"}))
+	assert.Empty(t, v.result.Findings, "without image settings, the default may change")
 }
