@@ -51,10 +51,10 @@ func TestChangelogOfAnyHistory(t *testing.T) {
 		var query strings.Builder
 		for _, c := range h.components {
 			total.add(h, c, h.changelog(c))
-			fmt.Fprintf(&query, "%s: changelog(tag: %q) { contents }\n", c.name, c.tag)
+			fmt.Fprintf(&query, "%s: release(tag: %q) { changelog { contents } }\n", c.name, c.tag)
 		}
 		noted := h.components[i%uint64(len(h.components))]
-		fmt.Fprintf(&query, "notes: changelog(tag: %q, notes: true) { contents }\n", noted.tag)
+		fmt.Fprintf(&query, "notes: release(tag: %q) { notes { contents } }\n", noted.tag)
 		g.Go(func() error {
 			name := fmt.Sprintf("GANTRY_SEED=%d, repository %d", seed, i)
 			source, err := client.Host().Directory(dir).ID(t.Context())
@@ -62,7 +62,7 @@ func TestChangelogOfAnyHistory(t *testing.T) {
 				return err
 			}
 			var out struct {
-				Gantry map[string]struct{ Contents string }
+				Gantry map[string]struct{ Changelog, Notes struct{ Contents string } }
 			}
 			err = client.Do(t.Context(), &dagger.Request{
 				Query:     "query($source: DirectoryID!) { gantry(source: $source) { " + query.String() + "} }",
@@ -73,14 +73,14 @@ func TestChangelogOfAnyHistory(t *testing.T) {
 			}
 			for _, c := range h.components {
 				name := name + ", " + c.tag
-				want, got := h.changelog(c), out.Gantry[c.name].Contents
+				want, got := h.changelog(c), out.Gantry[c.name].Changelog.Contents
 				ok := assert.Equal(t, render(want), render(readChangelog(got)), name)
 				assert.NotContains(t, got, "Unreleased", name)
 				if !ok {
 					t.Logf("%s\n%s\n%s", name, run(t, dir, "git", "log", "--graph", "--oneline", "--all"), got)
 				}
 			}
-			notes := out.Gantry["notes"].Contents
+			notes := out.Gantry["notes"].Notes.Contents
 			assert.Equal(t, render(h.changelog(noted)[:1]), render(readChangelog(notes)), "%s, notes of %s", name, noted.tag)
 			assert.True(t, strings.HasPrefix(strings.TrimSpace(notes), "## "), "%s, notes of %s have no header: %s", name, noted.tag, notes)
 			return nil

@@ -43,7 +43,7 @@ func TestWorkspaceInAFolder(t *testing.T) {
 	got := call(t, "--source="+dir, "release", "--tag=v1.0.0", "plan")
 	require.Error(t, got.err)
 	assert.Contains(t, got.said(), "no Cargo.toml at its top")
-	assert.Contains(t, got.said(), "or --manifest-path=rust/Cargo.toml for the one that is in this source")
+	assert.Contains(t, got.said(), "or --manifest-path=rust/Cargo.toml for the one in this source")
 
 	out, _ := mustDist(t, dir, "v1.0.0", "--manifest-path=rust/Cargo.toml")
 	archive, found := readManifest(t, out).ArchiveFor(native)

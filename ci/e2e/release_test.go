@@ -141,7 +141,7 @@ func TestRelease(t *testing.T) {
 	// What was published is what dist makes, and verifies from the outside.
 	verified := call(t, h.at("verify-release", "--tag=v1.0.0")...)
 	require.NoError(t, verified.err)
-	assert.Contains(t, verified.stdout, "verified: every asset is what")
+	assert.Contains(t, verified.stdout, "verified: every asset matches SHA256SUMS and release-manifest.json")
 	out := filepath.Join(t.TempDir(), "dist")
 	require.NoError(t, call(t, "--source="+source, "release", "--tag=v1.0.0", "dist", "export", "--path="+out).err)
 	sums, published := h.repo.Asset("v1.0.0", manifest.SumsName)
@@ -168,7 +168,7 @@ func TestEnterprise(t *testing.T) {
 	assert.Equal(t, "v1.0.0", h.repo.Latest())
 	verified := call(t, append([]string{"--ca-certificates=" + ca}, h.at("verify-release", "--tag=v1.0.0")...)...)
 	require.NoError(t, verified.err)
-	assert.Contains(t, verified.stdout, "verified: every asset is what")
+	assert.Contains(t, verified.stdout, "verified: every asset matches SHA256SUMS and release-manifest.json")
 }
 
 // selfSigned makes a certificate for an address, and a file of PEM to trust it.
