@@ -19,6 +19,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sort"
@@ -275,14 +276,31 @@ func (s *Server) AddRepo(owner, name string) *Repo {
 	return r
 }
 
+// locked runs f with the lock held.
+func (r *Repo) locked(f func()) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	f()
+}
+
+// change changes a release by hand, as a person does on the site.
+func (r *Repo) change(id int64, f func(*release)) {
+	r.locked(func() {
+		if rel := r.byID(id); rel != nil {
+			f(rel)
+			r.s.touch(rel)
+		}
+	})
+}
+
 // Private hides the repository from everyone without a token.
-func (r *Repo) Private() *Repo { r.s.mu.Lock(); defer r.s.mu.Unlock(); r.private = true; return r }
+func (r *Repo) Private() *Repo { r.locked(func() { r.private = true }); return r }
 
 // Archived makes the repository read-only.
-func (r *Repo) Archived() *Repo { r.s.mu.Lock(); defer r.s.mu.Unlock(); r.archived = true; return r }
+func (r *Repo) Archived() *Repo { r.locked(func() { r.archived = true }); return r }
 
 // Immutable makes every release that is published from now on immutable.
-func (r *Repo) Immutable() *Repo { r.s.mu.Lock(); defer r.s.mu.Unlock(); r.immutable = true; return r }
+func (r *Repo) Immutable() *Repo { r.locked(func() { r.immutable = true }); return r }
 
 // Commit adds a commit named by a text and returns its id. Commits are a day
 // apart, in the order of their adding.
@@ -298,20 +316,16 @@ func (r *Repo) Commit(seed string) string {
 
 // Workflows sets the files that a commit has in .github/workflows, by name.
 func (r *Repo) Workflows(sha string, files map[string]string) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	c := r.commits[sha]
-	c.workflows = files
-	r.commits[sha] = c
+	r.locked(func() {
+		c := r.commits[sha]
+		c.workflows = files
+		r.commits[sha] = c
+	})
 }
 
 // Main moves the default branch to a commit. Before the first call it has no
 // commit and no workflow.
-func (r *Repo) Main(sha string) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	r.head = sha
-}
+func (r *Repo) Main(sha string) { r.locked(func() { r.head = sha }) }
 
 // changesWorkflows says whether a commit adds or changes a file in
 // .github/workflows relative to the default branch.
@@ -325,19 +339,13 @@ func (r *Repo) changesWorkflows(sha string) bool {
 	return false
 }
 
-// AddCommit adds the commit of an existing repository.
+// AddCommit adds a commit with the given id.
 func (r *Repo) AddCommit(sha string, date time.Time) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	r.commits[sha] = commit{sha: sha, date: date.UTC()}
+	r.locked(func() { r.commits[sha] = commit{sha: sha, date: date.UTC()} })
 }
 
 // Tag makes a lightweight tag.
-func (r *Repo) Tag(name, sha string) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	r.tags[name] = sha
-}
+func (r *Repo) Tag(name, sha string) { r.locked(func() { r.tags[name] = sha }) }
 
 // AnnotatedTag makes a tag object that points to a commit or to another tag
 // object, and returns the object's id.
@@ -398,158 +406,101 @@ func (r *Repo) Seed(x Seed) int64 {
 		}
 	}
 	for _, f := range x.Files {
-		a := r.s.newAsset(rel, f.Name, "", "application/octet-stream")
-		a.createdAt = a.createdAt.Add(-f.Age)
-		if !f.Starter {
-			r.s.fill(a, f.Data)
-		}
+		r.s.attach(rel, f)
 	}
 	r.releases = append(r.releases, rel)
 	rel.versions = append(rel.versions, releaseVersion{view: *rel}) // seen in lists from the beginning
 	return rel.id
 }
 
-// Edit changes the text of a release by hand, as a person does on the site.
+// Edit changes the title and text of a release by hand.
 func (r *Repo) Edit(id int64, title, body string) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	if rel := r.byID(id); rel != nil {
-		rel.name, rel.body = title, body
-		r.s.touch(rel)
-	}
+	r.change(id, func(rel *release) { rel.name, rel.body = title, body })
 }
 
 // Flag sets a release's prerelease flag by hand.
 func (r *Repo) Flag(id int64, prerelease bool) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	if rel := r.byID(id); rel != nil {
-		rel.prerelease = prerelease
-		r.s.touch(rel)
-	}
+	r.change(id, func(rel *release) { rel.prerelease = prerelease })
 }
 
 // Attach puts an asset into a release by hand.
-func (r *Repo) Attach(id int64, f File) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	if rel := r.byID(id); rel != nil {
-		a := r.s.newAsset(rel, f.Name, "", "application/octet-stream")
-		if !f.Starter {
-			r.s.fill(a, f.Data)
-		}
-		r.s.touch(rel)
-	}
-}
+func (r *Repo) Attach(id int64, f File) { r.change(id, func(rel *release) { r.s.attach(rel, f) }) }
 
-// Delete deletes a release by hand.
-func (r *Repo) Delete(id int64) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	r.releases = slices.DeleteFunc(r.releases, func(x *release) bool { return x.id == id })
+// Detach removes an asset from a release by hand.
+func (r *Repo) Detach(id int64, name string) {
+	r.change(id, func(rel *release) {
+		rel.assets = slices.DeleteFunc(rel.assets, func(a *asset) bool { return a.name == name })
+	})
 }
 
 // Rot flips a bit of an asset's content, but not of the digest that is reported.
 func (r *Repo) Rot(id int64, name string) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	if rel := r.byID(id); rel != nil {
-		for _, a := range rel.assets {
-			if a.name == name {
-				a.data = bytes.Clone(a.data)
-				a.data[len(a.data)/2] ^= 1
-			}
-		}
-	}
-}
-
-// Detach takes an asset out of a release by hand.
-func (r *Repo) Detach(id int64, name string) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	if rel := r.byID(id); rel != nil {
-		rel.assets = slices.DeleteFunc(rel.assets, func(a *asset) bool { return a.name == name })
-		r.s.touch(rel)
-	}
+	r.locked(func() {
+		a := r.byID(id).asset(name)
+		a.data = flipped(a.data)
+	})
 }
 
 // Retag changes a release's tag and texts by hand.
 func (r *Repo) Retag(id int64, tag, title, body string) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	if rel := r.byID(id); rel != nil {
-		rel.tag, rel.name, rel.body = tag, title, body
-		r.s.touch(rel)
-	}
+	r.change(id, func(rel *release) { rel.tag, rel.name, rel.body = tag, title, body })
+}
+
+// Delete deletes a release by hand.
+func (r *Repo) Delete(id int64) {
+	r.locked(func() {
+		r.releases = slices.DeleteFunc(r.releases, func(x *release) bool { return x.id == id })
+	})
 }
 
 // Untag removes a tag.
-func (r *Repo) Untag(name string) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	delete(r.tags, name)
-}
-
-// Releases lists the ids of the releases of a tag, drafts too, in the order of
-// their creation.
-func (r *Repo) Releases(tag string) []int64 {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	var ids []int64
-	for _, rel := range r.releases {
-		if rel.tag == tag && !rel.deleted {
-			ids = append(ids, rel.id)
-		}
-	}
-	return ids
-}
+func (r *Repo) Untag(name string) { r.locked(func() { delete(r.tags, name) }) }
 
 // Burn makes a tag one that a deleted immutable release had.
-func (r *Repo) Burn(tag string) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	r.burned[tag] = true
-}
+func (r *Repo) Burn(tag string) { r.locked(func() { r.burned[tag] = true }) }
 
 // RestrictTags keeps everybody from creating tags through a release, as a
 // repository's ruleset can.
-func (r *Repo) RestrictTags() {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	r.noNewTags = true
+func (r *Repo) RestrictTags() { r.locked(func() { r.noNewTags = true }) }
+
+// Releases lists the ids of the releases of a tag, drafts included, in the order
+// of their creation.
+func (r *Repo) Releases(tag string) (ids []int64) {
+	r.locked(func() {
+		for _, rel := range r.releases {
+			if rel.tag == tag && !rel.deleted {
+				ids = append(ids, rel.id)
+			}
+		}
+	})
+	return ids
 }
 
 // Dispatches lists the repository_dispatch events that were accepted.
-func (r *Repo) Dispatches() []Dispatch {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	return slices.Clone(r.dispatches)
+func (r *Repo) Dispatches() (all []Dispatch) {
+	r.locked(func() { all = slices.Clone(r.dispatches) })
+	return all
 }
 
-// Latest is the tag of the release that /releases/latest gives, "" if none.
-func (r *Repo) Latest() string {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	if rel := r.latestRelease(); rel != nil {
-		return rel.tag
-	}
-	return ""
+// Latest returns the tag of the release that /releases/latest gives, "" if there
+// is none.
+func (r *Repo) Latest() (tag string) {
+	r.locked(func() {
+		if rel := r.latestRelease(); rel != nil {
+			tag = rel.tag
+		}
+	})
+	return tag
 }
 
 // Asset returns the content of an asset of the published release of a tag.
-func (r *Repo) Asset(tag, name string) ([]byte, bool) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	rel := r.publishedByTag(tag)
-	if rel == nil {
-		return nil, false
-	}
-	for _, a := range rel.assets {
-		if a.name == name && a.state == "uploaded" {
-			return a.data, true
+func (r *Repo) Asset(tag, name string) (data []byte, ok bool) {
+	r.locked(func() {
+		if a := r.publishedByTag(tag).asset(name); a != nil && a.state == "uploaded" {
+			data, ok = a.data, true
 		}
-	}
-	return nil, false
+	})
+	return data, ok
 }
 
 // Calls lists every request so far.
@@ -636,14 +587,7 @@ func (s *Server) dump() string {
 	return b.String()
 }
 
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
-}
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // The rest runs with the lock held.
 
@@ -657,6 +601,34 @@ func (s *Server) newAsset(rel *release, name, label, contentType string) *asset 
 	}
 	rel.assets = append(rel.assets, a)
 	return a
+}
+
+// attach adds an asset by hand.
+func (s *Server) attach(rel *release, f File) {
+	a := s.newAsset(rel, f.Name, "", "application/octet-stream")
+	a.createdAt = a.createdAt.Add(-f.Age)
+	if !f.Starter {
+		s.fill(a, f.Data)
+	}
+}
+
+// asset returns the asset of a name, or nil. A release that isn't there has none.
+func (r *release) asset(name string) *asset {
+	if r != nil {
+		for _, a := range r.assets {
+			if a.name == name {
+				return a
+			}
+		}
+	}
+	return nil
+}
+
+// flipped returns data with one bit flipped.
+func flipped(data []byte) []byte {
+	data = bytes.Clone(data)
+	data[len(data)/2] ^= 1
+	return data
 }
 
 func (s *Server) fill(a *asset, data []byte) {

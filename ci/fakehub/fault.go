@@ -146,113 +146,112 @@ func (s *Server) fail(w http.ResponseWriter, req *request, f *Fault, work func(h
 	if f.Do != nil {
 		f.Do(*req.call)
 	}
-	do := func() *httptest.ResponseRecorder {
-		rec := httptest.NewRecorder()
-		work(rec)
-		return rec
-	}
 	switch f.Kind {
-	case ServerError:
+	case Nothing, Corrupt, StoredWrong:
+		req.corrupt, req.storedWrong = f.Kind == Corrupt, f.Kind == StoredWrong
+		work(w)
+		return
+	}
+	done := httptest.NewRecorder()
+	switch upload := req.r.ContentLength > 0; {
+	case f.Kind.after() || f.Kind == Reset && !upload:
+		work(done)
+	case f.Kind == Reset:
+		req.read(req.r.ContentLength / 2)
+	case f.Kind != Refused && f.Kind != GoAway:
 		req.drain()
-		apiError(w, 500, "Server Error", "")
-	case ServerErrorAfter:
-		do()
-		apiError(w, 500, "Server Error", "")
-	case BadGateway:
-		req.drain()
+	}
+	if f.Kind == BadGateway || f.Kind == Reset && req.r.ContentLength > 0 {
 		s.leaveStarter(req)
-		htmlPage(w, 502, "502 Bad Gateway")
-	case BadGatewayAfter:
-		do()
-		htmlPage(w, 502, "502 Bad Gateway")
+	}
+	if f.Kind.breaks() {
+		s.breakOff(w, req, f, done)
+		panic(http.ErrAbortHandler)
+	}
+	s.answerFault(w, req, f, done)
+}
+
+// after reports whether what was asked is done before the call fails.
+func (k FaultKind) after() bool {
+	switch k {
+	case ServerErrorAfter, BadGatewayAfter, ResetAfter, RefusedAfter, HangAfter, GoAwayAfter, Exists, LostBody, Page:
+		return true
+	}
+	return false
+}
+
+// breaks reports whether the call gets no answer.
+func (k FaultKind) breaks() bool {
+	switch k {
+	case Reset, ResetAfter, Refused, RefusedAfter, Hang, HangAfter, GoAway, GoAwayAfter:
+		return true
+	}
+	return false
+}
+
+// breakOff does what comes before the end of a connection.
+func (s *Server) breakOff(w http.ResponseWriter, req *request, f *Fault, done *httptest.ResponseRecorder) {
+	switch f.Kind {
 	case Reset:
-		if req.r.ContentLength > 0 {
-			req.read(req.r.ContentLength / 2)
-			s.leaveStarter(req)
-			panic(http.ErrAbortHandler)
+		if req.r.ContentLength <= 0 {
+			sendHalf(w, done)
 		}
-		sendHalf(w, do())
-		panic(http.ErrAbortHandler)
-	case ResetAfter:
-		do()
-		panic(http.ErrAbortHandler)
-	case Refused:
+	case Refused, RefusedAfter:
 		refuse(req.r)
-		panic(http.ErrAbortHandler)
-	case RefusedAfter:
-		do()
-		refuse(req.r)
-		panic(http.ErrAbortHandler)
+	case Hang, HangAfter:
+		select {
+		case <-req.r.Context().Done():
+		case <-s.closed:
+		}
+	case GoAway:
+		sendAway(req.r, 0)
+	case GoAwayAfter:
+		sendAway(req.r, 1<<31-1)
+	}
+}
+
+// answerFault answers a call that fails with an answer.
+func (s *Server) answerFault(w http.ResponseWriter, req *request, f *Fault, done *httptest.ResponseRecorder) {
+	h := w.Header()
+	switch f.Kind {
+	case ServerError, ServerErrorAfter:
+		apiError(w, 500, "Server Error", "")
+	case BadGateway, BadGatewayAfter:
+		htmlPage(w, 502, "502 Bad Gateway")
 	case NotFound:
-		req.drain()
 		notFound(w)
 	case NotFoundPage:
-		req.drain()
 		htmlPage(w, 404, "404 Not Found")
-	case Secondary, SecondaryBare:
-		req.drain()
-		if f.Kind == Secondary {
-			w.Header().Set("Retry-After", seconds(f.RetryAfter))
-		}
+	case SecondaryBare:
 		secondaryLimit(w, 403)
-	case TooMany:
-		req.drain()
-		w.Header().Set("Retry-After", seconds(f.RetryAfter))
-		secondaryLimit(w, 429)
+	case Secondary, TooMany:
+		h.Set("Retry-After", seconds(f.RetryAfter))
+		secondaryLimit(w, map[FaultKind]int{Secondary: 403, TooMany: 429}[f.Kind])
 	case Primary:
-		req.drain()
-		w.Header().Set("X-RateLimit-Remaining", "0")
-		w.Header().Set("X-RateLimit-Reset", strconv.FormatInt(s.cfg.Now().Add(f.RetryAfter).Unix(), 10))
-		apiError(w, 403, "API rate limit exceeded for user ID 1.", "rate-limits-for-the-rest-api")
-	case Hang:
-		req.drain()
-		s.hang(req.r)
-	case HangAfter:
-		do()
-		s.hang(req.r)
+		h.Set("X-RateLimit-Remaining", "0")
+		h.Set("X-RateLimit-Reset", strconv.FormatInt(s.cfg.Now().Add(f.RetryAfter).Unix(), 10))
+		primaryLimit(w)
 	case Exists:
-		do()
 		field, resource := "name", "ReleaseAsset"
 		if req.call.Host == "api" {
 			field, resource = "tag_name", "Release"
 		}
 		validationFailed(w, resource, field, "already_exists", "")
 	case LostBody:
-		rec := do()
-		copyHeader(w, rec)
-		w.Header().Del("Content-Length")
-		w.WriteHeader(rec.Code)
+		copyHeader(w, done)
+		h.Del("Content-Length")
+		w.WriteHeader(done.Code)
 	case Page:
-		do()
 		htmlPage(w, 200, "Unicorn!")
-	case Corrupt:
-		req.corrupt = true
-		work(w)
-	case StoredWrong:
-		req.storedWrong = true
-		work(w)
 	case RequestTimeout:
-		req.drain()
 		apiError(w, 408, "Request Timeout", "")
-	case GoAway:
-		sendAway(req.r, 0)
-		panic(http.ErrAbortHandler)
-	case GoAwayAfter:
-		do()
-		sendAway(req.r, 1<<31-1)
-		panic(http.ErrAbortHandler)
 	case Login:
-		req.drain()
 		login(w, req.r)
-	case Nothing:
-		work(w)
 	case Echo:
-		req.drain()
 		all, _ := json.Marshal(req.r.Header)
-		w.Header().Set("X-Echo", req.r.Header.Get("Authorization"))
+		h.Set("X-Echo", req.r.Header.Get("Authorization"))
 		apiError(w, 500, "bad request: "+string(all), "")
 	case Denied:
-		req.drain()
 		apiError(w, 403, "Resource not accessible by integration", "")
 	default:
 		panic(fmt.Sprintf("fakehub: unknown fault %q", f.Kind))
@@ -261,7 +260,7 @@ func (s *Server) fail(w http.ResponseWriter, req *request, f *Fault, work func(h
 
 // leaveStarter makes the empty asset that a failed upload leaves behind.
 func (s *Server) leaveStarter(req *request) {
-	if req.op != "upload asset" || req.repo == nil {
+	if req.call.Op != "upload asset" || req.repo == nil {
 		return
 	}
 	s.mu.Lock()
@@ -271,21 +270,11 @@ func (s *Server) leaveStarter(req *request) {
 		return
 	}
 	name := rewriteName(req.r.URL.Query().Get("name"))
-	for _, a := range rel.assets {
-		if a.name == name {
-			return
-		}
+	if rel.asset(name) != nil {
+		return
 	}
 	s.newAsset(rel, name, "", req.r.Header.Get("Content-Type"))
 	s.event("starter", rel, name)
-}
-
-func (s *Server) hang(r *http.Request) {
-	select {
-	case <-r.Context().Done():
-	case <-s.closed:
-	}
-	panic(http.ErrAbortHandler)
 }
 
 func copyHeader(w http.ResponseWriter, rec *httptest.ResponseRecorder) {

@@ -1,14 +1,16 @@
 package fakehub
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
 
 // spending is what one token has used up.
 type spending struct {
-	content []time.Time // of requests that create content, within the hour
+	content []time.Time // of requests that create content
 	points  []spent     // within the minute
 	start   time.Time   // of the hour of the primary limit
 	used    int
@@ -19,26 +21,24 @@ type spent struct {
 	points int
 }
 
-// admit charges a call and says whether a limit refuses it. It answers the
-// call itself then. The lock is held.
+// admit charges a call, or answers one that a limit refuses. The lock is held.
 func (s *Server) admit(w http.ResponseWriter, who string, c *Call) bool {
-	now := s.cfg.Now()
 	sp := s.spent[who]
 	if sp == nil {
-		sp = &spending{start: now}
+		sp = &spending{start: s.cfg.Now()}
 		s.spent[who] = sp
 	}
-	lim := s.cfg.Limits
+	return s.admitPrimary(w, sp) && s.admitSecondary(w, sp, c)
+}
 
+// admitPrimary charges a call to the hour.
+func (s *Server) admitPrimary(w http.ResponseWriter, sp *spending) bool {
+	now := s.cfg.Now()
 	if now.Sub(sp.start) >= time.Hour {
 		sp.start, sp.used = now, 0
 	}
-	reset := sp.start.Add(time.Hour)
-	limit := lim.RequestsPerHour
-	if limit == 0 {
-		limit = 5000
-	}
-	exceeded := lim.RequestsPerHour > 0 && sp.used >= limit
+	limit := cmp.Or(s.cfg.Limits.RequestsPerHour, 5000)
+	exceeded := s.cfg.Limits.RequestsPerHour > 0 && sp.used >= limit
 	if !exceeded {
 		sp.used++
 	}
@@ -46,17 +46,21 @@ func (s *Server) admit(w http.ResponseWriter, who string, c *Call) bool {
 	h.Set("X-RateLimit-Limit", strconv.Itoa(limit))
 	h.Set("X-RateLimit-Remaining", strconv.Itoa(max(0, limit-sp.used)))
 	h.Set("X-RateLimit-Used", strconv.Itoa(sp.used))
-	h.Set("X-RateLimit-Reset", strconv.FormatInt(reset.Unix(), 10))
+	h.Set("X-RateLimit-Reset", strconv.FormatInt(sp.start.Add(time.Hour).Unix(), 10))
 	h.Set("X-RateLimit-Resource", "core")
 	if exceeded {
 		s.hits.Primary++
-		apiError(w, 403, "API rate limit exceeded for user ID 1.", "rate-limits-for-the-rest-api")
-		return false
+		primaryLimit(w)
 	}
+	return !exceeded
+}
 
+// admitSecondary charges a call to the secondary limits.
+func (s *Server) admitSecondary(w http.ResponseWriter, sp *spending, c *Call) bool {
+	now, lim := s.cfg.Now(), s.cfg.Limits
 	refuse := func(counter *int, free time.Time) bool {
 		*counter++
-		h.Set("Retry-After", seconds(max(time.Second, free.Sub(now))))
+		w.Header().Set("Retry-After", seconds(max(time.Second, free.Sub(now))))
 		secondaryLimit(w, 403)
 		return false
 	}
@@ -67,10 +71,8 @@ func (s *Server) admit(w http.ResponseWriter, who string, c *Call) bool {
 	if c.Write {
 		points = 5
 	}
-	for len(sp.points) > 0 && now.Sub(sp.points[0].at) >= time.Minute {
-		sp.points = sp.points[1:]
-	}
 	total := points
+	sp.points = slices.DeleteFunc(sp.points, func(p spent) bool { return now.Sub(p.at) >= time.Minute })
 	for _, p := range sp.points {
 		total += p.points
 	}
@@ -78,20 +80,23 @@ func (s *Server) admit(w http.ResponseWriter, who string, c *Call) bool {
 		return refuse(&s.hits.Points, sp.points[0].at.Add(time.Minute))
 	}
 	sp.points = append(sp.points, spent{now, points})
-
-	if c.Write && c.Method != http.MethodDelete {
-		for len(sp.content) > 0 && now.Sub(sp.content[0]) >= time.Hour {
-			sp.content = sp.content[1:]
-		}
-		if n := lim.ContentPerHour; n > 0 && len(sp.content) >= n {
-			return refuse(&s.hits.Content, sp.content[len(sp.content)-n].Add(time.Hour))
-		}
-		if n := lim.ContentPerMinute; n > 0 && len(sp.content) >= n && now.Sub(sp.content[len(sp.content)-n]) < time.Minute {
-			return refuse(&s.hits.Content, sp.content[len(sp.content)-n].Add(time.Minute))
-		}
-		sp.content = append(sp.content, now)
+	if !c.Write || c.Method == http.MethodDelete {
+		return true
 	}
+	for _, l := range []struct {
+		most   int
+		window time.Duration
+	}{{lim.ContentPerHour, time.Hour}, {lim.ContentPerMinute, time.Minute}} {
+		if n := len(sp.content) - l.most; l.most > 0 && n >= 0 && now.Sub(sp.content[n]) < l.window {
+			return refuse(&s.hits.Content, sp.content[n].Add(l.window))
+		}
+	}
+	sp.content = append(sp.content, now)
 	return true
+}
+
+func primaryLimit(w http.ResponseWriter) {
+	apiError(w, 403, "API rate limit exceeded for user ID 1.", "rate-limits-for-the-rest-api")
 }
 
 func secondaryLimit(w http.ResponseWriter, status int) {

@@ -1,4 +1,4 @@
-// Cuts the schemas that the stand-in's answers are checked against out of
+// Cuts the schemas that the answers of the fake GitHub are checked against out of
 // GitHub's OpenAPI description, as the npm package @octokit/openapi ships it:
 //
 //	cd "$(mktemp -d)" && npm pack @octokit/openapi@23.0.2 && tar xzf *.tgz
@@ -10,7 +10,7 @@ const dir = process.argv[2];
 const pkg = JSON.parse(readFileSync(join(dir, "package.json")));
 const api = JSON.parse(readFileSync(join(dir, "generated/api.github.com.json")));
 
-// The operations that the stand-in answers, with the statuses it gives.
+// The operations that the fake GitHub answers, with the statuses it gives.
 const wanted = [
   ["get", "/repos/{owner}/{repo}", [200, 404]],
   ["get", "/repos/{owner}/{repo}/releases", [200, 404]],
@@ -23,15 +23,11 @@ const wanted = [
   ["get", "/repos/{owner}/{repo}/releases/{release_id}/assets", [200]],
   ["post", "/repos/{owner}/{repo}/releases/{release_id}/assets", [201]],
   ["get", "/repos/{owner}/{repo}/releases/assets/{asset_id}", [200, 404]],
-  ["patch", "/repos/{owner}/{repo}/releases/assets/{asset_id}", [200]],
   ["delete", "/repos/{owner}/{repo}/releases/assets/{asset_id}", [204]],
   ["get", "/repos/{owner}/{repo}/git/ref/{ref}", [200, 404]],
-  ["post", "/repos/{owner}/{repo}/git/refs", [201, 422]],
   ["get", "/repos/{owner}/{repo}/git/tags/{tag_sha}", [200, 404]],
   ["get", "/repos/{owner}/{repo}/git/commits/{commit_sha}", [200, 404]],
   ["post", "/repos/{owner}/{repo}/dispatches", [204, 422]],
-  ["get", "/user", [200, 401, 403]],
-  ["get", "/rate_limit", [200]],
   ["get", "/installation/repositories", [200, 403]],
 ];
 
