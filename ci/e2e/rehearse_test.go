@@ -24,7 +24,7 @@ func TestRehearse(t *testing.T) {
 	none := call(t, "--source="+tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\"]\n"), "release", "--tag=v1.0.0", "rehearse", "--faults=none")
 	require.NoError(t, none.err)
 	assert.Contains(t, none.stdout, "that failed 0 times")
-	assert.Contains(t, none.stdout, "phase 2: there is no image")
+	assert.Contains(t, none.stdout, "phase 2: skipped, since Cargo.toml has no [package.metadata.gantry.image]")
 }
 
 // The check of the caller's project needs no argument.

@@ -294,7 +294,7 @@ func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Re
 // Verify compares a published image with its release.
 func (p Phase) Verify(ctx context.Context, i Image, ref string) (string, error) {
 	if i.Skipped != "" {
-		return "", fmt.Errorf("there is no image to compare with: %s", i.Skipped)
+		return "", fmt.Errorf("the event asks for no image, so there is nothing to compare: %s", i.Skipped)
 	}
 	address, reference := oci.SplitReference(ref)
 	t, err := p.target(ctx, i, []string{address})

@@ -143,7 +143,7 @@ func (r *rehearsal) assemble(ctx context.Context) (*image.Publication, error) {
 		return nil, err
 	}
 	if found.Manifest.Image == nil {
-		r.report.Add("phase 2: there is no image, since there is no [package.metadata.gantry.image]", "")
+		r.report.Add("phase 2: skipped, since Cargo.toml has no [package.metadata.gantry.image]", "")
 		return nil, nil
 	}
 	repository, err := oci.NewRepository(r.stage.Registry+"/"+r.stage.Repository, r.stage.Images())
