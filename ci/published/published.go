@@ -18,6 +18,7 @@ import (
 	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/notation"
 	"dagger/gantry/ci/wire"
 )
 
@@ -47,7 +48,7 @@ func (r *Release) Version() *semver.Version { return semver.MustParse(r.Manifest
 // ExactTag returns the image tag that names the version.
 func (r *Release) ExactTag() string { return r.Manifest.Image.TagOptions().Exact(r.Version()) }
 
-// Request names a release by a tag or by an event, not both.
+// Request names a release by an event or, without one, by a tag.
 type Request struct {
 	// Repository is "owner/name".
 	Repository string
@@ -75,12 +76,10 @@ const poll = 5 * time.Second
 // which is about to be complete; a tag without a release is a mistake. An error
 // for which [event.Skipped] holds means that there is nothing to do.
 func Find(ctx context.Context, client *github.Client, q Request, o Options) (*Release, error) {
-	switch {
-	case q.Tag != "" && q.Event != nil:
-		return nil, errors.New("--tag and --event are mutually exclusive: pass one of them")
-	case q.Tag == "" && q.Event == nil:
-		return nil, errors.New("no release is named: pass --tag or --event")
-	case q.Event == nil:
+	if q.Event == nil {
+		if err := notation.Tag.Check(q.Tag); err != nil {
+			return nil, fmt.Errorf("--tag: %w: pass the tag of a release", err)
+		}
 		e, err := event.FromTag(q.Repository, q.Tag)
 		if err != nil {
 			return nil, err
