@@ -29,7 +29,7 @@ func chatty(t testing.TB) v1.ImageIndex {
 		for _, d := range must(index.IndexManifest()).Manifests {
 			img := must(index.Image(d.Digest))
 			c := must(img.ConfigFile()).DeepCopy()
-			c.Author, c.Container, c.DockerVersion = "base", "base", "base"
+			c.Author, c.Container = "base", "base"
 			c.Config.Hostname, c.Config.Domainname, c.Config.Image, c.Config.MacAddress, c.Config.ArgsEscaped = "base", "base", "base", "base", true
 			c.Config.OnBuild, c.Config.Healthcheck = []string{"base"}, &v1.HealthConfig{Test: []string{"base"}, Interval: time.Second}
 			c.Config.Volumes, c.Config.ExposedPorts = map[string]struct{}{"/base": {}}, map[string]struct{}{"1/tcp": {}}

@@ -105,6 +105,17 @@ func TestPagesOfItsOwnSize(t *testing.T) {
 	tags, err := p.repository(t, fast).Tags(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"1.0.0"}, tags)
+
+	// The size of a later page is the registry's own.
+	p.set(func(n int, w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/tags/list") && r.URL.Query().Has("last") {
+			w.WriteHeader(http.StatusBadRequest)
+			return true
+		}
+		return pages(func(*http.Request) ([]string, string) { return []string{"1.0.0"}, "?last=1.0.0" })(n, w, r)
+	})
+	_, err = p.repository(t, fast).Tags(t.Context())
+	require.ErrorContains(t, err, "400")
 }
 
 // bounded notes whether requests have a deadline.
