@@ -2,8 +2,8 @@
 // Cargo.lock, the messages of a build, the pinned toolchain, and what Cargo's
 // errors mean.
 //
-// It is pure: it reads no file and runs nothing. It keeps one invariant: what it
-// reports is what Cargo would do, never a guess from file names.
+// It is pure: it reads no file and runs nothing. It keeps one invariant: it reports
+// what Cargo reports or would do, and never guesses.
 package cargo
 
 import (

@@ -200,5 +200,5 @@ func smokeText(s *manifest.Smoke, version string) string {
 			expect = s.Expect
 		}
 	}
-	return args + ", which must print " + expect
+	return args + " must print " + expect
 }

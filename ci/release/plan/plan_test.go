@@ -591,7 +591,7 @@ func TestTextShowsTheImage(t *testing.T) {
 	text := image(nil, nil, "app")
 	for _, want := range []string{
 		"/usr/local/bin/app  (the only binary)", "65532:65532", "linux/amd64   on gcr.io/distroless/static-debian12:nonroot\n",
-		"linux/arm64 ", "none configured; pass --addresses to publish", "--version, which must print 1.2.3",
+		"linux/arm64 ", "none configured; pass --addresses to publish", "--version must print 1.2.3",
 	} {
 		assert.Contains(t, text, want)
 	}
@@ -601,7 +601,7 @@ func TestTextShowsTheImage(t *testing.T) {
 	}, "app", "appctl")
 	for _, want := range []string{
 		"(the binary with the component's name; set entrypoint to choose another)", "ghcr.io/acme/app, docker.io/acme/app", "1000", "/srv", "serve", "8080",
-		"on gcr.io/distroless/cc-debian12:nonroot, or gcr.io/distroless/static-debian12:nonroot for static binaries", "check all, which must print fine", "v1.2.3  ",
+		"on gcr.io/distroless/cc-debian12:nonroot, or gcr.io/distroless/static-debian12:nonroot for static binaries", "check all must print fine", "v1.2.3  ",
 	} {
 		assert.Contains(t, text, want)
 	}

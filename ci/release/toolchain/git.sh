@@ -12,7 +12,7 @@ export GIT_OPTIONAL_LOCKS=0 GIT_CONFIG_NOSYSTEM=1
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 ask() {
-	if ! git "$@" >"$tmp/said" 2>"$tmp/error"; then
+	if ! git "$@" >"$tmp/answer" 2>"$tmp/error"; then
 		printf 'failed git %s: %s\n' "$(for word; do case $word in -c | *=*) ;; *) printf %s "$word" && break ;; esac; done)" \
 			"$(grep -v '^warning:' "$tmp/error" | tr '\n' ' ')"
 		exit 0
@@ -26,32 +26,32 @@ fi
 [ -d .git ] || exit 0
 echo present
 ask rev-parse --is-shallow-repository
-echo "shallow $(cat "$tmp/said")"
+echo "shallow $(cat "$tmp/answer")"
 status=0
 head=$(git rev-parse --verify --quiet 'HEAD^{commit}' 2>"$tmp/error") || status=$?
 if [ "$status" -ne 0 ]; then
 	# A branch without a commit is fine, but an unreadable commit is an error.
 	! grep -q . "$tmp/error" || ask cat-file commit HEAD
 	ask for-each-ref --count=1
-	[ -s "$tmp/said" ] && ask cat-file commit HEAD
+	[ -s "$tmp/answer" ] && ask cat-file commit HEAD
 	exit 0
 fi
 echo "head $head"
 ask show --no-patch --format=%ct HEAD
-echo "time $(cat "$tmp/said")"
+echo "time $(cat "$tmp/answer")"
 # Annotated tags are peeled; tags of other objects than commits are skipped.
 tags() { ask for-each-ref "$@" --format='%(objecttype) %(objectname) %(*objecttype) %(*objectname) %(refname:strip=2)' refs/tags; }
 tags
-sed -n 's/^commit \([0-9a-f]*\)   /tag \1 /p; s/^tag [0-9a-f]* commit \([0-9a-f]*\) /tag \1 /p' "$tmp/said"
+sed -n 's/^commit \([0-9a-f]*\)   /tag \1 /p; s/^tag [0-9a-f]* commit \([0-9a-f]*\) /tag \1 /p' "$tmp/answer"
 tags --merged HEAD
-sed -n 's/^commit \([0-9a-f]*\)   /reachable \1 /p; s/^tag [0-9a-f]* commit \([0-9a-f]*\) /reachable \1 /p' "$tmp/said"
+sed -n 's/^commit \([0-9a-f]*\)   /reachable \1 /p; s/^tag [0-9a-f]* commit \([0-9a-f]*\) /reachable \1 /p' "$tmp/answer"
 
 # This compares files in Git LFS with their pointers, since the program of its
 # filter is missing here.
 lfs_oid() { sed -n 's/^oid sha256://p'; }
 ask -c core.fileMode=false -c core.quotePath=false -c filter.lfs.clean= -c filter.lfs.process= -c filter.lfs.required=false \
 	status --porcelain=v1 --untracked-files=all
-cp "$tmp/said" "$tmp/status"
+cp "$tmp/answer" "$tmp/status"
 while IFS= read -r line; do
 	file=${line#???}
 	case $file in '"'*'"') file=${file#?} file=${file%?} ;; esac
@@ -75,10 +75,10 @@ while IFS= read -r file; do
 	if [ -f "$file" ] && [ "$(head -c 200 "$file" | tr -d '\0' | lfs_oid)" ]; then
 		printf 'pointer %s\n' "$file"
 	fi
-done <"$tmp/said"
+done <"$tmp/answer"
 # A submodule that is not checked out is an empty directory.
 ask -c core.quotePath=false ls-files --stage
-sed -n 's/^160000 [0-9a-f]* 0	//p' "$tmp/said" | while IFS= read -r dir; do
+sed -n 's/^160000 [0-9a-f]* 0	//p' "$tmp/answer" | while IFS= read -r dir; do
 	[ -e "$dir/.git" ] || printf 'submodule %s\n' "$dir"
 done
 status=0
