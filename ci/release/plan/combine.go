@@ -6,59 +6,78 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"sort"
 	"strings"
 )
 
-// sharedKeys are the keys that a release of several packages has once.
-var sharedKeys = []struct {
+// sharedKey is a setting that a release of several packages has once. Packages whose
+// value is nil don't count.
+type sharedKey struct {
 	name  string
 	value func(Config) any
-	set   func(to *Config, from Config)
-}{
-	{"archive", func(c Config) any { return or(c.Archive, DefaultArchive) }, func(to *Config, from Config) { to.Archive = from.Archive }},
-	{"max-glibc", func(c Config) any { return c.MaxGlibc }, func(to *Config, from Config) { to.MaxGlibc = from.MaxGlibc }},
-	{"cargo-command", func(c Config) any { return or(c.CargoCommand, DefaultCargoCommand) }, func(to *Config, from Config) { to.CargoCommand = from.CargoCommand }},
-	{"targets", func(c Config) any { return sorted(c.targets()) }, func(to *Config, from Config) { to.Targets = from.Targets }},
-	{"changelog.config", func(c Config) any { return c.Changelog.Config }, func(to *Config, from Config) { to.Changelog.Config = from.Changelog.Config }},
 }
 
-// sharedBuildKeys are the keys that one build of several packages has once.
-var sharedBuildKeys = []struct {
-	name  string
-	value func(BuildConfig) any
-}{
-	{"profile", func(b BuildConfig) any { return or(b.Profile, DefaultProfile) }},
-	{"all-features", func(b BuildConfig) any { return isTrue(b.AllFeatures) }},
-	{"no-default-features", func(b BuildConfig) any { return isTrue(b.NoDefaultFeatures) }},
-	{"env", func(b BuildConfig) any {
-		if len(b.Env) == 0 {
-			return map[string]string{}
-		}
-		return b.Env
-	}},
+// releaseKeys and buildKeys are the keys that a release and that a build has once.
+var (
+	releaseKeys = []sharedKey{
+		{"archive", func(c Config) any { return or(c.Archive, DefaultArchive) }},
+		{"max-glibc", func(c Config) any { return c.MaxGlibc }},
+		{"cargo-command", func(c Config) any { return or(c.CargoCommand, DefaultCargoCommand) }},
+		{"targets", func(c Config) any { return slices.Sorted(slices.Values(c.targets())) }},
+		{"changelog.config", func(c Config) any { return c.Changelog.Config }},
+		{"image", func(c Config) any { return unlessZero(c.Image) }},
+	}
+	buildKeys = []sharedKey{
+		{"profile", func(c Config) any { return or(c.Profile, DefaultProfile) }},
+		{"all-features", func(c Config) any { return isTrue(c.AllFeatures) }},
+		{"no-default-features", func(c Config) any { return isTrue(c.NoDefaultFeatures) }},
+		{"env", func(c Config) any { return maps.Collect(maps.All(c.Env)) }},
+		{"pre-build", func(c Config) any { return unlessZero(c.PreBuild) }},
+	}
+)
+
+func unlessZero[T comparable](value T) any {
+	if value == *new(T) {
+		return nil
+	}
+	return value
 }
 
-// combine makes the configuration of a component of several packages from theirs.
-// A package keeps its settings where it can (see [Component.settings] and
-// combineBuild), and lists are joined. One build and one archive have all other
-// keys once: a key on which the packages differ is a conflict.
-func (c *Component) combine(workspace Config) {
-	c.Config = workspace
-	c.Config.Name, c.Config.TagPrefix = c.Name, nil
-	for _, key := range sharedKeys {
-		var values []packageValue
-		for i, s := range c.settings {
-			values = append(values, packageValue{c.Packages[i].Manifest(), key.value(s.merged)})
+// conflictsOf describes how the packages' settings differ in keys that they share.
+func (c *Component) conflictsOf(keys []sharedKey, configs []Config) []string {
+	var conflicts []string
+	for _, key := range keys {
+		var texts, lines []string
+		for i, cfg := range configs {
+			value := key.value(cfg)
+			if value == nil {
+				continue
+			}
+			text, err := json.Marshal(value)
+			if err != nil {
+				text = []byte(err.Error())
+			}
+			texts = append(texts, string(text))
+			lines = append(lines, fmt.Sprintf("%s for %s", text, c.Packages[i].Manifest()))
 		}
-		if conflict := differ(key.name, values); conflict != "" {
-			c.conflicts = append(c.conflicts, conflict)
-		} else {
-			key.set(&c.Config, c.settings[0].merged)
+		if len(slices.Compact(texts)) > 1 {
+			conflicts = append(conflicts, fmt.Sprintf("%s is %s", key.name, strings.Join(lines, " and ")))
 		}
 	}
-	var images []packageValue
-	for i, s := range c.settings {
+	return conflicts
+}
+
+// combine makes the configuration of a component of several packages from theirs. A
+// package keeps its settings where it can (see [Component.settings] and
+// combineBuild), and lists are joined. A release and a build have all other keys
+// once: a key on which the packages differ is a conflict.
+func (c *Component) combine(workspace Config) {
+	first := c.settings[0].merged
+	c.Config = workspace
+	c.Config.Name, c.Config.TagPrefix = c.Name, nil
+	c.Config.Archive, c.Config.MaxGlibc, c.Config.CargoCommand = first.Archive, first.MaxGlibc, first.CargoCommand
+	c.Config.Targets, c.Config.Changelog.Config = first.Targets, first.Changelog.Config
+	var configs []Config
+	for _, s := range c.settings {
 		if isTrue(s.merged.SBOM) {
 			c.Config.SBOM = s.merged.SBOM
 		}
@@ -70,105 +89,56 @@ func (c *Component) combine(workspace Config) {
 		}
 		c.Config.Changelog.Paths = union(c.Config.Changelog.Paths, s.own.Changelog.Paths)
 		if s.own.Image != nil {
-			images = append(images, packageValue{c.Packages[i].Manifest(), *s.merged.Image})
 			c.Config.Image = s.merged.Image
+		} else {
+			s.merged.Image = nil
 		}
+		configs = append(configs, s.merged)
 	}
-	if conflict := differ("image", images); conflict != "" {
-		c.conflicts = append(c.conflicts, conflict)
-	}
-	c.conflicts = append(c.conflicts, c.buildConflicts()...)
-}
-
-// buildConflicts returns the conflicts of the builds. Those that only some targets
-// have name them.
-func (c *Component) buildConflicts() []string {
-	targets := map[string][]string{}
+	c.conflicts = c.conflictsOf(releaseKeys, configs)
+	targets := map[string][]string{} // by conflict
 	for _, triple := range c.Config.targets() {
 		_, conflicts := c.combineBuild(triple)
 		for _, conflict := range conflicts {
 			targets[conflict] = append(targets[conflict], triple)
 		}
 	}
-	var out []string
 	for _, conflict := range slices.Sorted(maps.Keys(targets)) {
 		if len(targets[conflict]) < len(c.Config.targets()) {
 			conflict += " for " + strings.Join(targets[conflict], ", ")
 		}
-		out = append(out, conflict)
+		c.conflicts = append(c.conflicts, conflict)
 	}
-	return out
-}
-
-// packageValue is a package's value of a key.
-type packageValue struct {
-	manifest string
-	value    any
-}
-
-// differ describes how the packages' values of a key differ, or is empty.
-func differ(key string, values []packageValue) string {
-	var texts, lines []string
-	for _, v := range values {
-		text, err := json.Marshal(v.value)
-		if err != nil {
-			text = []byte(err.Error())
-		}
-		texts = append(texts, string(text))
-		lines = append(lines, fmt.Sprintf("%s for %s", text, v.manifest))
-	}
-	if len(slices.Compact(texts)) < 2 {
-		return ""
-	}
-	return fmt.Sprintf("%s is %s", key, strings.Join(lines, " and "))
 }
 
 // combineBuild returns the build configuration for a target, and the conflicts of
 // the packages. A feature that a package inherits from the workspace counts only if
 // it has it.
 func (c *Component) combineBuild(triple string) (BuildConfig, []string) {
-	var cfgs []BuildConfig
+	var configs []Config
 	for _, s := range c.settings {
-		cfgs = append(cfgs, s.merged.forTarget(triple))
+		configs = append(configs, Config{BuildConfig: s.merged.forTarget(triple)})
 	}
-	out := cfgs[0]
-	out.Features = c.features(cfgs)
-	if len(cfgs) == 1 {
+	out := configs[0].BuildConfig
+	out.Features = c.features(configs)
+	if len(configs) == 1 {
 		return out, nil
 	}
-	var conflicts []string
-	check := func(key string, values []packageValue) {
-		if conflict := differ(key, values); conflict != "" {
-			conflicts = append(conflicts, conflict)
-		}
+	out.Bins = nil
+	for _, cfg := range configs {
+		out.Packages = union(out.Packages, cfg.Packages)
+		out.PreBuild = or(cfg.PreBuild, out.PreBuild)
 	}
-	for _, key := range sharedBuildKeys {
-		var values []packageValue
-		for i, b := range cfgs {
-			values = append(values, packageValue{c.Packages[i].Manifest(), key.value(b)})
-		}
-		check(key.name, values)
-	}
-	out.Bins, out.PreBuild = nil, ""
-	var commands []packageValue
-	for i, b := range cfgs {
-		out.Packages = union(out.Packages, b.Packages)
-		if b.PreBuild != "" {
-			commands = append(commands, packageValue{c.Packages[i].Manifest(), b.PreBuild})
-			out.PreBuild = b.PreBuild
-		}
-	}
-	check("pre-build", commands)
-	return out, conflicts
+	return out, c.conflictsOf(buildKeys, configs)
 }
 
 // features returns the features to build with. If the packages differ in them,
 // each feature names its package, so that one call of Cargo gives each package only
 // what it set.
-func (c *Component) features(cfgs []BuildConfig) []string {
-	each := make([][]string, len(cfgs))
+func (c *Component) features(configs []Config) []string {
+	each := make([][]string, len(configs))
 	same := true
-	for i, cfg := range cfgs {
+	for i, cfg := range configs {
 		for _, f := range cfg.Features {
 			if c.Packages[i].HasFeature(f) {
 				each[i] = append(each[i], f)
@@ -206,10 +176,4 @@ func or(value, otherwise string) string {
 		return otherwise
 	}
 	return value
-}
-
-func sorted(names []string) []string {
-	names = slices.Clone(names)
-	sort.Strings(names)
-	return names
 }

@@ -169,7 +169,7 @@ func TestFilesInEachOthersWay(t *testing.T) {
 func TestSmokeTexts(t *testing.T) {
 	for want, s := range map[string]*manifest.Smoke{
 		"--version must print 1.0.0": nil,
-		"none":                              {Skip: true},
+		"none":                       {Skip: true},
 		"check it must print 1.0.0":  {Args: []string{"check", "it"}},
 		"--version must print fine":  {Expect: "fine"},
 	} {

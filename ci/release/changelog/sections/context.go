@@ -1,9 +1,10 @@
 package sections
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -80,50 +81,33 @@ type input struct {
 type release map[string]any
 
 func read(dir string) (*input, error) {
-	in := &input{}
-	for name, value := range map[string]any{JobFile: &in.job, CommitsFile: &in.context} {
+	texts := map[string]string{}
+	for _, name := range []string{JobFile, CommitsFile, ConfigFile, HistoryDir + "/commits", HistoryDir + "/tags"} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
 		}
-		if err := json.Unmarshal(text, value); err != nil {
+		texts[name] = string(text)
+	}
+	in := &input{messages: readMessages(texts[HistoryDir+"/tags"])}
+	for name, value := range map[string]any{JobFile: &in.job, CommitsFile: &in.context} {
+		if err := json.Unmarshal([]byte(texts[name]), value); err != nil {
 			return nil, fmt.Errorf("read %s: %w", name, err)
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(dir, ConfigFile))
-	if err != nil {
+	var err error
+	if in.config, err = readConfig(texts[ConfigFile]); err != nil {
 		return nil, err
 	}
-	if in.config, err = readConfig(string(text)); err != nil {
-		return nil, err
-	}
-	commits, err := os.Open(filepath.Join(dir, HistoryDir, "commits"))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = commits.Close() }()
-	if in.history, err = readHistory(commits); err != nil {
-		return nil, err
-	}
-	tags, err := os.Open(filepath.Join(dir, HistoryDir, "tags"))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = tags.Close() }()
-	in.messages, err = readMessages(tags)
+	in.history, err = readHistory(texts[HistoryDir+"/commits"])
 	return in, err
 }
 
 // readMessages reads the type, name and contents of tags. Each ends with a zero
 // byte; a newline follows the contents.
-func readMessages(r io.Reader) (map[string]string, error) {
-	text, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
+func readMessages(text string) map[string]string {
 	messages := map[string]string{}
-	fields := strings.Split(string(text), "\x00")
-	for ; len(fields) > 3; fields = fields[3:] {
+	for fields := strings.Split(text, "\x00"); len(fields) > 3; fields = fields[3:] {
 		if strings.TrimPrefix(fields[0], "\n") != "tag" {
 			continue // a lightweight tag has the message of its commit
 		}
@@ -131,7 +115,7 @@ func readMessages(r io.Reader) (map[string]string, error) {
 		message, _, _ := strings.Cut(fields[2], "-----BEGIN ")
 		messages[fields[1]] = strings.TrimSpace(message)
 	}
-	return messages, nil
+	return messages
 }
 
 // config has the settings of git-cliff's configuration about sections, which
@@ -228,7 +212,7 @@ func arrange(in *input) ([]release, error) {
 		}
 		r := newRelease(base, s, in.messages)
 		r["previous"] = newRelease(base, previous, in.messages)
-		r["commits"] = orEmpty(commits[s])
+		r["commits"] = append([]any{}, commits[s]...)
 		r["commit_range"] = commitRange(commits[s])
 		r["statistics"] = statistics(s, previous, commits[s])
 		out = append(out, r)
@@ -263,13 +247,6 @@ func newRelease(base release, s *section, messages map[string]string) release {
 		r["message"] = message
 	}
 	return r
-}
-
-func orEmpty(list []any) []any {
-	if list == nil {
-		return []any{}
-	}
-	return list
 }
 
 // keepUnconventional makes git-cliff keep the message of a commit. From a context,
@@ -320,18 +297,8 @@ func statistics(s, previous *section, commits []any) map[string]any {
 			counts[link{text, href}]++
 		}
 	}
-	links := make([]link, 0, len(counts))
-	for l := range counts {
-		links = append(links, l)
-	}
-	slices.SortFunc(links, func(a, b link) int {
-		if counts[a] != counts[b] {
-			return counts[b] - counts[a]
-		}
-		if a.text != b.text {
-			return strings.Compare(a.text, b.text)
-		}
-		return strings.Compare(a.href, b.href)
+	links := slices.SortedFunc(maps.Keys(counts), func(a, b link) int {
+		return cmp.Or(counts[b]-counts[a], strings.Compare(a.text, b.text), strings.Compare(a.href, b.href))
 	})
 	list := []any{}
 	for _, l := range links {

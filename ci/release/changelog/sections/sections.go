@@ -12,10 +12,8 @@
 package sections
 
 import (
-	"bufio"
-	"container/heap"
 	"fmt"
-	"io"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,8 +40,7 @@ type section struct {
 
 // history is the history of a commit.
 type history struct {
-	ids []string
-	// index of each commit in ids and parents.
+	// index of each commit in parents and times.
 	index map[string]int
 	// parents come after their children.
 	parents [][]int32
@@ -51,41 +48,34 @@ type history struct {
 }
 
 // readHistory reads the output of `git rev-list --topo-order --timestamp --parents`.
-func readHistory(r io.Reader) (*history, error) {
+func readHistory(text string) (*history, error) {
 	h := &history{index: map[string]int{}}
-	var lines [][]string
-	scanner := bufio.NewScanner(r)
-	scanner.Buffer(nil, 1<<20) // a merge may have many parents
-	for scanner.Scan() {
-		fields := strings.Fields(scanner.Text())
+	var parents [][]string
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
 		if len(fields) < 2 {
-			return nil, fmt.Errorf("read the history: line %q has no time and commit", scanner.Text())
+			return nil, fmt.Errorf("read the history: line %q has no time and commit", strings.TrimSpace(line))
 		}
 		time, err := strconv.ParseInt(fields[0], 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("read the history: line %q has no time: %w", scanner.Text(), err)
+			return nil, fmt.Errorf("read the history: line %q has no time: %w", strings.TrimSpace(line), err)
 		}
-		h.index[fields[1]] = len(h.ids)
-		h.ids = append(h.ids, fields[1])
+		h.index[fields[1]] = len(h.times)
 		h.times = append(h.times, time)
-		lines = append(lines, fields[2:])
+		parents = append(parents, fields[2:])
 	}
-	if err := scanner.Err(); err != nil {
-		return nil, fmt.Errorf("read the history: %w", err)
-	}
-	for i, line := range lines {
-		var parents []int32
-		for _, id := range line {
+	h.parents = make([][]int32, len(parents))
+	for child, ids := range parents {
+		for _, id := range ids {
 			p, known := h.index[id]
 			if !known {
-				return nil, fmt.Errorf("read the history: parent %s of %s is missing: the repository lacks part of its history", id, h.ids[i])
+				return nil, fmt.Errorf("read the history: parent %s is missing: the repository lacks part of its history", id)
 			}
-			if p <= i {
-				return nil, fmt.Errorf("read the history: parent %s comes before its child %s", id, h.ids[i])
+			if p <= child {
+				return nil, fmt.Errorf("read the history: parent %s comes before its child", id)
 			}
-			parents = append(parents, int32(p))
+			h.parents[child] = append(h.parents[child], int32(p))
 		}
-		h.parents = append(h.parents, parents)
 	}
 	return h, nil
 }
@@ -120,7 +110,7 @@ func divide(h *history, releases []Release) (*division, error) {
 	if err := g.read(releases); err != nil {
 		return nil, err
 	}
-	d := &division{history: h, section: make([]int32, len(h.ids))}
+	d := &division{history: h, section: make([]int32, len(h.times))}
 	for i := range d.section {
 		d.section[i] = none
 	}
@@ -142,7 +132,7 @@ func divide(h *history, releases []Release) (*division, error) {
 	for r, s := range place {
 		// Lower versions come first.
 		for other := r - 1; other >= 0; other-- {
-			if g.contains[r].has(other) && g.releases[other].version.LessThan(g.releases[r].version) {
+			if g.contains[r].Bit(other) == 1 && g.releases[other].version.LessThan(g.releases[r].version) {
 				s.Previous = place[other]
 				break
 			}
@@ -156,7 +146,7 @@ type graph struct {
 	history  *history
 	releases []versioned
 	// contains are the releases that each one contains, except itself.
-	contains []set
+	contains []*big.Int
 	// follows are the releases that directly precede each one.
 	follows [][]int
 }
@@ -183,19 +173,19 @@ func (g *graph) read(releases []Release) error {
 		commit := g.history.index[r.Commit]
 		releasesOf[commit] = append(releasesOf[commit], i)
 	}
-	g.contains = make([]set, len(g.releases))
+	g.contains = make([]*big.Int, len(g.releases))
 	g.follows = make([][]int, len(g.releases))
 	// nearest are the releases that a commit contains and that no other of these
 	// releases contains.
-	nearest := make([][]int, len(g.history.ids))
-	for i := len(g.history.ids) - 1; i >= 0; i-- {
+	nearest := make([][]int, len(g.history.times))
+	for i := len(g.history.times) - 1; i >= 0; i-- {
 		below := g.nearestOf(g.history.parents[i], nearest)
 		for _, r := range releasesOf[i] {
 			g.follows[r] = below
-			g.contains[r] = newSet(len(g.releases))
+			g.contains[r] = new(big.Int)
 			for _, b := range below {
-				g.contains[r].add(b)
-				g.contains[r].union(g.contains[b])
+				g.contains[r].Or(g.contains[r], g.contains[b])
+				g.contains[r].SetBit(g.contains[r], b, 1)
 			}
 			below = []int{r}
 		}
@@ -218,14 +208,11 @@ func (g *graph) nearestOf(parents []int32, nearest [][]int) []int {
 	}
 	slices.Sort(all)
 	all = slices.Compact(all)
-	if len(all) < 2 {
-		return all
-	}
-	below := newSet(len(g.releases))
+	below := new(big.Int)
 	for _, r := range all {
-		below.union(g.contains[r])
+		below.Or(below, g.contains[r])
 	}
-	return slices.DeleteFunc(all, func(r int) bool { return below.has(r) })
+	return slices.DeleteFunc(all, func(r int) bool { return below.Bit(r) == 1 })
 }
 
 // order returns the order of the versions, with each release after those that it
@@ -233,50 +220,26 @@ func (g *graph) nearestOf(parents []int32, nearest [][]int) []int {
 func (g *graph) order() []int {
 	waitsFor := make([]int, len(g.releases))
 	blocks := make([][]int, len(g.releases))
-	ready := &lowest{}
+	var ready, order []int // ready is sorted
 	for r, follows := range g.follows {
 		waitsFor[r] = len(follows)
 		if len(follows) == 0 {
-			heap.Push(ready, r)
+			ready = append(ready, r)
 		}
 		for _, f := range follows {
 			blocks[f] = append(blocks[f], r)
 		}
 	}
-	var order []int
-	for ready.Len() > 0 {
-		r := heap.Pop(ready).(int)
+	for len(ready) > 0 {
+		r := ready[0]
+		ready = ready[1:]
 		order = append(order, r)
 		for _, b := range blocks[r] {
 			if waitsFor[b]--; waitsFor[b] == 0 {
-				heap.Push(ready, b)
+				i, _ := slices.BinarySearch(ready, b)
+				ready = slices.Insert(ready, i, b)
 			}
 		}
 	}
 	return order
-}
-
-// lowest is a heap of numbers.
-type lowest []int
-
-func (l lowest) Len() int           { return len(l) }
-func (l lowest) Less(i, j int) bool { return l[i] < l[j] }
-func (l lowest) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
-func (l *lowest) Push(x any)        { *l = append(*l, x.(int)) }
-func (l *lowest) Pop() any {
-	last := (*l)[len(*l)-1]
-	*l = (*l)[:len(*l)-1]
-	return last
-}
-
-// set of small numbers.
-type set []uint64
-
-func newSet(n int) set       { return make(set, (n+63)/64) }
-func (s set) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
-func (s set) add(i int)      { s[i/64] |= 1 << (i % 64) }
-func (s set) union(other set) {
-	for i, word := range other {
-		s[i] |= word
-	}
 }

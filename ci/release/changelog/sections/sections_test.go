@@ -29,7 +29,7 @@ func (r repo) history(t require.TestingT) *history {
 		}
 		text.WriteString("\n")
 	}
-	h, err := readHistory(strings.NewReader(text.String()))
+	h, err := readHistory(text.String())
 	require.NoError(t, err)
 	return h
 }
@@ -121,7 +121,7 @@ func TestDivideRefuses(t *testing.T) {
 		"1 " + id(1) + " " + id(0): "lacks part of its history",
 		"1 0\n1 1 0\n":             "comes before its child",
 	} {
-		_, err := readHistory(strings.NewReader(text))
+		_, err := readHistory(text)
 		assert.ErrorContains(t, err, says, text)
 	}
 }
