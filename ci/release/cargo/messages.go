@@ -21,9 +21,9 @@ type Bin struct {
 	ID string `json:"-"`
 }
 
-// Artifact is a message of Cargo about something that it compiled, see
+// artifact is a message of Cargo about something that it compiled, see
 // https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages.
-type Artifact struct {
+type artifact struct {
 	Reason       string   `json:"reason"`
 	PackageID    string   `json:"package_id"`
 	ManifestPath string   `json:"manifest_path"`
@@ -32,11 +32,11 @@ type Artifact struct {
 	Executable   string   `json:"executable"`
 }
 
-// Artifacts reads Cargo's messages, one a line.
-func Artifacts(messages string) ([]Artifact, error) {
-	var all []Artifact
+// artifacts reads Cargo's messages, one a line.
+func artifacts(messages string) ([]artifact, error) {
+	var all []artifact
 	for line := range strings.Lines(messages) {
-		var a Artifact
+		var a artifact
 		if err := json.Unmarshal([]byte(line), &a); err != nil {
 			return nil, fmt.Errorf("read cargo's messages: %w", err)
 		}
@@ -49,13 +49,13 @@ func Artifacts(messages string) ([]Artifact, error) {
 // bins. An executable only counts for the package that Cargo names, and where dir
 // is not empty, only below it.
 func Executables(messages, dir string, bins []Bin) ([]string, error) {
-	artifacts, err := Artifacts(messages)
+	all, err := artifacts(messages)
 	if err != nil {
 		return nil, err
 	}
 	type key struct{ id, name string }
 	found := map[key]string{}
-	for _, a := range artifacts {
+	for _, a := range all {
 		if dir != "" && !strings.HasPrefix(a.Executable, dir+"/") {
 			continue
 		}

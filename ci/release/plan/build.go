@@ -54,7 +54,7 @@ func (c *Component) build(triple string) (Build, error) {
 		}
 	}
 	config, _ := c.combineBuild(triple)
-	config.Profile = or(config.Profile, DefaultProfile)
+	config.Profile = or(config.Profile, defaultProfile)
 	return Build{
 		Target: t, Bins: bins, Config: config, Command: or(c.Config.CargoCommand, DefaultCargoCommand),
 		GitDir: isTrue(c.Config.GitDir), MaxGlibc: c.Config.MaxGlibc, SBOM: isTrue(c.Config.SBOM),

@@ -58,8 +58,8 @@ func (c *Component) check() error {
 	fail := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("component %q: "+format, append([]any{c.Name}, args...)...))
 	}
-	if policy := c.Config.Prerelease; policy != "" && policy != PolicyExact && policy != PolicyCore {
-		fail("unknown prerelease policy %q: use %q or %q", policy, PolicyExact, PolicyCore)
+	if policy := c.Config.Prerelease; policy != "" && policy != policyExact && policy != policyCore {
+		fail("unknown prerelease policy %q: use %q or %q", policy, policyExact, policyCore)
 	}
 	if max := c.Config.MaxGlibc; max != "" {
 		if err := binary.ParseGlibc(max); err != nil {

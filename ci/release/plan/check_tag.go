@@ -44,12 +44,12 @@ func (p *Plan) checkVersion() {
 		}
 		// The tag is a prerelease of the manifest's version.
 		candidate := version.Core(v) == version.Core(tag.Version) && tag.Version.Prerelease() != "" && v.Prerelease() == ""
-		if candidate && p.component.settings[i].merged.Prerelease == PolicyCore {
+		if candidate && p.component.settings[i].merged.Prerelease == policyCore {
 			continue
 		}
 		fix := fmt.Sprintf("set version = %q there, or tag %s instead", tag.Version, tag.With(v.String()))
 		if candidate {
-			fix += fmt.Sprintf("; to tag prereleases of the manifest's version, set prerelease = %q in [workspace.metadata.gantry]", PolicyCore)
+			fix += fmt.Sprintf("; to tag prereleases of the manifest's version, set prerelease = %q in [workspace.metadata.gantry]", policyCore)
 		}
 		if len(p.component.Packages) > 1 {
 			fix += fmt.Sprintf("; if %q is not part of this release, set release = false or a tag-prefix in its [package.metadata.gantry]", pkg.Name)
@@ -97,7 +97,7 @@ func (p *Plan) checkTags(git Git, scheme *version.Scheme) {
 		p.warn("the previous tag %v: the changelog starts from it, but release-manifest.json won't name it", err)
 	}
 	if tag.Version.Metadata() == "" {
-		tags, err := version.ImageTags(tag.Version, others, p.ImageSpec().TagOptions())
+		tags, err := version.ImageTags(tag.Version, others, p.imageSpec().TagOptions())
 		if err != nil {
 			p.fail("%v", err)
 		}

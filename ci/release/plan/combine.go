@@ -19,7 +19,7 @@ type sharedKey struct {
 // releaseKeys and buildKeys are the keys that a release and that a build has once.
 var (
 	releaseKeys = []sharedKey{
-		{"archive", func(c Config) any { return or(c.Archive, DefaultArchive) }},
+		{"archive", func(c Config) any { return or(c.Archive, defaultArchive) }},
 		{"max-glibc", func(c Config) any { return c.MaxGlibc }},
 		{"cargo-command", func(c Config) any { return or(c.CargoCommand, DefaultCargoCommand) }},
 		{"targets", func(c Config) any { return slices.Sorted(slices.Values(c.targets())) }},
@@ -27,7 +27,7 @@ var (
 		{"image", func(c Config) any { return unlessZero(c.Image) }},
 	}
 	buildKeys = []sharedKey{
-		{"profile", func(c Config) any { return or(c.Profile, DefaultProfile) }},
+		{"profile", func(c Config) any { return or(c.Profile, defaultProfile) }},
 		{"all-features", func(c Config) any { return isTrue(c.AllFeatures) }},
 		{"no-default-features", func(c Config) any { return isTrue(c.NoDefaultFeatures) }},
 		{"env", func(c Config) any { return maps.Collect(maps.All(c.Env)) }},

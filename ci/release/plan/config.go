@@ -17,15 +17,15 @@ import (
 
 // Defaults of the configuration.
 const (
-	DefaultArchive      = "{name}-{version}-{target}"
-	DefaultProfile      = "release"
+	defaultArchive      = "{name}-{version}-{target}"
+	defaultProfile      = "release"
 	DefaultCargoCommand = "build"
 )
 
 // Policies for prerelease tags.
 const (
-	PolicyExact = "exact"
-	PolicyCore  = "core"
+	policyExact = "exact"
+	policyCore  = "core"
 )
 
 // Config is [workspace.metadata.gantry] or [package.metadata.gantry] of a

@@ -177,15 +177,15 @@ func (p *Plan) Target(triple string) (TargetPlan, error) {
 	return TargetPlan{}, fmt.Errorf("target %q is not in the plan of %q", triple, p.Tag)
 }
 
-// ImageSpec returns the component's configuration of the image, or nil.
-func (p *Plan) ImageSpec() *manifest.Image { return p.component.Config.Image }
+// imageSpec returns the component's configuration of the image, or nil.
+func (p *Plan) imageSpec() *manifest.Image { return p.component.Config.Image }
 
 // Manifest returns the release's manifest, without assets.
 func (p *Plan) Manifest(toolchain manifest.Toolchain) manifest.Manifest {
 	m := manifest.Manifest{
 		Component: p.Component, Tag: p.Tag, Version: p.Version, Channel: p.Channel,
 		Commit: p.Commit, CommitDate: p.CommitDate, Repository: p.Repository,
-		Toolchain: toolchain, Image: p.ImageSpec(),
+		Toolchain: toolchain, Image: p.imageSpec(),
 	}
 	// The changelog may start from a tag of another tool, which the manifest can't
 	// name.
