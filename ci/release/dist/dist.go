@@ -21,7 +21,6 @@ import (
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/manifest"
-	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/release/plan"
 )
 
@@ -50,9 +49,7 @@ type Target struct {
 	// SBOM is that of its bill of materials, which is made of what is in SBOMDir
 	// (see ci/release/toolchain/build.sh); empty for none.
 	SBOM, SBOMDir string
-	// TargetDir is where Cargo compiled it.
-	TargetDir string
-	Binaries  []Binary
+	Binaries      []Binary
 }
 
 // Binary that Cargo built.
@@ -72,7 +69,7 @@ type Binary struct {
 // Bins.
 func NewTarget(b plan.Build, files []string) Target {
 	t := b.Target
-	out := Target{TargetDir: cargo.TargetDir + "/" + t.Triple, Want: binary.Requirements{Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}}
+	out := Target{Want: binary.Requirements{Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}}
 	for i, bin := range b.Bins {
 		out.Binaries = append(out.Binaries, Binary{Name: bin.Name + t.ExeSuffix, Bin: bin.Name, Package: bin.Package, File: files[i]})
 	}
@@ -163,8 +160,8 @@ func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, erro
 		if t.SBOM == "" {
 			continue
 		}
-		if asset, err = bill(dir, &m, in.Licenses, t, asset); err != nil {
-			return nil, fmt.Errorf("make the bill of materials of %q: %w", asset.Name, err)
+		if asset, err = writeSBOM(dir, &m, in.Licenses, t, asset); err != nil {
+			return nil, err
 		}
 		m.Assets = append(m.Assets, asset)
 	}

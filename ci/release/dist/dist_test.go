@@ -20,7 +20,6 @@ import (
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/release/plan"
-	"dagger/gantry/ci/release/sbom"
 )
 
 const (
@@ -291,7 +290,7 @@ func TestAssembleWithBill(t *testing.T) {
 	}
 	with := func() Input {
 		in := input(t, bins)
-		in.Targets[0].SBOM, in.Targets[0].SBOMDir = "app-1.0.0-"+amd+sbom.Suffix, left
+		in.Targets[0].SBOM, in.Targets[0].SBOMDir = "app-1.0.0-"+amd+".cdx.json", left
 		return in
 	}
 	dir := assemble(t, with())

@@ -14,7 +14,6 @@ import (
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/notation"
-	"dagger/gantry/ci/release/sbom"
 	"dagger/gantry/ci/target"
 )
 
@@ -145,7 +144,7 @@ func (p *Plan) skeleton(targets []TargetPlan) *manifest.Manifest {
 		}
 		m.Assets = append(m.Assets, a)
 		if t.SBOM != "" {
-			m.Assets = append(m.Assets, asset(manifest.KindSBOM, strings.TrimSuffix(t.Archive, known.Archive)+sbom.Suffix, t.Target))
+			m.Assets = append(m.Assets, asset(manifest.KindSBOM, strings.TrimSuffix(t.Archive, known.Archive)+sbomSuffix, t.Target))
 		}
 	}
 	return &m

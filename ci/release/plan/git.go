@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"dagger/gantry/ci/manifest"
-	"dagger/gantry/ci/release/sbom"
 	"dagger/gantry/ci/version"
 )
 
@@ -125,7 +124,7 @@ func isExport(name string) bool {
 	case manifest.FileName, manifest.SumsName, manifest.ChangelogName:
 		return true
 	}
-	return slices.ContainsFunc([]string{".tar.gz", ".zip", sbom.Suffix}, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
+	return slices.ContainsFunc([]string{".tar.gz", ".zip", sbomSuffix}, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
 }
 
 // dirtyFile splits a line of [Git.Dirty].

@@ -7,10 +7,12 @@ import (
 	"sort"
 
 	"dagger/gantry/ci/manifest"
-	"dagger/gantry/ci/release/sbom"
 	"dagger/gantry/ci/target"
 	"dagger/gantry/ci/version"
 )
+
+// sbomSuffix is that of CycloneDX files, by which tools recognize them.
+const sbomSuffix = ".cdx.json"
 
 var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
 
@@ -61,7 +63,7 @@ func (p *Plan) planTarget(triple string) (TargetPlan, error) {
 		Features: b.Config.Features, Archive: stem + b.Target.Archive, Binaries: b.Bins,
 	}
 	if b.SBOM {
-		t.SBOM = stem + sbom.Suffix
+		t.SBOM = stem + sbomSuffix
 	}
 	return t, nil
 }

@@ -1,0 +1,106 @@
+package dist
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	cdx "github.com/CycloneDX/cyclonedx-go"
+
+	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/release/cargo"
+)
+
+// writeSBOM writes the bill of materials of an archive.
+func writeSBOM(dir string, m *manifest.Manifest, licenses map[string]string, t Target, archive manifest.Asset) (manifest.Asset, error) {
+	fail := func(err error) (manifest.Asset, error) {
+		return manifest.Asset{}, fmt.Errorf("make the bill of materials of %q: %w", archive.Name, err)
+	}
+	record := cargo.Record{Inherited: licenses}
+	for name, text := range map[string]*string{"messages": &record.Messages, "licenses": &record.Licenses, "Cargo.lock": &record.Lock} {
+		read, err := os.ReadFile(filepath.Join(t.SBOMDir, name))
+		if err != nil {
+			return fail(err)
+		}
+		*text = string(read)
+	}
+	crates, err := cargo.Crates(record, cargo.TargetDir+"/"+t.Want.Target)
+	if err != nil {
+		return fail(err)
+	}
+	file := filepath.Join(dir, t.SBOM)
+	f, err := os.Create(file)
+	if err != nil {
+		return fail(err)
+	}
+	bom := cdx.NewBOMEncoder(f, cdx.BOMFileFormatJSON).SetPretty(true)
+	if err := errors.Join(bom.EncodeVersion(billOfMaterials(m, archive, crates), cdx.SpecVersion1_6), f.Close()); err != nil {
+		return fail(err)
+	}
+	asset, err := Measure(file)
+	asset.Kind, asset.Target = manifest.KindSBOM, archive.Target
+	return asset, err
+}
+
+// billOfMaterials lists the crates in the binaries of an archive, as CycloneDX
+// (https://cyclonedx.org/specification). It is the same for the same input.
+func billOfMaterials(m *manifest.Manifest, archive manifest.Asset, crates []cargo.Crate) *cdx.BOM {
+	subject := cdx.Component{
+		BOMRef: archive.Name, Type: cdx.ComponentTypeApplication, Name: m.Component, Version: m.Version, Description: m.Description,
+		Hashes: hashes(archive.SHA256), Licenses: licensesOf(m.License), Components: &[]cdx.Component{},
+		Properties: &[]cdx.Property{{Name: "gantry:target", Value: archive.Target}, {Name: "gantry:archive", Value: archive.Name}},
+	}
+	if m.Repository != "" {
+		subject.ExternalReferences = &[]cdx.ExternalReference{{Type: cdx.ERTypeVCS, URL: m.Repository}}
+	}
+	for _, b := range archive.Binaries {
+		*subject.Components = append(*subject.Components, cdx.Component{BOMRef: b.Path, Type: cdx.ComponentTypeFile, Name: b.Path, Hashes: hashes(b.SHA256)})
+	}
+	components := []cdx.Component{}
+	for _, c := range crates {
+		ref := c.PURL
+		if ref == "" {
+			ref = c.Name + "@" + c.Version
+		}
+		components = append(components, cdx.Component{
+			BOMRef: ref, Type: cdx.ComponentTypeLibrary, Name: c.Name, Version: c.Version, PackageURL: c.PURL,
+			Hashes: hashes(c.SHA256), Licenses: licensesOf(c.License),
+		})
+	}
+	bom := cdx.NewBOM()
+	sum := sha256.Sum256([]byte(archive.Name + "\x00" + archive.SHA256))
+	// A UUID made of a digest (version 8 of RFC 9562): a random one would differ for
+	// each build of the same bytes.
+	sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
+	bom.SerialNumber = fmt.Sprintf("urn:uuid:%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+	bom.Metadata = &cdx.Metadata{
+		Timestamp: m.CommitDate, Component: &subject,
+		Tools: &cdx.ToolsChoice{Components: &[]cdx.Component{tool(m.Toolchain.Rustc), tool(m.Toolchain.Cargo)}},
+	}
+	bom.Components = &components
+	return bom
+}
+
+// tool reads a line such as "rustc 1.96.0 (abc 2026-01-01)".
+func tool(line string) cdx.Component {
+	name, rest, _ := strings.Cut(line, " ")
+	version, _, _ := strings.Cut(rest, " ")
+	return cdx.Component{Type: cdx.ComponentTypeApplication, Name: name, Version: version}
+}
+
+func hashes(sha256 string) *[]cdx.Hash {
+	if sha256 == "" {
+		return nil
+	}
+	return &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: sha256}}
+}
+
+func licensesOf(expression string) *cdx.Licenses {
+	if expression == "" {
+		return nil
+	}
+	return &cdx.Licenses{{Expression: expression}}
+}
