@@ -20,15 +20,14 @@ import (
 	"dagger/gantry/ci/wire"
 )
 
-// ErrNotFound is a confirmed "404 Not Found".
+// ErrNotFound means a confirmed "404 Not Found".
 var ErrNotFound = errors.New("not found")
 
-// errConflict says that the remote state is not what the plan was made for;
-// reading it again and planning anew is the way on.
+// errConflict means that the remote state changed after the plan was made. A new
+// plan continues.
 var errConflict = errors.New("the release changed meanwhile")
 
-// lostAnswer is an answer that cannot be used: what was asked may or may not
-// have been done.
+// lostAnswer is an unusable answer: GitHub may or may not have done what was asked.
 type lostAnswer struct {
 	status int
 	why    string
@@ -41,8 +40,8 @@ func (e *lostAnswer) Error() string {
 	return fmt.Sprintf("lost the answer (%d %s): %s", e.status, http.StatusText(e.status), e.why)
 }
 
-// transport adds the token to calls of the API, counts them, reads answers as a
-// whole, and removes the token from everything that comes back.
+// transport adds the token to calls of the API, counts them, reads whole answers,
+// and removes the token from everything that comes back.
 type transport struct{ c *Client }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -52,8 +51,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if req.Method == http.MethodPost && strings.HasPrefix(req.URL.String(), c.o.APIURL) {
-		// net/http must not repeat this on its own, as it does for a refused stream:
-		// it may be repeated only after a look at the state.
+		// net/http must not repeat this itself, as it does for a refused stream:
+		// first, the state must be read.
 		req.GetBody = nil
 	}
 	s.counted(req)
@@ -127,7 +126,7 @@ type session struct {
 	sent    int64
 	fetched int64
 	skew    time.Duration // how far the server's clock is ahead
-	scopes  *string       // X-OAuth-Scopes, if it was sent
+	scopes  *string       // X-OAuth-Scopes; nil if it was not sent
 	pages   map[string]int
 }
 
@@ -153,14 +152,14 @@ func (s *session) counted(req *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if req.Method == http.MethodGet || strings.HasSuffix(req.URL.Path, "/generate-notes") {
-		s.reads++ // generated notes are not kept
+		s.reads++ // GitHub keeps no generated notes
 	} else {
 		s.writes++
 	}
 	s.calls[req.Method]++
 }
 
-// answered learns from an answer's headers.
+// answered reads the headers of an answer.
 func (s *session) answered(resp *http.Response) {
 	h := resp.Header
 	now := s.c.o.Clock.Now()
@@ -201,26 +200,26 @@ func (s *session) noteWait(ctx context.Context, why string, d time.Duration) err
 
 // op describes a call for [session.call].
 type op struct {
-	name string // what it does, as "create the draft"
+	name string // such as "create the draft"
 	kind kind
-	// timeout bounds the call; by default, CallTimeout does.
+	// unbounded lifts the time limit of a call.
 	unbounded bool
-	// fresh says that what is addressed was just created, so that a 404 may
-	// only mean that it isn't seen yet.
+	// fresh: what is addressed was just created, so a 404 may only mean that it
+	// isn't visible yet.
 	fresh bool
-	// there says that what is changed was read before: a 404 may be late news for
-	// a moment, but one that lasts means that the token may not change it.
+	// there: what is changed was read before. A 404 may be stale, but one that lasts
+	// means that the token may not change it.
 	there bool
-	// target says that the call names a target commit.
+	// target: the call names a target commit.
 	target bool
-	// tries bounds the tries; by default, Tries does.
+	// tries limits the tries. By default, Options.Tries does.
 	tries int
-	// settle is asked before another try whether the last one did it after
-	// all.
+	// settle runs before another try, and reports whether the last one took effect
+	// after all.
 	settle func(context.Context) (bool, error)
 }
 
-// call makes a call, and makes it again as long as its failures are transient.
+// call makes a call, and retries it while its failures are transient.
 func (s *session) call(ctx context.Context, o op, try func(context.Context) error) error {
 	for n := 1; ; n++ {
 		err := s.once(ctx, o, try)
@@ -242,7 +241,7 @@ func (s *session) call(ctx context.Context, o op, try func(context.Context) erro
 	}
 }
 
-// retry counts and waits before another try, or gives up.
+// retry counts a retry and waits for it, or gives up.
 func (s *session) retry(ctx context.Context, o op, n int, err error, wait time.Duration) error {
 	if n >= cmp.Or(o.tries, s.c.o.Tries) {
 		return fmt.Errorf("%s: gave up after %d tries: %w", o.name, n, err)
@@ -256,7 +255,7 @@ func (s *session) retry(ctx context.Context, o op, n int, err error, wait time.D
 	return nil
 }
 
-// once makes a call when its time has come.
+// once makes a call as soon as the pace allows.
 func (s *session) once(ctx context.Context, o op, try func(context.Context) error) error {
 	end, err := s.c.pace.acquire(ctx, o.kind, func(why string, d time.Duration) error { return s.noteWait(ctx, why, d) })
 	if err != nil {
@@ -271,7 +270,7 @@ func (s *session) once(ctx context.Context, o op, try func(context.Context) erro
 	return try(cctx)
 }
 
-// verdict says whether a failure is transient, and how long to wait then.
+// verdict reports whether a failure is transient, and how long to wait then.
 func (s *session) verdict(ctx context.Context, o op, n int, err error) (time.Duration, bool) {
 	if ctx.Err() != nil {
 		return 0, false
@@ -298,8 +297,8 @@ func (s *session) verdict(ctx context.Context, o op, n int, err error) (time.Dur
 	return 0, false
 }
 
-// limit reports whether an answer refuses a call because of a limit, and how long
-// to wait then.
+// limit reports whether an answer refuses a call because of a rate limit, and how
+// long to wait then.
 func (s *session) limit(resp *http.Response, n int) (time.Duration, bool) {
 	now := s.now()
 	after, asked := wire.RetryAfter(resp.Header, now)
@@ -314,7 +313,8 @@ func (s *session) limit(resp *http.Response, n int) (time.Duration, bool) {
 	return 0, false
 }
 
-// triesOfThere is how often a 404 for something that is there is asked about.
+// triesOfThere is how often a call is tried that gets a 404 for something that
+// exists.
 const triesOfThere = 5
 
 func isLimit(message string) bool {
@@ -322,17 +322,17 @@ func isLimit(message string) bool {
 	return strings.Contains(m, "rate limit") || strings.Contains(m, "abuse")
 }
 
-// backoff is exponential, from about a second to half a minute, with jitter.
+// backoff returns the pause after the n-th try: about a second, doubling up to 30.
 func (s *session) backoff(n int) time.Duration {
 	return wire.Backoff(n, time.Second, 30*time.Second, s.c.o.rand())
 }
 
-// until calls try until it is done, with pauses; see [wire.Until].
+// until calls try until it is done, with growing pauses; see [wire.Until].
 func (s *session) until(ctx context.Context, tries int, why string, try func() (bool, error)) (bool, error) {
 	return wire.Until(tries, try, func(n int) error { return s.wait(ctx, why, s.backoff(n)) })
 }
 
-// now is the server's time, as far as its answers told it.
+// now returns the server's time, estimated from its answers.
 func (s *session) now() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -347,13 +347,13 @@ func untilReset(h http.Header, now time.Time) time.Duration {
 	return max(time.Unix(at, 0).Sub(now), 0) + time.Second
 }
 
-// permanent is an error of our own that no other try would cure.
+// permanent is an error that no retry fixes.
 type permanent struct{ err error }
 
 func (e *permanent) Error() string { return e.err.Error() }
 func (e *permanent) Unwrap() error { return e.err }
 
-// responseOf is the answer behind an error of the API, nil if it has none.
+// responseOf returns the answer behind an error of the API, or nil.
 func responseOf(err error) *http.Response {
 	var (
 		plain   *gh.ErrorResponse
@@ -384,7 +384,7 @@ func statusOf(err error) int {
 	return 0
 }
 
-// errorMessage reads the message of an error's body, and leaves it readable.
+// errorMessage reads the message in an error's body, and leaves the body readable.
 func errorMessage(r *http.Response) string {
 	body, _ := io.ReadAll(r.Body) // which is in memory
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -393,7 +393,7 @@ func errorMessage(r *http.Response) string {
 	return m.Message
 }
 
-// alreadyExists says that GitHub refused something because it is there.
+// alreadyExists reports whether GitHub refused something because it exists.
 func alreadyExists(err error) bool {
 	var e *gh.ErrorResponse
 	if !errors.As(err, &e) || e.Response.StatusCode != http.StatusUnprocessableEntity {
@@ -407,14 +407,14 @@ func alreadyExists(err error) bool {
 	return false
 }
 
-// onImmutable says that GitHub refused something because the release is
+// onImmutable reports whether GitHub refused something because the release is
 // immutable.
 func onImmutable(err error) bool {
 	r := responseOf(err)
 	return r != nil && r.StatusCode == http.StatusUnprocessableEntity && strings.Contains(errorMessage(r), "immutable release")
 }
 
-// explain says what to do about a failure that another try won't cure.
+// explain adds a fix to a failure that no retry fixes.
 func (s *session) explain(o op, err error) error {
 	var hints []string
 	hint := func(format string, args ...any) { hints = append(hints, fmt.Sprintf(format, args...)) }
@@ -430,7 +430,7 @@ func (s *session) explain(o op, err error) error {
 			return fmt.Errorf("%s: %w", o.name, errors.Join(ErrNotFound, err))
 		}
 		if resp.StatusCode == http.StatusNotFound {
-			hint("GitHub answers so too when the token may not write")
+			hint("GitHub also answers so if the token may not write")
 		}
 		hint("the token needs write access to the contents of the repository (in a workflow: permissions: contents: write)")
 		if accepted := resp.Header.Get("X-Accepted-GitHub-Permissions"); accepted != "" {
@@ -453,7 +453,7 @@ func unprocessable(err error) string {
 	text := err.Error()
 	for _, x := range [][2]string{
 		{"used by an immutable release", "GitHub never gives the tag of an immutable release away again, even if the release was deleted: release another version"},
-		{"Repository rule violations", "a ruleset of the repository forbids it: push the tag as somebody whom the ruleset lets, then release it, or let the token's owner bypass the ruleset"},
+		{"Repository rule violations", "a ruleset of the repository forbids it: push the tag as a user whom the ruleset allows, then release it, or let the token's owner bypass the ruleset"},
 		{"must have a valid tag", "the tag could not be created: push it first, then release it"},
 	} {
 		if strings.Contains(text, x[0]) {

@@ -16,17 +16,17 @@ import (
 	"dagger/gantry/ci/wire"
 )
 
-// ErrDiffers says that a download is not what the asset should be: its size or
-// its SHA-256 is another. What could not be downloaded is another error.
+// ErrDiffers means that a download has the wrong size or SHA-256. A download that
+// fails has another error.
 var ErrDiffers = errors.New("not what it should be")
 
-// Download returns the content of an asset of a published release, verified:
-// its last Read fails unless size and SHA-256 are those of the asset. An asset
-// without a known SHA-256 is verified by size only; set it from a manifest.
+// Download returns the content of an asset of a published release, verified: its
+// last Read fails unless size and SHA-256 match. An asset without a known SHA-256 is
+// verified by size only; set it from a manifest.
 //
-// The public address is read first, without the token; only if that is
-// refused, as for a private repository, the API is asked with it. A broken
-// transfer is resumed where it broke.
+// It first reads the public address, without the token. Only if that is refused, as
+// for a private repository, it asks the API with the token. It resumes a broken
+// transfer.
 func (c *Client) Download(ctx context.Context, owner, name string, a RemoteAsset) (io.ReadCloser, error) {
 	ctx, r := c.on(ctx, owner, name)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -38,8 +38,8 @@ func (c *Client) Download(ctx context.Context, owner, name string, a RemoteAsset
 	return d, nil
 }
 
-// digest downloads an asset to hash it, through the API, since drafts have no
-// public address.
+// digest downloads an asset to hash it. It uses the API, as drafts have no public
+// address.
 func (r *repo) digest(ctx context.Context, a *RemoteAsset) (string, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -69,7 +69,7 @@ type download struct {
 	err   error
 }
 
-// open connects, and connects again as long as failures are transient.
+// open connects, and retries while failures are transient.
 func (d *download) open() error {
 	for {
 		err := d.connect()
@@ -95,8 +95,8 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("the server answered %d %s", e.code, http.StatusText(e.code))
 }
 
-// errLogin says that a page came instead of the asset: the server may want a
-// session, as GitHub Enterprise in private mode does.
+// errLogin means that a page came instead of the asset: the server may require a
+// login, as GitHub Enterprise does in private mode.
 var errLogin = errors.New("the server answered with a page of HTML instead of the asset")
 
 func isRefused(err error) bool {
@@ -145,7 +145,7 @@ func (d *download) connect() error {
 	}
 	body := stall.Body(resp.Body)
 	if err := d.check(resp); err != nil {
-		_, _ = io.CopyN(io.Discard, body, 4096) // so that the connection can be used again
+		_, _ = io.CopyN(io.Discard, body, 4096) // so that the connection can be reused
 		_ = body.Close()
 		return err
 	}
@@ -179,16 +179,16 @@ func (d *download) request(ctx context.Context) (*http.Response, error) {
 	d.counted(req)
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, errors.Unwrap(err) // without the address: that of storage is signed
+		return nil, errors.Unwrap(err) // without the address: storage signs its addresses
 	}
 	return resp, nil
 }
 
-// check reports why an answer is not the asset or the rest of it.
+// check returns why an answer is not the asset or the rest of it.
 func (d *download) check(resp *http.Response) error {
 	switch partial := resp.StatusCode == http.StatusPartialContent && d.n > 0; {
 	case partial && !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", d.n)):
-		return &permanent{errors.New("the server sent another range than asked for")}
+		return &permanent{errors.New("the server sent a different range from the requested one")}
 	case !partial && resp.StatusCode != http.StatusOK:
 		return &statusError{resp.StatusCode, resp.Header}
 	}
@@ -204,8 +204,7 @@ func (d *download) check(resp *http.Response) error {
 	return nil
 }
 
-// Read returns verified bytes in the end: the last one comes with io.EOF only
-// if everything matched.
+// Read reads the content. The end, io.EOF, comes only if everything matched.
 func (d *download) Read(p []byte) (int, error) {
 	for {
 		if d.err != nil {

@@ -295,7 +295,7 @@ func TestGoneMeanwhile(t *testing.T) {
 		require.Contains(t, rep.Text(), "is gone")
 	})
 	// A refused change is asked about: who may not read knows no more.
-	for kind, says := range map[fakehub.FaultKind]string{fakehub.Denied: "read the release: ", fakehub.Nothing: "is there, so it is the token"} {
+	for kind, says := range map[fakehub.FaultKind]string{fakehub.Denied: "read the release: ", fakehub.Nothing: "exists, so the token may not change it"} {
 		inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
 			w.hub.Arm(fakehub.Fault{Kind: fakehub.NotFound, Match: opIs("update release")})
 			w.hub.Arm(fakehub.Fault{Kind: kind, Match: opIs("get release")})
@@ -368,7 +368,7 @@ func TestPromotingIsGivenUp(t *testing.T) {
 	inBubble(t, fakehub.Config{}, func(w *world, s *Spec) {
 		w.repo.Seed(fakehub.Seed{Tag: "v2.0.0", Commit: w.repo.Commit("two")})
 		w.repo.Seed(fakehub.Seed{Tag: "v0.1.0", Commit: w.repo.Commit("newest"), Latest: true})
-	}, endsWith(`promote v2.0.0: GitHub still says that "v0.1.0" is the latest`), ignoring)
+	}, endsWith(`promote v2.0.0: GitHub still shows "v0.1.0" as the latest`), ignoring)
 	require.Equal(t, 7, promoted, "at once, after two waits, and after each wait then")
 
 	// What lists don't show is promoted all the same; the reason is the one that
@@ -390,7 +390,7 @@ func TestPromotingIsGivenUp(t *testing.T) {
 	inBubble(t, fakehub.Config{}, nil, func(t *testing.T, world *world, rep *Report, err error) {
 		require.NoError(t, err)
 		w = world
-		require.Contains(t, rep.Text(), "besides: promote v1.0.0 to latest (it is v0.9.0)")
+		require.Contains(t, rep.Text(), "also: promote v1.0.0 to latest (it is v0.9.0)")
 	}, hiding)
 	require.Equal(t, 2, count(w, "update release"))
 	published, latest = false, 0
@@ -401,7 +401,7 @@ func TestPromotingIsGivenUp(t *testing.T) {
 	published, latest = false, 1
 	inBubble(t, fakehub.Config{}, nil, func(t *testing.T, w *world, rep *Report, err error) {
 		require.NoError(t, err)
-		require.Contains(t, rep.Text(), "besides: promote v1.0.0 to latest (no release is the latest)")
+		require.Contains(t, rep.Text(), "also: promote v1.0.0 to latest (no release is the latest)")
 	}, hiding, serving(func(req *http.Request) *http.Response {
 		if published && latest == 1 && strings.HasSuffix(req.URL.Path, "/releases/latest") {
 			latest++
@@ -471,17 +471,17 @@ func TestNotesOfPlans(t *testing.T) {
 		x.Files = append(x.Files, fakehub.File{Name: "other", Data: []byte("x")}, fakehub.File{Name: "half", Starter: true})
 	}
 	for says, setup := range map[string]func(*world, *Spec){
-		"the draft has other, which is not of this release: kept":             func(w *world, s *Spec) { w.repo.Seed(seeded(s, true, extra)) },
-		"the published release has other, which is not of this release: kept": func(w *world, s *Spec) { w.repo.Seed(seeded(s, false, extra)) },
+		"the draft has other, which is not part of this release: kept":             func(w *world, s *Spec) { w.repo.Seed(seeded(s, true, extra)) },
+		"the published release has other, which is not part of this release: kept": func(w *world, s *Spec) { w.repo.Seed(seeded(s, false, extra)) },
 		"the published release has prerelease=true: kept": func(w *world, s *Spec) {
 			w.repo.Seed(seeded(s, false, func(x *fakehub.Seed) { x.Prerelease, x.Latest = true, false }))
 			s.Existing = ExistingFill
 		},
-		"the published release has another SHA256SUMS: it has 1 bytes, not 200: kept": func(w *world, s *Spec) {
+		"the published release has a different SHA256SUMS: it has 1 bytes, not 200: kept": func(w *world, s *Spec) {
 			w.repo.Seed(seeded(s, false, func(x *fakehub.Seed) { x.Files[2].Data = []byte("x") }))
 			s.Existing = ExistingFill
 		},
-		"a draft of the tag remains besides: 1006": func(w *world, s *Spec) {
+		"another draft of the tag remains: 1006": func(w *world, s *Spec) {
 			w.repo.Seed(seeded(s, false, nil))
 			w.repo.Seed(fakehub.Seed{Tag: s.Tag, Draft: true})
 		},
@@ -603,7 +603,7 @@ func TestTagsOfTags(t *testing.T) {
 		require.Equal(t, w.commit, commit)
 		w.repo.AnnotatedTag("v1.0.0", w.repo.AnnotatedTag("v1.0.0", at))
 		_, err = w.client().TagCommit(t.Context(), "octo", "hello", "v1.0.0")
-		require.ErrorContains(t, err, "tags of tags of tags")
+		require.ErrorContains(t, err, "annotated tags nested more than 10 deep")
 	})
 }
 
@@ -908,7 +908,7 @@ func TestDownloadAnswers(t *testing.T) {
 		{"a range that nobody asked for", []*http.Response{reply(206, asBytes, "hello", "Content-Range", "bytes 0-4/5")}, "the server answered 206", 0, 1},
 		{"resumed", []*http.Response{half(), reply(206, asBytes, "lo", "Content-Range", "bytes 3-4/5")}, "", time.Second, 2},
 		{"resumed at another place", []*http.Response{half(), elsewhere(), elsewhere(), elsewhere()},
-			"gave up after 4 tries: the server sent another range than asked for", 7 * time.Second, 4},
+			"gave up after 4 tries: the server sent a different range from the requested one", 7 * time.Second, 4},
 		{"started over", []*http.Response{half(), ok()}, "", time.Second, 2},
 		{"started over, another length", []*http.Response{half(), known(200, 6, "hello!"), ok()}, "", 3 * time.Second, 3},
 		{"started over, too short", []*http.Response{half(), reply(200, asBytes, "he"), ok()}, "", 3 * time.Second, 3},
@@ -1082,7 +1082,7 @@ done: create draft, upload 4 of 4, publish
   upload hello-aarch64-unknown-linux-gnu.tar.gz (2000 bytes)
   upload SHA256SUMS (200 bytes)
   publish v1.0.0 (as latest)
-  besides: upload hello-x86_64-unknown-linux-gnu.tar.gz (3000 bytes)
+  also: upload hello-x86_64-unknown-linux-gnu.tar.gz (3000 bytes)
 at: `+rep.Release.URL+fmt.Sprintf(`
 sent 8200 bytes, %d reads, %d writes, 0 retries, waited 8s, took 8s
 `, reads, writes), rep.Text())
@@ -1222,7 +1222,7 @@ func TestExplanations(t *testing.T) {
 		write    = "the token needs write access to the contents of the repository (in a workflow: permissions: contents: write)"
 		target   = "for a commit that changes files in .github/workflows it needs the permission workflows too, unless the tag is on GitHub: push the tag first"
 		accepted = `GitHub accepts the permissions "contents=write"`
-		maybe    = "GitHub answers so too when the token may not write"
+		maybe    = "GitHub also answers so if the token may not write"
 	)
 	for _, x := range []struct {
 		o       op
@@ -1240,7 +1240,7 @@ func TestExplanations(t *testing.T) {
 		{op{kind: content, target: true}, 403, "contents=write", "no", []string{write, accepted, target}},
 		{op{}, 422, "", "no", []string{"GitHub does not accept the values"}},
 		{op{}, 422, "", "tag_name was used by an immutable release", []string{"GitHub never gives the tag of an immutable release away again, even if the release was deleted: release another version"}},
-		{op{}, 422, "", "Repository rule violations found", []string{"a ruleset of the repository forbids it: push the tag as somebody whom the ruleset lets, then release it, or let the token's owner bypass the ruleset"}},
+		{op{}, 422, "", "Repository rule violations found", []string{"a ruleset of the repository forbids it: push the tag as a user whom the ruleset allows, then release it, or let the token's owner bypass the ruleset"}},
 		{op{}, 422, "", "Published releases must have a valid tag", []string{"the tag could not be created: push it first, then release it"}},
 		{op{}, 400, "", "no", nil},
 		{op{}, 500, "", "no", nil},

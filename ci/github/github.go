@@ -1,28 +1,26 @@
-// Package github brings a release on GitHub into the state that it should
-// have, whatever state it is in.
+// Package github brings a release on GitHub into the desired state, whatever
+// state it is in.
 //
-// A release is a plan and an apply. The plan reads what is there and says what
-// is missing; the apply does that and nothing else. Run it again, after a
-// crash or next to another run, and it ends in the same state.
+// A release is a plan and an apply. The plan reads what exists and lists what is
+// missing; the apply does exactly that. A re-run, after a crash or next to another
+// run, ends in the same state.
 //
-// What the package keeps, always:
-//   - A release is a draft until every asset is there and equal, by size and
-//     digest, to what it should be; only then is it published.
-//   - What is already right is not sent again: a second run writes nothing.
-//   - Only a confirmed "404 Not Found" means that something is absent. Every
-//     other failure means that nobody knows, and ends in another try or in an
-//     error.
-//   - Nothing that differs is overwritten without being asked; a published
-//     release that differs is an error that lists the differences.
-//   - A target commit is named only where the tag is absent: GitHub refuses one
-//     that changes workflow files, tag or not, to a token that may not.
+// The package keeps these invariants:
+//   - A release stays a draft until every asset is there with the right size and
+//     digest; only then is it published.
+//   - Nothing that is already right is sent again: a second run writes nothing.
+//   - Only a confirmed "404 Not Found" means absent. Every other failure means
+//     unknown, and ends in a retry or in an error.
+//   - Nothing is overwritten unless asked for. A published release that differs is
+//     an error that lists the differences.
+//   - A target commit is named only if the tag does not exist: GitHub refuses one
+//     that changes workflow files to a token without that permission, even if the
+//     tag exists.
 //   - GitHub's "Latest" never moves to a prerelease or to a lower version.
-//   - The token is sent to the API and to nothing else, and is in no error,
-//     report or address.
+//   - The token goes to the API only, and appears in no error, report or address.
 //
-// One thing is done at least once rather than exactly once: a
-// repository_dispatch event leaves no trace that a later run could read, so it
-// is sent by every run that is asked to (see [Dispatch]).
+// One step happens at least once rather than exactly once: a repository_dispatch
+// event leaves no trace that a later run could read; see [Dispatch].
 package github
 
 import (
@@ -43,48 +41,48 @@ import (
 	"dagger/gantry/ci/wire"
 )
 
-// Options are the durable settings of a client. The zero value is a client of
-// github.com without a token, which can read what is public.
+// Options are the durable settings of a client. The zero value reads what is public
+// on github.com.
 type Options struct {
-	// Token returns the token. It is asked before every call to the API.
+	// Token returns the token. It is called before every call to the API.
 	Token func(context.Context) (string, error)
 
 	// APIURL is the base of the API. By default, https://api.github.com/; for
 	// GitHub Enterprise, https://HOST/api/v3/.
 	APIURL string
-	// Transport carries the requests. By default, a transport of its own, with
-	// the proxy of the environment.
+	// Transport carries the requests. By default, a new transport that uses the
+	// environment's proxy.
 	Transport http.RoundTripper
-	// RootCAs are certificates, in PEM, that are trusted besides the system's.
-	// They cannot be combined with Transport.
+	// RootCAs are certificates, in PEM, to trust in addition to the system's. They
+	// cannot be combined with Transport.
 	RootCAs []byte
 
-	// Tries is how often a call is made before a transient failure is given up
-	// on. By default, 8.
+	// Tries is how often a call is tried while its failures are transient. By
+	// default, 8.
 	Tries int
-	// Clock tells the time and waits. By default, the real one.
+	// Clock tells the time and waits. By default, the system's.
 	Clock wire.Clock
-	// Observer is told what happens. By default, nobody is.
+	// Observer follows a release. By default, nobody does.
 	Observer Observer
 	// UserAgent is sent with every call. By default, "gantry".
 	UserAgent string
 
-	// deadline bounds a whole release, or one read: 3 hours are enough for 1000
-	// assets under the limit of 500 an hour.
+	// deadline bounds a release or a read: 3 hours are enough for 1000 assets at 500
+	// an hour.
 	deadline     time.Duration
 	concurrency  int            // how many assets are sent at once
 	pace         limits         // what GitHub allows
 	callTimeout  time.Duration  // of one call that carries no asset
 	stallTimeout time.Duration  // of an upload or a download without progress
-	starterGrace time.Duration  // until an unfinished asset is no other run's upload
+	starterGrace time.Duration  // until an unfinished asset counts as abandoned
 	rand         func() float64 // the jitter, in [0, 1)
 }
 
-// Client makes releases and reads them. It may be used by several goroutines.
+// Client makes and reads releases. It is safe for concurrent use.
 type Client struct {
 	o   Options
 	api *gh.Client
-	// Both stream, for downloads; only private sends the token.
+	// Both stream downloads. Only private sends the token.
 	public, private *http.Client
 	pace            *pacer
 	// uploads is the base of uploads, web that of pages and downloads.
@@ -121,7 +119,7 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// setDefaults sets the options that the caller left out.
+// setDefaults sets the options that the caller omitted.
 func (o *Options) setDefaults() {
 	setDefault(&o.Tries, 8)
 	setDefault(&o.deadline, 3*time.Hour)
@@ -141,10 +139,10 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// String names the client without what it knows.
+// String names the client. It shows no secret.
 func (c *Client) String() string { return "client of " + c.o.APIURL }
 
-// GoString does, too.
+// GoString is like String.
 func (c *Client) GoString() string { return c.String() }
 
 func setDefault[T comparable](v *T, d T) {
@@ -157,7 +155,7 @@ func setDefault[T comparable](v *T, d T) {
 func parseBase(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil {
-		return nil, errors.New("not an address") // without what it contained
+		return nil, errors.New("not an address") // without its text, which may hold credentials
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("%q is not an http or https address", u.Redacted())
@@ -171,7 +169,7 @@ func parseBase(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// deriveBases guesses the other two addresses from that of the API.
+// deriveBases derives the bases of uploads and of pages from that of the API.
 func deriveBases(api *url.URL) (uploads, web *url.URL) {
 	up, wb := *api, *api
 	if host, ok := strings.CutPrefix(api.Host, "api."); ok {
@@ -184,10 +182,10 @@ func deriveBases(api *url.URL) (uploads, web *url.URL) {
 	return &up, &wb
 }
 
-// Host is the host of GitHub's pages, such as github.com.
+// Host returns the host of GitHub's pages, such as github.com.
 func (c *Client) Host() string { return c.web.Host }
 
-// token asks for the token and remembers it for redaction.
+// token returns the token and remembers it for redaction.
 func (c *Client) token(ctx context.Context) (string, error) {
 	if c.o.Token == nil {
 		return "", nil
@@ -205,7 +203,7 @@ func (c *Client) token(ctx context.Context) (string, error) {
 	return t, nil
 }
 
-// redact takes every token out of a text.
+// redact removes every token from a text.
 func (c *Client) redact(s string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -215,8 +213,8 @@ func (c *Client) redact(s string) string {
 	return s
 }
 
-// redactErr takes every token out of an error, and the error's chain with it
-// if one was in it.
+// redactErr removes every token from an error. If there was one, the error's chain
+// goes too.
 func (c *Client) redactErr(err error) error {
 	if err == nil {
 		return nil

@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// Observer is told what a release does while it does it. Its methods are
-// called from several goroutines.
+// Observer follows a release. Its methods are called from several goroutines.
 type Observer interface {
-	// Planned is called once the plan is known, before the first write.
+	// Planned is called with the plan, before the first write.
 	Planned(ctx context.Context, p *Plan)
-	// StepStart is called before a step; the step's calls carry the context
-	// that it returns, so that it can hold a span.
+	// StepStart is called before a step. The step's calls carry the returned
+	// context, which may hold a span.
 	StepStart(ctx context.Context, s Step) context.Context
-	// StepProgress is called while an asset is sent, with the bytes of this
-	// try so far. It starts over when the asset is sent again.
+	// StepProgress is called while an asset is sent, with the bytes of this try so
+	// far.
 	StepProgress(ctx context.Context, s Step, sent int64)
 	// StepEnd is called after a step with the context of StepStart.
 	StepEnd(ctx context.Context, s Step, err error)
@@ -22,7 +21,7 @@ type Observer interface {
 	Waiting(ctx context.Context, why string, d time.Duration)
 }
 
-// NopObserver ignores everything. Embed it to implement a part of [Observer].
+// NopObserver ignores everything. Embed it to implement part of [Observer].
 type NopObserver struct{}
 
 // Planned does nothing.

@@ -9,7 +9,7 @@ import (
 	"dagger/gantry/ci/wire"
 )
 
-// limits are GitHub's limits. By default, they are those that it documents.
+// limits are GitHub's limits. The zero value means those that it documents.
 type limits struct {
 	contentPerMinute int // requests that create content, by default 80
 	contentPerHour   int // by default, 500
@@ -31,7 +31,7 @@ func (k kind) points() int {
 	return 5
 }
 
-// contents is 1 for a call that creates content.
+// contents returns 1 for a call that creates content.
 func (k kind) contents() int {
 	if k == content {
 		return 1
@@ -39,10 +39,9 @@ func (k kind) contents() int {
 	return 0
 }
 
-// pacer admits calls such that no window of a minute or an hour, wherever
-// GitHub lets it begin, holds more than the limits allow. A call counts from
-// its start until a full window after its end: the server saw it at some
-// moment in between.
+// pacer admits calls such that no window of a minute or an hour exceeds the limits,
+// wherever GitHub lets it begin. A call counts from its start until a full window
+// after its end, as the server saw it at some moment in between.
 type pacer struct {
 	limits []limit
 	clock  wire.Clock
@@ -75,8 +74,8 @@ func newPacer(l limits, c wire.Clock) *pacer {
 	}}
 }
 
-// acquire waits until a call may start. The function that it returns says that
-// the call has ended. waiting is told of every wait; it may refuse it.
+// acquire waits until a call may start, and returns a function that ends the call.
+// It calls waiting before every wait, which may refuse it.
 func (p *pacer) acquire(ctx context.Context, k kind, waiting func(string, time.Duration) error) (func(), error) {
 	for {
 		d, why := p.try(k)
@@ -92,7 +91,7 @@ func (p *pacer) acquire(ctx context.Context, k kind, waiting func(string, time.D
 	}
 }
 
-// try starts a call, or returns for how long it has to wait, and why.
+// try starts a call, or returns how long it has to wait, and why.
 func (p *pacer) try(k kind) (wait time.Duration, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,7 +113,7 @@ func (p *pacer) try(k kind) (wait time.Duration, why string) {
 	return wait, why
 }
 
-// room returns for how long a call has to wait until a limit has room for it.
+// room returns how long a call has to wait until a limit has room for it.
 func (p *pacer) room(l limit, k kind, now time.Time) time.Duration {
 	used := l.cost(k)
 	if used == 0 {
@@ -131,7 +130,7 @@ func (p *pacer) room(l limit, k kind, now time.Time) time.Duration {
 	if used <= l.most {
 		return 0
 	}
-	d := time.Second // only calls under way are in the way
+	d := time.Second // until a call under way ends
 	for ; from < len(p.done) && used > l.most; from++ {
 		used -= l.cost(p.done[from].kind)
 		d = p.done[from].at.Add(l.window).Sub(now)
@@ -146,7 +145,7 @@ func (p *pacer) end(k kind) {
 	p.done = append(p.done, ended{p.clock.Now(), k})
 }
 
-// hold lets nothing start for a while.
+// hold stops all calls from starting for a while.
 func (p *pacer) hold(d time.Duration, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

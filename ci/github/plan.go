@@ -10,15 +10,15 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// Action is what a step does.
+// Action is the kind of a step.
 type Action string
 
 // The actions, in the order in which they happen.
 const (
 	CreateDraft Action = "create-draft"
 	AdoptDraft  Action = "adopt-draft"
-	// CorrectDraft sets what an adopted draft has otherwise: the commit that its
-	// tag will be created at, and whether it is a prerelease.
+	// CorrectDraft corrects an adopted draft: its target commit and its prerelease
+	// flag.
 	CorrectDraft  Action = "correct-draft"
 	SetNotes      Action = "set-notes"
 	DeleteStarter Action = "delete-starter"
@@ -28,30 +28,28 @@ const (
 	Publish       Action = "publish"
 	Promote       Action = "promote"
 	SendEvent     Action = "dispatch"
-	// DeleteDraft removes an empty draft that a run made while there was
-	// another one.
+	// DeleteDraft deletes an empty draft that a run created next to another one.
 	DeleteDraft Action = "delete-draft"
 )
 
-// Step is one thing to do, or one thing that is already right.
+// Step is one thing to do, or one that is already right.
 type Step struct {
 	Action Action
-	// Asset is the asset's name, for steps about one.
+	// Asset is the name of the step's asset, if any.
 	Asset string
 	Size  int64
-	// Tag is the tag of the release that is published or promoted, or the type
-	// of the event that is sent.
+	// Tag is the tag to publish or promote, or the type of the event to send.
 	Tag string
-	// Release is the id of the release that is adopted.
+	// Release is the id of the draft to adopt or delete.
 	Release int64
-	// Why says what made the step necessary, where that isn't obvious.
+	// Why is the reason, if it isn't obvious.
 	Why string
 
 	id     int64 // of the remote asset or release
 	latest bool  // publish as the latest
 }
 
-// Write says that the step changes something.
+// Write reports whether the step changes something.
 func (s Step) Write() bool { return s.Action != AdoptDraft && s.Action != Keep }
 
 func (s Step) String() string {
@@ -90,7 +88,7 @@ func (s Step) String() string {
 	return t
 }
 
-// State is what was found on GitHub.
+// State is the state of a release on GitHub.
 type State string
 
 // The states.
@@ -101,24 +99,23 @@ const (
 	StatePublished State = "published"
 )
 
-// Plan is what a release would do.
+// Plan lists what a release would do.
 type Plan struct {
 	Repository string
 	Tag        string
 	Commit     string
 	State      State
-	// Steps are in order; those that keep an asset are among them.
+	// Steps are in order. They include assets that stay as they are.
 	Steps []Step
-	// Notes are worth knowing and need nothing.
+	// Notes need no action.
 	Notes []string
-	// Problems keep the release from being made. If there are any, there are
-	// no steps.
+	// Problems prevent the release. If there are any, there are no steps.
 	Problems []Problem
 
 	seen *remote
 }
 
-// Writes counts the steps that change something.
+// Writes returns the number of steps that change something.
 func (p *Plan) Writes() int {
 	n := 0
 	for _, s := range p.Steps {
@@ -129,7 +126,7 @@ func (p *Plan) Writes() int {
 	return n
 }
 
-// Summary is the plan in a line: "create draft, upload 2 of 9, publish".
+// Summary returns the plan in a line: "create draft, upload 2 of 9, publish".
 func (p *Plan) Summary() string {
 	if len(p.Problems) > 0 {
 		return fmt.Sprintf("%d problems", len(p.Problems))
@@ -167,7 +164,7 @@ func summarize(steps []Step) string {
 	return strings.Join(parts, ", ")
 }
 
-// Text is the plan for people.
+// Text returns the plan for people.
 func (p *Plan) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "release %s of %s at %s\n", p.Tag, p.Repository, short(p.Commit))
@@ -192,18 +189,18 @@ func short(sha string) string {
 	return sha
 }
 
-// remote is what was read.
+// remote is the state that was read.
 type remote struct {
 	tagCommit string     // "" if there is no tag
 	published *Release   // of the tag, with its assets
 	drafts    []*Release // of the tag, lowest id first
-	draft     *Release   // the draft to go on with, with its assets
-	spare     []*Release // drafts as a run makes them, empty, besides that one
+	draft     *Release   // the draft to continue, with its assets
+	spare     []*Release // superfluous empty drafts
 	all       []*Release
 	latest    *Release
 }
 
-// work is a release under way.
+// work is a release in progress.
 type work struct {
 	*repo
 	spec    *Spec
@@ -211,16 +208,16 @@ type work struct {
 	deleted map[int64]bool  // drafts that this run deleted
 	known   known           // assets whose content this run has compared
 	ours    known           // assets that this run sent
-	left    map[string]bool // assets of the published release that are left as they are
+	left    map[string]bool // assets of the published release that stay different
 	tagged  bool            // the tag was at the commit when it was last read
 }
 
-// body returns the notes as they are sent, and whether they are cut.
+// body returns the notes to send, and whether they were shortened.
 func (w *work) body() (text string, cut bool) { return w.spec.body(w.c.web.String()) }
 
-// target is the commit to name to GitHub: none where the tag is there already.
-// GitHub would not use it, and refuses it all the same where it changes
-// workflows and the token may not.
+// target returns the commit to name to GitHub: none if the tag exists. GitHub would
+// ignore the commit, and still refuse one that changes workflows if the token may
+// not.
 func (w *work) target() *string {
 	if w.tagged {
 		return nil
@@ -228,8 +225,7 @@ func (w *work) target() *string {
 	return &w.spec.Commit
 }
 
-// Plan reads what is on GitHub and says what a release would do. It writes
-// nothing.
+// Plan reads the state on GitHub and plans the release. It writes nothing.
 func (c *Client) Plan(ctx context.Context, spec Spec) (*Plan, error) {
 	ctx, r := c.on(ctx, spec.Owner, spec.Repo)
 	w := &work{repo: r, spec: &spec}
@@ -237,8 +233,8 @@ func (c *Client) Plan(ctx context.Context, spec Spec) (*Plan, error) {
 	return p, c.redactErr(err)
 }
 
-// plan checks, reads and compares. Problems end up in the plan, failures to
-// find out in the error.
+// plan checks, reads and compares. Problems go into the plan; an error means that
+// something could not be read.
 func (w *work) plan(ctx context.Context) (*Plan, error) {
 	spec := w.spec
 	p := &Plan{Repository: spec.Owner + "/" + spec.Repo, Tag: spec.Tag, Commit: spec.Commit, State: StateNone}
@@ -264,7 +260,7 @@ func (w *work) plan(ctx context.Context) (*Plan, error) {
 	return p, nil
 }
 
-// look reads everything that decides about the release.
+// look reads everything that matters for the release.
 func (w *work) look(ctx context.Context) (*remote, error) {
 	spec := w.spec
 	r := &remote{}
@@ -276,7 +272,7 @@ func (w *work) look(ctx context.Context) (*remote, error) {
 	if r.published, err = w.byTag(ctx, spec.Tag, false); err != nil {
 		return nil, err
 	}
-	// Another run may be about to delete the draft that it made in vain.
+	// Another run may be about to delete its superfluous draft.
 	_, err = w.until(ctx, 4, "one of several drafts to go", func() (bool, error) {
 		if r.all, err = w.allReleases(ctx); err != nil {
 			return false, err
@@ -308,8 +304,8 @@ func (w *work) look(ctx context.Context) (*remote, error) {
 	return r, err
 }
 
-// choose picks the draft to go on with, if the others, where there are some, are
-// exactly what a run leaves that ended right after it created them.
+// choose picks the draft to continue, unless there are several that hold more than
+// what a run leaves that ends right after it creates one.
 func (w *work) choose(ctx context.Context, r *remote) error {
 	body, _ := w.body()
 	var kept, spare []*Release
@@ -390,7 +386,7 @@ func (w *work) compare(ctx context.Context, p *Plan) error {
 	return err
 }
 
-// compareTag checks the tag, or that it can be created.
+// compareTag checks that the tag is at the commit or can be created there.
 func (w *work) compareTag(ctx context.Context, p *Plan) error {
 	spec, r := w.spec, p.seen
 	switch {
@@ -411,7 +407,7 @@ func (w *work) compareTag(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// compareDraft plans to complete a draft. Texts that differ stay: a person may
+// compareDraft plans how to complete a draft. Texts that differ stay: a person may
 // have edited them.
 func (w *work) compareDraft(ctx context.Context, p *Plan) error {
 	d := p.seen.draft
@@ -436,7 +432,7 @@ func (w *work) compareDraft(ctx context.Context, p *Plan) error {
 	return w.compareAssets(ctx, p, d)
 }
 
-// planPublishing plans what happens once all assets are right.
+// planPublishing plans the steps after all assets are right.
 func (w *work) planPublishing(p *Plan) {
 	spec, r := w.spec, p.seen
 	best := w.highest(r.all, r.latest)
@@ -463,7 +459,7 @@ func (w *work) planPublishing(p *Plan) {
 	}
 }
 
-// promotion is the step that makes a tag's release the latest.
+// promotion returns the step that makes a tag's release the latest.
 func promotion(tag, current string) Step {
 	if current == "" {
 		return Step{Action: Promote, Tag: tag, Why: "no release is the latest"}
@@ -471,8 +467,8 @@ func promotion(tag, current string) Step {
 	return Step{Action: Promote, Tag: tag, Why: "it is " + current}
 }
 
-// draftDiffers says what is wrong about a draft besides its texts and assets, ""
-// if nothing is. Who publishes it by hand gets what it says.
+// draftDiffers returns what is wrong with a draft, apart from its texts and assets,
+// or "". A person who publishes the draft by hand gets these values.
 func (w *work) draftDiffers(d *Release) string {
 	var why []string
 	if !w.tagged && d.Commitish != w.spec.Commit {
@@ -484,8 +480,8 @@ func (w *work) draftDiffers(d *Release) string {
 	return strings.Join(why, ", ")
 }
 
-// compareWorkflows checks, where the tag is still to be created, that the token
-// may do so at a commit that changes workflow files.
+// compareWorkflows checks that the token may create the tag at a commit that changes
+// workflow files.
 func (w *work) compareWorkflows(ctx context.Context, p *Plan) error {
 	scopes := w.oauthScopes()
 	if w.token == classicToken && hasScope(scopes, "workflow") {
@@ -497,12 +493,12 @@ func (w *work) compareWorkflows(ctx context.Context, p *Plan) error {
 	}
 	what := fmt.Sprintf("there is no tag %s, and commit %s changes .github/workflows/%s relative to the default branch: ",
 		w.spec.Tag, short(w.spec.Commit), strings.Join(differ, ", "))
-	push := fmt.Sprintf("push the tag first (git push origin %s): a release of a tag that is there needs no more than contents: write", w.spec.Tag)
+	push := fmt.Sprintf("push the tag first (git push origin %s): a release of an existing tag only needs contents: write", w.spec.Tag)
 	switch w.token {
 	case classicToken:
 		p.problem(push+"; or give the token the scope workflow", "%sa token with the scopes %q may not create a tag there", what, *scopes)
 	case appToken:
-		p.problem(push, "%sa workflow's token (GITHUB_TOKEN) may never create a tag there, and whether another app's may cannot be seen", what)
+		p.problem(push, "%sa workflow's token (GITHUB_TOKEN) may never create a tag there, and it is unknown whether another app's may", what)
 	default:
 		p.note("%sa fine-grained token needs the permission workflows=write to create a tag there; or %s", what, push)
 	}
@@ -525,7 +521,7 @@ func (w *work) comparePublished(ctx context.Context, p *Plan) error {
 	before := len(p.Problems)
 	for _, d := range p.seen.drafts {
 		if !w.made[d.ID] {
-			p.note("a draft of the tag remains besides: %d", d.ID)
+			p.note("another draft of the tag remains: %d", d.ID)
 		}
 	}
 	switch {
@@ -533,7 +529,7 @@ func (w *work) comparePublished(ctx context.Context, p *Plan) error {
 	case spec.Existing == ExistingFill:
 		p.note("the published release has prerelease=%t: kept", r.Prerelease)
 	default:
-		p.problem("change it by hand, or release as it is", "the published release has prerelease=%t, not %t", r.Prerelease, spec.Prerelease)
+		p.problem("change it by hand, or keep it", "the published release has prerelease=%t, not %t", r.Prerelease, spec.Prerelease)
 	}
 	if spec.DraftOnly {
 		p.note("the release is published already")
@@ -550,7 +546,7 @@ func (w *work) comparePublished(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// compareAssets plans for every asset of the release.
+// compareAssets plans the steps for all assets.
 func (w *work) compareAssets(ctx context.Context, p *Plan, r *Release) error {
 	w.left = map[string]bool{}
 	var steps []Step
@@ -571,7 +567,7 @@ func (w *work) compareAssets(ctx context.Context, p *Plan, r *Release) error {
 		switch {
 		case slices.Contains(known, a.Name):
 		case a.whole():
-			p.note("%s has %s, which is not of this release: kept", r.kind(), a.Name)
+			p.note("%s has %s, which is not part of this release: kept", r.kind(), a.Name)
 		case r.Draft:
 			steps = append(steps, Step{Action: DeleteStarter, Asset: a.Name, id: a.ID})
 		}
@@ -582,7 +578,7 @@ func (w *work) compareAssets(ctx context.Context, p *Plan, r *Release) error {
 	return nil
 }
 
-// compareAsset plans for one asset, of which got is what GitHub has, if anything.
+// compareAsset plans the steps for one asset. got is the one on GitHub, or nil.
 func (w *work) compareAsset(ctx context.Context, p *Plan, r *Release, a Asset, got *RemoteAsset) (steps []Step, err error) {
 	existing := w.spec.Existing
 	if got == nil || !got.whole() {
@@ -605,9 +601,9 @@ func (w *work) compareAsset(ctx context.Context, p *Plan, r *Release, a Asset, g
 		return []Step{{Action: Replace, Asset: a.Name, Size: a.Size, Why: diff, id: got.ID}}, nil
 	case !r.Draft && existing == ExistingFill:
 		w.left[a.Name] = true
-		p.note("%s has another %s: %s: kept", r.kind(), a.Name, diff)
+		p.note("%s has a different %s: %s: kept", r.kind(), a.Name, diff)
 	default:
-		p.problem(existingHint(r, "pass --existing=replace to overwrite it, or find out where it came from"), "%s has another %s: %s", r.kind(), a.Name, diff)
+		p.problem(existingHint(r, "pass --existing=replace to overwrite it, or find out where it came from"), "%s has a different %s: %s", r.kind(), a.Name, diff)
 	}
 	return nil, nil
 }
@@ -619,7 +615,7 @@ func (r *Release) kind() string {
 	return "the published release"
 }
 
-// existingHint is a hint for a release that can still be changed.
+// existingHint returns a hint, unless the release is immutable.
 func existingHint(r *Release, hint string) string {
 	if r.Immutable {
 		return ""
@@ -627,7 +623,7 @@ func existingHint(r *Release, hint string) string {
 	return hint
 }
 
-// differs says how a whole asset is not what it should be, "" if it is.
+// differs returns how a complete asset differs from the expected one, or "".
 func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, error) {
 	switch {
 	case a.Open == nil && a.SHA256 == "":
@@ -637,7 +633,7 @@ func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, 
 	case got.SHA256 == "" && w.known.has(got.ID):
 		got.SHA256 = a.SHA256 // read by this run before
 	case got.SHA256 == "":
-		// GitHub didn't record digests once, and some servers still don't.
+		// GitHub used not to record digests, and some servers still don't.
 		sum, err := w.digest(ctx, got)
 		if err != nil {
 			return "", err
@@ -651,7 +647,7 @@ func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, 
 	return "", nil
 }
 
-// stable is the version of a release that may be the latest, nil if it may not.
+// stable returns the version of a release that may be the latest, or nil.
 func (w *work) stable(tag string, prerelease bool) *semver.Version {
 	if prerelease || w.spec.VersionOf == nil {
 		return nil
@@ -662,9 +658,8 @@ func (w *work) stable(tag string, prerelease bool) *semver.Version {
 	return nil
 }
 
-// highest is the tag of the highest stable release, this one included as if it
-// were published; "" if there is none. extra is considered too: what GitHub
-// calls the latest may not be listed yet.
+// highest returns the tag of the highest stable release, or "". It counts this
+// release as published, and extra, GitHub's latest, which may not be listed yet.
 func (w *work) highest(all []*Release, extra *Release) string {
 	if !w.spec.OwnsLatest {
 		return ""
@@ -688,9 +683,9 @@ func (w *work) highest(all []*Release, extra *Release) string {
 	return tag
 }
 
-// Preflight checks everything about a release that can be known before its
-// assets are built: the token, the repository, the tag, the names, what is
-// there already. The spec's assets may have names only.
+// Preflight checks everything that can be known before the assets are built: the
+// token, the repository, the tag, the names and the state on GitHub. The spec's
+// assets may have names only.
 func (c *Client) Preflight(ctx context.Context, spec Spec) (*Plan, error) {
 	assets := slices.Clone(spec.Assets)
 	for i := range assets {
@@ -704,8 +699,8 @@ func (c *Client) Preflight(ctx context.Context, spec Spec) (*Plan, error) {
 	return p, err
 }
 
-// tooYoung says for how long an unfinished asset may still be another run's
-// upload under way.
+// tooYoung returns for how long an unfinished asset may still be another run's
+// upload.
 func (w *work) tooYoung(a *RemoteAsset) time.Duration {
 	return min(w.c.o.starterGrace-w.now().Sub(a.CreatedAt), w.c.o.starterGrace)
 }

@@ -14,22 +14,19 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// rounds is how often a release is planned anew because something else changed
-// it meanwhile.
+// rounds is how often a release is planned, when something else keeps changing it.
 const rounds = 5
 
-// Release brings a release into the state of the spec. The report says what
-// was done, also when there is an error, unless nothing could be planned.
+// Release brings a release into the state of the spec. It returns a report also with
+// an error, unless nothing could be planned.
 //
-// Two runs for one tag at the same time end in one release: a run that finds,
-// after it made a draft, that there is one with a lower id, deletes its own,
-// which is empty, and goes on with the other. What remains is the case in which
-// GitHub's list shows neither run the other's draft until both are filled;
-// then GitHub refuses to publish the second, and the run that lost compares
-// what was published with what it has, and deletes its draft. And if GitHub
-// carries out a call of a killed run only after the next run has looked for
-// drafts, an empty draft may stay besides the published release; every later
-// run's plan notes it.
+// Concurrent runs for one tag end in one release: a run that finds a draft with a
+// lower id next to its own deletes its own, which is empty, and continues with the
+// other. If GitHub's list hides each draft from the other run until both are filled,
+// GitHub refuses to publish the second; that run then compares the published release
+// with its assets, and deletes its draft. If GitHub carries out a call of a killed
+// run only after the next run looked for drafts, an empty draft may stay; the plan
+// of each later run notes it.
 func (c *Client) Release(ctx context.Context, spec Spec) (*Report, error) {
 	ctx, r := c.on(ctx, spec.Owner, spec.Repo)
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.deadline, fmt.Errorf("the deadline of %s passed; run it again to go on", c.o.deadline))
@@ -90,7 +87,7 @@ func (w *work) step(ctx context.Context, rep *Report, s Step, do func(context.Co
 	return err
 }
 
-// apply does what a plan says. errConflict says that the plan is out of date.
+// apply carries out a plan. errConflict means that the plan is out of date.
 func (w *work) apply(ctx context.Context, p *Plan, rep *Report) error {
 	rel, err := w.prepare(ctx, p, rep)
 	if err != nil {
@@ -111,8 +108,8 @@ func (w *work) apply(ctx context.Context, p *Plan, rep *Report) error {
 	return err
 }
 
-// prepare does the steps about the release itself, and returns the one whose
-// assets are next.
+// prepare carries out the steps about the release itself, and returns the release to
+// fill.
 func (w *work) prepare(ctx context.Context, p *Plan, rep *Report) (*Release, error) {
 	rel := cmp.Or(p.seen.published, p.seen.draft)
 	for _, s := range p.Steps {
@@ -141,8 +138,8 @@ func (w *work) prepare(ctx context.Context, p *Plan, rep *Report) (*Release, err
 	return rel, nil
 }
 
-// finish does the steps that follow once every asset is right, and returns the
-// release in the end.
+// finish carries out the steps that follow the assets, and returns the final
+// release.
 func (w *work) finish(ctx context.Context, p *Plan, rep *Report, rel *Release) (*Release, error) {
 	published := p.seen.published != nil
 	var promote *Step
@@ -161,7 +158,7 @@ func (w *work) finish(ctx context.Context, p *Plan, rep *Report, rel *Release) (
 			if err == nil && w.spec.OwnsLatest {
 				err = w.settleLatest(ctx, rep, promote)
 			}
-		case s.Action == Promote && p.seen.published != nil: // else publishing did it
+		case s.Action == Promote && p.seen.published != nil: // otherwise, publishing did it
 			err = w.settleLatest(ctx, rep, promote)
 		case s.Action == SendEvent:
 			err = w.step(ctx, rep, s, w.dispatch)
@@ -221,7 +218,7 @@ func (w *work) fill(ctx context.Context, p *Plan, rep *Report, rel *Release) err
 	return g.Wait()
 }
 
-// send uploads an asset, in place of another where the step says so.
+// send uploads an asset, or replaces one.
 func (w *work) send(ctx context.Context, rep *Report, rel *Release, s Step) error {
 	return w.step(ctx, rep, s, func(ctx context.Context) error {
 		if s.Action == Replace {
@@ -238,8 +235,8 @@ func (w *work) asset(name string) Asset {
 	return w.spec.Assets[i]
 }
 
-// dropStarter deletes an unfinished asset, once it is old enough not to be
-// another run's upload under way. It says if that run finished it instead.
+// dropStarter deletes an unfinished asset, once it is too old to be another run's
+// upload. It returns whether that run finished it instead.
 func (w *work) dropStarter(ctx context.Context, rep *Report, rel *Release, s Step) (there bool, err error) {
 	var young time.Duration
 	for i := range rel.Assets {
@@ -258,9 +255,9 @@ func (w *work) dropStarter(ctx context.Context, rep *Report, rel *Release, s Ste
 		if i := slices.IndexFunc(now, func(a RemoteAsset) bool { return a.Name == s.Asset }); i < 0 {
 			return false, nil
 		} else if now[i].whole() {
-			return true, nil // the comparison before publishing sees it
+			return true, nil // verify compares it
 		} else if now[i].ID != s.id {
-			return false, nil // the upload finds out
+			return false, nil // the upload sees it
 		}
 	}
 	return false, w.step(ctx, rep, s, func(ctx context.Context) error { return w.deleteAsset(ctx, s.id) })
@@ -280,8 +277,8 @@ func (w *work) deleteAsset(ctx context.Context, id int64) error {
 	return err
 }
 
-// createDraft makes the draft, or adopts the one that a lost answer or another
-// run has made meanwhile.
+// createDraft creates the draft, or adopts one that a lost answer or another run
+// created.
 func (w *work) createDraft(ctx context.Context, rep *Report) (*Release, error) {
 	rel, err := w.newDraft(ctx)
 	switch {
@@ -322,7 +319,7 @@ func (w *work) newDraft(ctx context.Context) (rel *Release, err error) {
 }
 
 // firstDraft returns the draft with the lowest id, and deletes ours if that is
-// another one. A list that shows ours shows those made before it, too.
+// another one. A list that shows ours also shows older ones.
 func (w *work) firstDraft(ctx context.Context, rep *Report, ours *Release) (*Release, error) {
 	var drafts []*Release
 	seen, err := w.until(ctx, w.c.o.Tries, "the list of releases to catch up", func() (_ bool, err error) {
@@ -347,8 +344,8 @@ func (w *work) drafts(ctx context.Context) ([]*Release, error) {
 	return draftsOf(all, w.spec.Tag, w.deleted), err
 }
 
-// unlessPublished lists the releases. It is errConflict if the tag has a published
-// one besides ours.
+// unlessPublished lists the releases. A published one of the tag, other than ours,
+// is errConflict.
 func (w *work) unlessPublished(ctx context.Context, ours *Release) ([]*Release, error) {
 	all, err := w.releasesUntil(ctx, w.other(ours))
 	if err == nil && slices.ContainsFunc(all, w.other(ours)) {
@@ -357,8 +354,7 @@ func (w *work) unlessPublished(ctx context.Context, ours *Release) ([]*Release, 
 	return all, err
 }
 
-// refresh makes sure that an adopted draft has nothing that the plan doesn't
-// know of: the plan was made for an empty one.
+// refresh checks that an adopted draft is as the plan expects: new and empty.
 func (w *work) refresh(ctx context.Context, rel *Release) error {
 	assets, err := w.assets(ctx, rel.ID)
 	if err != nil {
@@ -375,7 +371,7 @@ func inVain(id int64) Step {
 	return Step{Action: DeleteDraft, Release: id, Why: "made in vain by this run"}
 }
 
-// deleteDraft deletes a draft that this run made, or one that is empty.
+// deleteDraft deletes a draft that this run created, or an empty one.
 func (w *work) deleteDraft(ctx context.Context, rep *Report, s Step) error {
 	id := s.Release
 	return w.step(ctx, rep, s, func(ctx context.Context) error {
@@ -413,7 +409,7 @@ func (w *work) deleteDraft(ctx context.Context, rep *Report, s Step) error {
 	})
 }
 
-// dropOwnDrafts deletes the drafts that this run made and did not publish.
+// dropOwnDrafts deletes the drafts that this run created and did not publish.
 func (w *work) dropOwnDrafts(ctx context.Context, rep *Report) error {
 	for id := range w.made {
 		if rep.Release != nil && rep.Release.ID == id {
@@ -426,7 +422,7 @@ func (w *work) dropOwnDrafts(ctx context.Context, rep *Report) error {
 	return nil
 }
 
-// setNotes fills in what an adopted draft lacks.
+// setNotes sets the texts that an adopted draft lacks.
 func (w *work) setNotes(ctx context.Context, rel *Release) error {
 	body, _ := w.body()
 	edit := &gh.RepositoryRelease{}
@@ -451,8 +447,8 @@ func (w *work) edit(ctx context.Context, name string, id int64, edit *gh.Reposit
 	return err
 }
 
-// gone reads whether a release is gone that GitHub answered a change of with a
-// 404. It answers so too when the token may not make the change.
+// gone explains a 404 for a change: the release is gone, or the token may not make
+// the change.
 func (w *work) gone(ctx context.Context, id int64, err error) error {
 	there, rerr := w.confirmed(ctx, "read the release", func(ctx context.Context) error {
 		_, _, err := w.releases().GetRelease(ctx, w.owner, w.name, id)
@@ -462,18 +458,18 @@ func (w *work) gone(ctx context.Context, id int64, err error) error {
 	case rerr != nil:
 		return rerr
 	case there:
-		return fmt.Errorf("%w (release %d is there, so it is the token)", err, id)
+		return fmt.Errorf("%w (release %d exists, so the token may not change it)", err, id)
 	}
 	return fmt.Errorf("%w: release %d is gone", errConflict, id)
 }
 
-// other tells a published release of the tag, besides one of ours.
+// other returns a condition for published releases of the tag, other than ours.
 func (w *work) other(ours *Release) func(*Release) bool {
 	return func(x *Release) bool { return x.Tag == w.spec.Tag && !x.Draft && (ours == nil || x.ID != ours.ID) }
 }
 
-// verify compares every asset on GitHub with what it should be. What is
-// missing may only not be seen yet, so it looks again for a while.
+// verify compares every asset on GitHub with the spec. A missing one may only not be
+// visible yet, so it retries a few times.
 func (w *work) verify(ctx context.Context, rel *Release) error {
 	for n := 1; ; n++ {
 		got, err := w.assets(ctx, rel.ID)
@@ -497,8 +493,8 @@ func (w *work) verify(ctx context.Context, rel *Release) error {
 	}
 }
 
-// check says which asset is missing, if one is. One that differs is an error;
-// of a draft, one that this run sent is deleted, to be sent again.
+// check returns the first missing asset, or "". A different one is an error, unless
+// this run sent it to a draft: then it is deleted, to be sent again.
 func (w *work) check(ctx context.Context, rel *Release, got []RemoteAsset) (lacks string, err error) {
 	var changed []string
 	for _, a := range w.spec.Assets {
@@ -530,8 +526,8 @@ func (w *work) check(ctx context.Context, rel *Release, got []RemoteAsset) (lack
 	return "", nil
 }
 
-// publish makes the draft public, once: whether it has happened is read before
-// it is tried again.
+// publish makes the draft public. Before a retry, it reads whether that has
+// happened.
 func (w *work) publish(ctx context.Context, rep *Report, rel *Release, s Step) (*Release, error) {
 	latest, err := w.lastLook(ctx, rep, rel, s.latest)
 	if err != nil {
@@ -549,9 +545,8 @@ func (w *work) publish(ctx context.Context, rep *Report, rel *Release, s Step) (
 	return done, w.readBack(ctx, done)
 }
 
-// lastLook checks, right before everybody sees the release, that nothing changed
-// meanwhile, and returns whether it is to be the latest; planned is the answer of
-// the plan.
+// lastLook checks, right before publishing, that nothing else changed. It returns
+// whether the release becomes the latest; planned is the plan's answer.
 func (w *work) lastLook(ctx context.Context, rep *Report, rel *Release, planned bool) (latest bool, err error) {
 	spec := w.spec
 	all, err := w.unlessPublished(ctx, rel)
@@ -582,7 +577,7 @@ func (w *work) lastLook(ctx context.Context, rep *Report, rel *Release, planned 
 	return planned, nil
 }
 
-// makePublic makes the edit that publishes a draft.
+// makePublic sends the edit that publishes a draft.
 func (w *work) makePublic(ctx context.Context, id int64, edit *gh.RepositoryRelease) (done *Release, err error) {
 	settle := func(ctx context.Context) (bool, error) {
 		got, err := w.get(ctx, id)
@@ -602,7 +597,7 @@ func (w *work) makePublic(ctx context.Context, id int64, edit *gh.RepositoryRele
 	})
 	switch {
 	case alreadyExists(err):
-		// By an earlier try that was done after all, or by another run.
+		// An earlier try took effect after all, or another run published it.
 		var public bool
 		if public, err = settle(ctx); err == nil && !public {
 			err = fmt.Errorf("%w: GitHub has a release of the tag", errConflict)
@@ -613,8 +608,7 @@ func (w *work) makePublic(ctx context.Context, id int64, edit *gh.RepositoryRele
 	return done, err
 }
 
-// get reads the release, which may have been created a moment ago. A lasting 404
-// is errConflict.
+// get reads a release that may be new. A lasting 404 is errConflict.
 func (w *work) get(ctx context.Context, id int64) (rel *Release, err error) {
 	err = w.call(ctx, op{name: "read the release", fresh: true}, func(ctx context.Context) error {
 		g, _, err := w.releases().GetRelease(ctx, w.owner, w.name, id)
@@ -629,7 +623,7 @@ func (w *work) get(ctx context.Context, id int64) (rel *Release, err error) {
 	return rel, err
 }
 
-// readBack reads the published release as everybody does, and compares.
+// readBack reads the published release as everybody does, and compares it.
 func (w *work) readBack(ctx context.Context, rel *Release) error {
 	tag, want := w.spec.Tag, w.spec.Commit
 	seen, err := w.until(ctx, w.c.o.Tries, "the release to be seen", func() (bool, error) {
@@ -661,8 +655,8 @@ func (w *work) readBack(ctx context.Context, rel *Release) error {
 	return err
 }
 
-// settleLatest reads which release is the latest and promotes the highest
-// stable one if it isn't. planned is the step for that, if there was one.
+// settleLatest promotes the highest stable release if it isn't the latest, until
+// GitHub shows it. planned is the plan's step for that, or nil.
 func (w *work) settleLatest(ctx context.Context, rep *Report, planned *Step) error {
 	pushed := ""
 	for n := 1; ; n++ {
@@ -679,7 +673,7 @@ func (w *work) settleLatest(ctx context.Context, rep *Report, planned *Step) err
 			return nil
 		}
 		if n > w.c.o.Tries {
-			return fmt.Errorf("promote %s: GitHub still says that %q is the latest", best, tagOf(now))
+			return fmt.Errorf("promote %s: GitHub still shows %q as the latest", best, tagOf(now))
 		}
 		if pushed == best { // it may not be seen yet
 			if err := w.wait(ctx, best+" to become the latest", w.backoff(n)); err != nil {
@@ -700,7 +694,7 @@ func (w *work) settleLatest(ctx context.Context, rep *Report, planned *Step) err
 	}
 }
 
-// promote makes the release of a step's tag the latest.
+// promote makes the release of the step's tag the latest.
 func (w *work) promote(ctx context.Context, rep *Report, all []*Release, s Step) error {
 	var rel *Release
 	var err error
@@ -731,7 +725,7 @@ func (w *work) dispatch(ctx context.Context) error {
 	})
 }
 
-// known remembers the assets whose content this run knows, by id.
+// known is a set of assets, by id.
 type known struct {
 	mu  sync.Mutex
 	ids map[int64]bool

@@ -13,7 +13,7 @@ import (
 	gh "github.com/google/go-github/v84/github"
 )
 
-// Release is a release as GitHub has it.
+// Release is a release on GitHub.
 type Release struct {
 	ID         int64
 	Tag        string
@@ -30,18 +30,18 @@ type Release struct {
 	Assets      []RemoteAsset
 }
 
-// RemoteAsset is an asset as GitHub has it.
+// RemoteAsset is an asset on GitHub.
 type RemoteAsset struct {
 	ID   int64
 	Name string
-	// State is "uploaded" when the asset is whole.
+	// State is "uploaded" once the asset is complete.
 	State string
 	Size  int64
-	// SHA256 is the content's digest in hex; "" when GitHub doesn't know it.
+	// SHA256 is the content's digest in hex, or "" if GitHub doesn't know it.
 	SHA256      string
 	ContentType string
 	CreatedAt   time.Time
-	// URL is where everybody may download the asset once it is published.
+	// URL is the public address once the release is published.
 	URL string
 }
 
@@ -72,14 +72,14 @@ type repo struct {
 	*session
 	owner, name string
 
-	token         tokenKind // once access has looked
+	token         tokenKind // set by access
 	mayWriteAsked bool
 }
 
 func (r *repo) releases() *gh.RepositoriesService { return r.c.api.Repositories }
 
-// confirmed makes a read whose answer may be a 404, and asks once more before
-// it believes it. It returns false for a confirmed 404.
+// confirmed makes a read that may answer 404, and asks again before it believes
+// that. It returns false for a confirmed 404.
 func (r *repo) confirmed(ctx context.Context, name string, read func(context.Context) error) (bool, error) {
 	return r.until(ctx, 2, "asking again about a 404", func() (bool, error) {
 		err := r.call(ctx, op{name: name}, read)
@@ -90,13 +90,12 @@ func (r *repo) confirmed(ctx context.Context, name string, read func(context.Con
 	})
 }
 
-// pageSizes are how many items of a list are asked for, by the try: the first
-// failure may be chance, but what takes too long to collect, or is too large, or
-// breaks, comes in smaller pages.
+// pageSizes are the sizes of a list's pages, by the try: the first failure may be
+// chance; after that, pages get smaller, as GitHub times out on large ones.
 var pageSizes = []int{100, 100, 50, 20, 10, 5, 2, 1}
 
-// pageSize is the index into pageSizes at which a run's list is asked for: a
-// list that had to come in small pages does so again.
+// pageSize returns the index into pageSizes for a list. A list that needed small
+// pages starts with them the next time.
 func (s *session) pageSize(name string, at int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +103,7 @@ func (s *session) pageSize(name string, at int) int {
 	return s.pages[name]
 }
 
-// list reads a list page by page, and passes each item to keep once, until that
+// list reads a list page by page, and passes each item to keep once, until keep
 // returns false.
 func list[T interface{ GetID() int64 }](ctx context.Context, s *session, name string, read func(context.Context, *gh.ListOptions) ([]T, *gh.Response, error), keep func(T) bool) error {
 	size := s.pageSize(name, 0)
@@ -149,13 +148,12 @@ func list[T interface{ GetID() int64 }](ctx context.Context, s *session, name st
 	return nil
 }
 
-// allReleases lists every release, drafts too when the token may see them.
+// allReleases lists every release, and the drafts that the token may see.
 func (r *repo) allReleases(ctx context.Context) ([]*Release, error) {
 	return r.releasesUntil(ctx, func(*Release) bool { return false })
 }
 
-// releasesUntil lists releases, and stops after the one for which enough is
-// true.
+// releasesUntil lists releases, up to the first for which enough is true.
 func (r *repo) releasesUntil(ctx context.Context, enough func(*Release) bool) ([]*Release, error) {
 	var all []*Release
 	err := list(ctx, r.session, "list the releases", func(ctx context.Context, o *gh.ListOptions) ([]*gh.RepositoryRelease, *gh.Response, error) {
@@ -189,16 +187,15 @@ func (r *repo) assets(ctx context.Context, release int64) ([]RemoteAsset, error)
 	return all, nil
 }
 
-// byTag reads the published release of a tag, nil for a 404, which confirm asks
-// about twice.
+// byTag reads the published release of a tag, or nil for a 404. confirm asks about a
+// 404 twice.
 func (r *repo) byTag(ctx context.Context, tag string, confirm bool) (*Release, error) {
 	return r.release(ctx, "read the release of the tag", confirm, func(ctx context.Context) (*gh.RepositoryRelease, *gh.Response, error) {
 		return r.releases().GetReleaseByTag(ctx, r.owner, r.name, escapePath(tag))
 	})
 }
 
-// latest reads which release is the latest, nil for a 404, which confirm asks
-// about twice.
+// latest reads the latest release, or nil for a 404. confirm asks about a 404 twice.
 func (r *repo) latest(ctx context.Context, confirm bool) (*Release, error) {
 	return r.release(ctx, "read the latest release", confirm, func(ctx context.Context) (*gh.RepositoryRelease, *gh.Response, error) {
 		return r.releases().GetLatestRelease(ctx, r.owner, r.name)
@@ -221,7 +218,7 @@ func (r *repo) release(ctx context.Context, name string, confirm bool, get func(
 	return rel, err
 }
 
-// repository reads the repository, nil for a confirmed 404.
+// repository reads the repository, or nil for a confirmed 404.
 func (r *repo) repository(ctx context.Context) (got *gh.Repository, err error) {
 	_, err = r.confirmed(ctx, "read the repository", func(ctx context.Context) error {
 		g, _, err := r.c.api.Repositories.Get(ctx, r.owner, r.name)
@@ -233,8 +230,7 @@ func (r *repo) repository(ctx context.Context) (got *gh.Repository, err error) {
 	return got, err
 }
 
-// tagCommit reads which commit a tag points to in the end, "" for a confirmed
-// 404 of the tag.
+// tagCommit reads the commit of a tag, or "" for a confirmed 404.
 func (r *repo) tagCommit(ctx context.Context, tag string) (string, error) {
 	var object *gh.GitObject
 	found, err := r.confirmed(ctx, "read the tag", func(ctx context.Context) error {
@@ -262,30 +258,30 @@ func (r *repo) tagCommit(ctx context.Context, tag string) (string, error) {
 			return "", err
 		}
 	}
-	return "", fmt.Errorf("read the tag %q: tags of tags of tags", tag)
+	return "", fmt.Errorf("read the tag %q: annotated tags nested more than 10 deep", tag)
 }
 
-// hasCommit says whether the repository has a commit.
+// hasCommit reports whether the repository has a commit.
 func (r *repo) hasCommit(ctx context.Context, sha string) (bool, error) {
 	found, err := r.confirmed(ctx, "read the commit", func(ctx context.Context) error {
 		_, _, err := r.c.api.Git.GetCommit(ctx, r.owner, r.name, sha)
 		return err
 	})
 	if statusOf(err) == 422 {
-		return false, nil // how GitHub says that it knows no such object
+		return false, nil // GitHub has no such object
 	}
 	return found, err
 }
 
-// access checks that the repository is there and, as far as can be seen
-// without writing, that the token may write to it.
+// access checks that the repository exists and, as far as reads can tell, that the
+// token may write to it.
 func (r *repo) access(ctx context.Context) (problems []Problem, notes []string, err error) {
 	token, err := r.c.token(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	if token == "" {
-		return []Problem{{"no token", "give one that may write to the contents of the repository"}}, nil, nil
+		return []Problem{{"no token", "pass --token, with write access to the contents of the repository"}}, nil, nil
 	}
 	got, err := r.repository(ctx)
 	if err != nil {
@@ -308,8 +304,8 @@ func (r *repo) access(ctx context.Context) (problems []Problem, notes []string, 
 		problems = append(problems, Problem{fmt.Sprintf("the token's scopes are %q", *scopes), "it needs the scope repo (public_repo is enough for a public repository)"})
 	}
 	if !got.GetPermissions().GetPush() {
-		// The token of a GitHub App, such as a workflow's, has no push
-		// permission in this answer even if it may write.
+		// The token of a GitHub App, such as a workflow's, shows no push permission
+		// here even if it may write.
 		app, err := r.isInstallation(ctx, token)
 		if err != nil {
 			return nil, nil, err
@@ -317,7 +313,7 @@ func (r *repo) access(ctx context.Context) (problems []Problem, notes []string, 
 		if app {
 			r.token = appToken
 		} else {
-			problems = append(problems, Problem{"the token may not write to the repository", "give one that may write to its contents"})
+			problems = append(problems, Problem{"the token may not write to the repository", "pass one with write access to its contents"})
 		}
 	}
 	if len(problems) == 0 && r.token != classicToken {
@@ -330,21 +326,21 @@ func (r *repo) access(ctx context.Context) (problems []Problem, notes []string, 
 	return problems, notes, nil
 }
 
-// tokenKind is what sort of token GitHub says it got.
+// tokenKind is the kind of a token.
 type tokenKind int
 
 const (
 	unknownToken tokenKind = iota
-	// classicToken is one with scopes, an OAuth app's among them.
+	// classicToken has scopes; tokens of OAuth apps do too.
 	classicToken
-	// fineGrainedToken is one whose permissions can't be read.
+	// fineGrainedToken has permissions that can't be read.
 	fineGrainedToken
-	// appToken is that of a GitHub App, such as a workflow's GITHUB_TOKEN.
+	// appToken belongs to a GitHub App, such as a workflow's GITHUB_TOKEN.
 	appToken
 )
 
-// kindOf tells tokens apart. GitHub sends the scopes of classic tokens, also
-// when they have none, and none of the others'.
+// kindOf returns the kind of a token. GitHub sends scopes, possibly none, for
+// classic tokens only.
 func kindOf(token string, scopes *string) tokenKind {
 	switch {
 	case strings.HasPrefix(token, "ghs_"):
@@ -357,9 +353,9 @@ func kindOf(token string, scopes *string) tokenKind {
 	return unknownToken
 }
 
-// mayWrite asks whether a token without scopes may write, by a call that needs
-// the permission and changes nothing: generating notes that are thrown away.
-// What it can't find out shows at the first write.
+// mayWrite checks whether a token without scopes may write, with a call that needs
+// the permission and changes nothing: it generates notes, which are thrown away.
+// Without a clear answer, the first write will tell.
 func (r *repo) mayWrite(ctx context.Context) (problems []Problem, notes []string, err error) {
 	if r.mayWriteAsked {
 		return nil, nil, nil
@@ -389,9 +385,9 @@ func (r *repo) mayWrite(ctx context.Context) (problems []Problem, notes []string
 	return nil, []string{fmt.Sprintf("the token is %s: whether it may write shows at the first write", whose)}, nil
 }
 
-// workflowsDiffer names the files of .github/workflows that a commit adds or
-// changes relative to the default branch. Naming such a commit as the target of
-// a release takes a permission of its own.
+// workflowsDiffer lists the files of .github/workflows that a commit adds or changes
+// relative to the default branch. Naming such a commit as a target needs an extra
+// permission.
 func (r *repo) workflowsDiffer(ctx context.Context, commit string) ([]string, error) {
 	read := func(ref string) (map[string]string, error) {
 		files := map[string]string{}
@@ -442,7 +438,7 @@ func canRelease(scopes string, private bool) bool {
 	return false
 }
 
-// hasScope says whether a list of scopes has one.
+// hasScope reports whether a list of scopes contains one.
 func hasScope(scopes *string, scope string) bool {
 	return scopes != nil && slices.ContainsFunc(strings.Split(*scopes, ","), func(s string) bool { return strings.TrimSpace(s) == scope })
 }

@@ -8,24 +8,23 @@ import (
 	"time"
 )
 
-// Report says what a release did.
+// Report lists what a release did.
 type Report struct {
 	Plan   *Plan
 	DryRun bool
-	// Done are the steps that were carried out, in the plan's order; those
-	// that keep something are among them.
+	// Done lists the steps carried out, in the plan's order. It includes assets that
+	// stayed as they were.
 	Done []Step
-	// Extra are steps that were carried out besides, because something changed
-	// meanwhile.
+	// Extra lists other steps carried out, because something changed after the plan.
 	Extra []Step
-	// Notes say why.
+	// Notes give reasons.
 	Notes []string
-	// Release is the release in the end, with its assets.
+	// Release is the final release, with its assets.
 	Release *Release
 
-	// BytesSent counts the bytes of assets, those sent again too.
+	// BytesSent counts the bytes of assets, retries included.
 	BytesSent int64
-	// BytesRead counts the bytes of assets that were downloaded to compare.
+	// BytesRead counts the bytes of assets downloaded to compare them.
 	BytesRead int64
 	Reads     int
 	Writes    int
@@ -49,7 +48,7 @@ func (r *Report) note(s string) {
 	r.Notes = append(r.Notes, s)
 }
 
-// finish sorts the steps into the plan's order and takes over the counts.
+// finish sorts the steps into the plan's order and copies the session's counts.
 func (r *Report) finish(s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,7 +72,7 @@ func (r *Report) finish(s *session) {
 	r.Waited, r.Took = s.waited, s.c.o.Clock.Now().Sub(s.started)
 }
 
-// Summary is the report in a line.
+// Summary returns the report in a line.
 func (r *Report) Summary() string {
 	if r.DryRun {
 		return "dry run: " + r.Plan.Summary()
@@ -81,7 +80,7 @@ func (r *Report) Summary() string {
 	return summarize(append(slices.Clone(r.Done), r.Extra...))
 }
 
-// Text is the report for people.
+// Text returns the report for people.
 func (r *Report) Text() string {
 	var b strings.Builder
 	if r.DryRun {
@@ -98,7 +97,7 @@ func (r *Report) Text() string {
 			fmt.Fprintf(&b, "  %s\n", s)
 		}
 		for _, s := range r.Extra {
-			fmt.Fprintf(&b, "  besides: %s\n", s)
+			fmt.Fprintf(&b, "  also: %s\n", s)
 		}
 	}
 	if r.Release != nil {

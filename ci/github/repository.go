@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// RepositoryAt reads a repository's owner and name: those that the caller named
-// as "owner/name", or else those in the address of the project's page. host is
-// that of the GitHub that will be asked, which gets the token: a page elsewhere
-// is refused where nobody named the GitHub.
+// RepositoryAt returns a repository's owner and name: those that the caller named as
+// "owner/name", or else those in the address of the project's page. host is the
+// GitHub that will get the token. A page elsewhere is refused unless the caller
+// named the GitHub.
 func RepositoryAt(named, page, host string) (owner, name string, err error) {
 	slug := named
 	if slug == "" {
@@ -21,7 +21,7 @@ func RepositoryAt(named, page, host string) (owner, name string, err error) {
 		if at := strings.ToLower(u.Hostname()); host == publicHost && at != "" && !slices.Contains(publicNames, at) {
 			return "", "", fmt.Errorf("the repository %s is not on %s, which would get the token: pass --github=https://%s if that is a GitHub Enterprise, or --repository=owner/name for a repository on %[2]s", u.Redacted(), publicHost, u.Host)
 		}
-		// What follows is a place in the repository, as /tree/main/crates/app.
+		// The rest is a path in the repository, such as /tree/main/crates/app.
 		parts := strings.SplitN(strings.Trim(u.Path, "/"), "/", 3)
 		slug = strings.TrimSuffix(strings.Join(parts[:min(2, len(parts))], "/"), ".git")
 	}

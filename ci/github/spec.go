@@ -21,57 +21,56 @@ const (
 	maxBody      = 125000
 )
 
-// Spec is the state that a release should have.
+// Spec is the desired state of a release.
 type Spec struct {
 	// Owner and Repo name the repository.
 	Owner, Repo string
 	// Tag is the release's tag. If it does not exist, publishing creates it at
-	// the commit.
+	// Commit.
 	Tag string
-	// Commit is the full id of the commit that the assets were made from.
+	// Commit is the full hash of the commit that the assets were built from.
 	Commit string
-	// Title and Notes are the release's texts. Notes that are too long are cut
-	// at a line, with a link to the asset named by Changelog.
+	// Title and Notes are the release's texts. Notes that are too long end at a
+	// line, with a link to the asset that Changelog names.
 	Title, Notes string
-	// Changelog names the asset that has the notes in full.
+	// Changelog names the asset with the full notes.
 	Changelog string
 	// Prerelease marks the release as not ready for production.
 	Prerelease bool
-	// Assets are the files. Their order is the order of sending.
+	// Assets are the files, in the order of sending.
 	Assets []Asset
 
-	// VersionOf reads the version out of a tag of this component; false means
-	// that the tag is not a version of it.
+	// VersionOf reads the version from a tag of this component. It returns false for
+	// other tags.
 	VersionOf func(tag string) (*semver.Version, bool)
-	// OwnsLatest says that this component's releases are the ones for GitHub's
-	// "Latest", of which a repository has one. By default, the release declines
-	// to be the latest, and nothing else is promoted.
+	// OwnsLatest: this component's releases compete for GitHub's "Latest", of which
+	// a repository has one. By default, the release never becomes the latest, and
+	// nothing else is promoted.
 	OwnsLatest bool
 
-	// Existing says what may be done to a release that is there. By default,
-	// nothing that isn't asked for.
+	// Existing says how to treat an existing release. By default, ExistingStrict.
 	Existing Existing
 	// DraftOnly stops before publishing.
 	DraftOnly bool
 	// DryRun plans and writes nothing.
 	DryRun bool
-	// Dispatch is the event to send at the end, if there is one.
+	// Dispatch is the event to send at the end, if any.
 	Dispatch *Dispatch
 }
 
-// Existing says what to do about a release that is there and not as the spec
-// wants it. A draft is always completed.
+// Existing says how to treat an existing release that differs. Drafts are always
+// completed.
 type Existing string
 
 const (
-	// ExistingStrict makes every difference of a published release, and every
-	// asset of a draft that differs, an error. It is what "" means, too.
+	// ExistingStrict refuses every difference of a published release, and every
+	// different asset of a draft. It is the default.
 	ExistingStrict Existing = "strict"
-	// ExistingFill uploads what a published release lacks, such as one that
-	// another tool or a person made, and leaves everything else of it alone.
+	// ExistingFill uploads what a published release lacks, such as one that another
+	// tool or a person created, and changes nothing else.
 	ExistingFill Existing = "fill"
-	// ExistingReplace also overwrites assets that differ, as long as the release
-	// is not immutable.
+	// ExistingReplace also overwrites different assets, unless the release is
+	// immutable.
 	ExistingReplace Existing = "replace"
 )
 
@@ -81,14 +80,13 @@ type Asset struct {
 	Size        int64
 	SHA256      string // in hex
 	ContentType string // by default, application/octet-stream
-	// Open returns the content; it is called once for every try.
+	// Open returns the content. It is called for every try.
 	Open func() (io.ReadCloser, error)
 }
 
-// Dispatch is a repository_dispatch event. GitHub keeps no record of it that
-// could be read later, so every run that is given one sends it once the
-// release is published: its receiver gets it at least once, and more often
-// when a release is run again.
+// Dispatch is a repository_dispatch event. GitHub keeps no record of it, so every
+// run sends it after publishing: receivers get it at least once, and again with each
+// re-run.
 type Dispatch struct {
 	EventType string
 	Payload   any
@@ -96,9 +94,9 @@ type Dispatch struct {
 
 // Problem is a reason why a release cannot be made.
 type Problem struct {
-	// Message says what is wrong, as a lower-case phrase.
+	// Message is a lower-case phrase.
 	Message string
-	// Hint says what to do.
+	// Hint is the fix, if there is one.
 	Hint string
 }
 
@@ -109,7 +107,7 @@ func (p Problem) String() string {
 	return p.Message + ": " + p.Hint
 }
 
-// problemsError is all the reasons why a release cannot be made.
+// problemsError holds all reasons why a release cannot be made.
 type problemsError struct {
 	Tag      string
 	Problems []Problem
@@ -135,15 +133,15 @@ var (
 	dotsRun = regexp.MustCompile(`\.\.`)
 )
 
-// problems is a list to add to.
+// problems is a list of problems to add to.
 type problems []Problem
 
 func (ps *problems) add(hint, format string, args ...any) {
 	*ps = append(*ps, Problem{Message: fmt.Sprintf(format, args...), Hint: hint})
 }
 
-// check checks everything that needs no network. The assets' sizes and digests
-// are checked only if they are known.
+// check checks everything that needs no network. It skips sizes and digests of
+// assets that are only planned.
 func (s *Spec) check() []Problem {
 	var ps problems
 	s.checkNames(&ps)
@@ -165,12 +163,12 @@ func (s *Spec) checkNames(ps *problems) {
 		ps.add("", "%q is not a tag", s.Tag)
 	}
 	if !shaRE.MatchString(s.Commit) {
-		ps.add("give the full id, in hex", "%q is not a commit", s.Commit)
+		ps.add("pass the full hash", "%q is not a commit", s.Commit)
 	}
 	switch s.Existing {
 	case "", ExistingStrict, ExistingFill, ExistingReplace:
 	default:
-		ps.add("use strict, fill or replace", "%q is no way to treat an existing release", s.Existing)
+		ps.add("pass strict, fill or replace", "--existing=%s is unknown", s.Existing)
 	}
 }
 
@@ -186,7 +184,7 @@ func (s *Spec) checkVersion(ps *problems) {
 		ps.add("", "tag %q is not a version, so it can't be compared with others for Latest", s.Tag)
 	}
 	if ok && !s.Prerelease && v.Prerelease() != "" {
-		ps.add("mark it as one", "tag %q is a prerelease, but the release is not marked so", s.Tag)
+		ps.add("set prerelease", "tag %q is a prerelease, but the release is not marked as one", s.Tag)
 	}
 }
 
@@ -246,7 +244,7 @@ func (d *Dispatch) payload() (json.RawMessage, error) {
 	return raw, nil
 }
 
-// body is the notes as they are sent: cut at a line if they are too long.
+// body returns the notes to send, shortened to whole lines if they are too long.
 func (s *Spec) body(web string) (text string, cut bool) {
 	notes := normalize(s.Notes)
 	if units(notes) <= maxBody {
@@ -277,7 +275,7 @@ func (s *Spec) body(web string) (text string, cut bool) {
 	return strings.TrimRight(head, "\n") + tail, true
 }
 
-// units counts as the strictest reading of "characters" does: in UTF-16.
+// units counts characters in UTF-16, the strictest reading of GitHub's limit.
 func units(s string) int {
 	n := 0
 	for _, r := range s {
@@ -289,7 +287,7 @@ func units(s string) int {
 	return n
 }
 
-// normalize undoes what GitHub's own pages do to text.
+// normalize undoes what GitHub's pages do to texts.
 func normalize(s string) string {
 	return strings.TrimRight(strings.ReplaceAll(s, "\r\n", "\n"), " \t\n")
 }

@@ -34,7 +34,7 @@ func TestProblems(t *testing.T) {
 		"is not a version":      func(s *Spec) { s.Tag, s.OwnsLatest = "edge", true },
 		"needs a way to read":   func(s *Spec) { s.VersionOf, s.OwnsLatest = nil, true },
 		"less than 2 GiB":       func(s *Spec) { s.Assets = []Asset{{Name: "a", Size: 2 << 30}} },
-		"is no way to treat":    func(s *Spec) { s.Existing = "keep" },
+		"--existing=keep is unknown: pass strict":    func(s *Spec) { s.Existing = "keep" },
 		"takes 1000 at most":    func(s *Spec) { s.Assets = many(1001) },
 		"not among the assets":  func(s *Spec) { s.Changelog = "CHANGELOG.md" },
 		"want 1 to 100":         func(s *Spec) { s.Dispatch = &Dispatch{EventType: strings.Repeat("x", 101)} },
@@ -193,7 +193,7 @@ func TestLimitsOfSpecs(t *testing.T) {
 		{`"o/" is not a repository`, func(s *Spec) { s.Repo = "" }},
 		{`"" is not a tag`, func(s *Spec) { s.Tag = "" }},
 		{"", func(s *Spec) { s.Commit = strings.Repeat("a", 64) }},
-		{"is not a commit: give the full id", func(s *Spec) { s.Commit = strings.Repeat("a", 41) }},
+		{"is not a commit: pass the full hash", func(s *Spec) { s.Commit = strings.Repeat("a", 41) }},
 	} {
 		s := &Spec{Owner: "o", Repo: "r", Tag: "v1.0.0", Commit: strings.Repeat("a", 40), VersionOf: versionOf}
 		x.edit(s)

@@ -16,8 +16,8 @@ import (
 	"dagger/gantry/ci/wire"
 )
 
-// upload sends an asset until GitHub has it, whole and equal. After every
-// failure, what GitHub has is read before anything is sent again.
+// upload sends an asset until GitHub has it, complete and equal. After each failure,
+// it reads what GitHub has before it sends anything again.
 func (w *work) upload(ctx context.Context, release int64, a Asset, s Step) error {
 	o := op{name: fmt.Sprintf("upload %q", a.Name), kind: content, unbounded: true, fresh: true}
 	for n := 1; ; n++ {
@@ -25,8 +25,8 @@ func (w *work) upload(ctx context.Context, release int64, a Asset, s Step) error
 		if err == nil {
 			var diff string
 			if diff, err = w.accepted(a, got); err == nil && diff == "" {
-				// Without a digest in the answer, what was stored is read back
-				// before it is published.
+				// Without a digest in the answer, the asset is downloaded and
+				// compared before the release is published.
 				w.ours.add(got.ID)
 				if got.SHA256 != "" {
 					w.known.add(got.ID)
@@ -65,8 +65,8 @@ func (w *work) upload(ctx context.Context, release int64, a Asset, s Step) error
 	}
 }
 
-// settle reads what a failed upload left. It says true if that is all right,
-// and clears the way if it isn't.
+// settle reads what a failed upload left. It returns true if the asset is right, and
+// clears the way if it isn't.
 func (w *work) settle(ctx context.Context, release int64, a Asset, exists bool) (bool, error) {
 	for {
 		now, err := w.assets(ctx, release)
@@ -87,11 +87,11 @@ func (w *work) settle(ctx context.Context, release int64, a Asset, exists bool) 
 				return true, nil
 			}
 			if w.spec.Existing != ExistingReplace {
-				return false, fmt.Errorf("upload %q: the release has another one by now: %s", a.Name, diff)
+				return false, fmt.Errorf("upload %q: the release now has a different one: %s", a.Name, diff)
 			}
 		} else if young := w.tooYoung(got); exists && young > 0 {
-			// GitHub refused ours because of this one: another run may be
-			// sending it.
+			// GitHub refused ours because of this one, which another run may be
+			// sending.
 			if err := w.wait(ctx, "an upload that another run may be making of "+a.Name, young); err != nil {
 				return false, err
 			}
@@ -102,8 +102,8 @@ func (w *work) settle(ctx context.Context, release int64, a Asset, exists bool) 
 	}
 }
 
-// accepted compares GitHub's answer to an upload with what was sent. An error
-// is one that sending again would not cure.
+// accepted compares GitHub's answer to an upload with what was sent. It fails if
+// sending again would not help.
 func (w *work) accepted(a Asset, got RemoteAsset) (diff string, err error) {
 	switch {
 	case got.Name != a.Name:
@@ -162,8 +162,7 @@ func (w *work) sendOnce(ctx context.Context, o op, release int64, a Asset, s Ste
 	return got, err
 }
 
-// body reads an asset for sending, and makes sure that it is still the one
-// that was planned.
+// body reads an asset for sending, and checks that it is the one that was planned.
 type body struct {
 	r     io.ReadCloser
 	a     *Asset

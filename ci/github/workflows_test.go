@@ -132,7 +132,7 @@ func TestTargetRefusedAfterPreflight(t *testing.T) {
 		access      fakehub.Access
 		has         string
 	}{
-		{"404", "ghp_CANARY", fakehub.Access{User: "octocat", Push: true, Scopes: "repo"}, "it is the token"},
+		{"404", "ghp_CANARY", fakehub.Access{User: "octocat", Push: true, Scopes: "repo"}, "the token may not change it"},
 		{"403", "ghs_CANARY", fakehub.Access{Push: true, Installation: true}, `GitHub accepts the permissions "contents=write; contents=write,workflows=write"`},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -236,7 +236,7 @@ func TestSecondWriterOfAnAsset(t *testing.T) {
 			})
 			_, err := w.client(serial).Release(t.Context(), spec)
 			if !equal {
-				require.ErrorContains(t, err, "the release has another one by now")
+				require.ErrorContains(t, err, "the release now has a different one")
 				require.Zero(t, kinds(w)["publish"])
 				return
 			}
