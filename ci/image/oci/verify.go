@@ -231,7 +231,7 @@ func (v *verifier) unlessKnown(err error) error {
 	var refused *transport.Error
 	var network net.Error
 	switch {
-	case err == nil, errors.As(err, new(*unknownError)), wire.IsBroken(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case err == nil, errors.As(err, new(*unknownError)), wire.IsBroken(err), errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &refused):
 		// The index names it, so that it should be there.
