@@ -130,7 +130,7 @@ func (b Build) Args() []string {
 func Group(builds []Build) [][]Build {
 	var groups [][]Build
 	for _, b := range builds {
-		i := slices.IndexFunc(groups, func(g []Build) bool { return g[0].together(b) })
+		i := slices.IndexFunc(groups, func(g []Build) bool { return g[0].groupsWith(b) })
 		if i < 0 {
 			groups = append(groups, nil)
 			i = len(groups) - 1
@@ -140,7 +140,7 @@ func Group(builds []Build) [][]Build {
 	return groups
 }
 
-func (b Build) together(other Build) bool {
+func (b Build) groupsWith(other Build) bool {
 	return b.Command == DefaultCargoCommand && len(b.Config.Packages) == 0 &&
 		b.Command == other.Command && b.GitDir == other.GitDir && b.SBOM == other.SBOM &&
 		reflect.DeepEqual(b.Config, other.Config) && slices.Equal(b.Bins, other.Bins)

@@ -6,7 +6,6 @@ import (
 	"path"
 	"reflect"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -17,29 +16,16 @@ import (
 	"dagger/gantry/ci/target"
 )
 
-// checkRelease makes the manifest that the release will have, with made-up digests
-// and facts of binaries, and the layout of every archive. The packages that will
-// write and read them report what they would refuse. It always checks all targets,
-// since those that are not planned are built elsewhere.
-func (p *Plan) checkRelease() error {
-	targets := slices.Clone(p.Targets)
-	for _, triple := range p.component.Config.targets() {
-		if slices.ContainsFunc(targets, func(t TargetPlan) bool { return t.Target == triple }) {
-			continue
-		}
-		t, err := p.planTarget(triple)
-		if err != nil {
-			return err
-		}
-		targets = append(targets, t)
-	}
+// checkRelease makes the manifest that a release of targets will have, with made-up
+// digests and facts of binaries, and the layout of every archive. The packages that
+// will write and read them report what they would refuse.
+func (p *Plan) checkRelease(targets []TargetPlan) {
 	p.checkArchiveNames(targets)
 	p.checkLayouts(targets)
 	m := p.skeleton(targets)
 	p.checkManifest(m)
 	// The image comes last: mistakes above would be reported again in its terms.
 	p.checkImage(m, targets)
-	return nil
 }
 
 func (p *Plan) checkArchiveNames(targets []TargetPlan) {

@@ -25,8 +25,6 @@ type Component struct {
 	// LeftOut are the packages with binaries that a tag without a prefix doesn't
 	// release.
 	LeftOut []LeftOut
-	// Dirs whose changes are changes of the component; nil for everything.
-	Dirs []string
 	// OwnsLatest is true if its releases may become GitHub's "Latest".
 	OwnsLatest bool
 
@@ -39,9 +37,11 @@ type Component struct {
 	former []string
 	// helper is the reason why only tags with its name release it, if so.
 	helper string
-	// outside are the directories in Dirs that are outside of the workspace.
-	outside []string
-	include []include
+	// dirs are the directories that the packages are built from. With everything, any
+	// change in the workspace is a change of the component too.
+	dirs       []string
+	everything bool
+	include    []include
 }
 
 // settings of one package: its own table, and that merged with the workspace's.
@@ -64,7 +64,7 @@ func (p *Project) components(w *cargo.Workspace, workspace Config) ([]*Component
 	if err != nil {
 		return nil, err
 	}
-	parts, helpers := together(all)
+	parts, helpers := splitHelpers(all)
 	prefixes := []string{""}
 	if workspace.TagPrefix != nil {
 		prefixes = workspace.TagPrefix
@@ -78,7 +78,7 @@ func (p *Project) components(w *cargo.Workspace, workspace Config) ([]*Component
 		}
 		main.Prefixes, main.former = append(slices.Clone(prefixes), main.Prefixes...), prefixes[1:]
 		if len(all)-len(helpers) == 1 {
-			main.Dirs = nil
+			main.everything = true
 		}
 	case len(parts) > 1:
 		main = wholeWorkspace(w, workspace, parts, prefixes)
@@ -142,11 +142,8 @@ func packageComponent(w *cargo.Workspace, pkg *cargo.Package, set settings) *Com
 		Name: or(set.own.Name, pkg.Name), Packages: []*cargo.Package{pkg}, Config: set.merged, settings: []settings{set},
 		include: globs(pkg.Dir, set.own.Include),
 	}
-	c.Dirs = w.SourceDirs(c.Packages)
-	c.outside = outside(c.Dirs)
-	if slices.Equal(c.Dirs, []string{"."}) {
-		c.Dirs = nil
-	}
+	c.dirs = w.SourceDirs(c.Packages)
+	c.everything = slices.Equal(c.dirs, []string{"."})
 	if set.own.TagPrefix != nil {
 		c.Prefixes, c.former = set.own.TagPrefix, set.own.TagPrefix[1:]
 	} else {
@@ -174,11 +171,11 @@ func notReleased(pkg *cargo.Package, set settings) string {
 	return ""
 }
 
-// together divides the components without a tag-prefix into those that a tag
+// splitHelpers divides the components without a tag-prefix into those that a tag
 // without a prefix releases, and helpers, which only a tag with their name releases.
 // Where one package may be published, those with publish = false are tools, examples
 // and test servers, unless release = true.
-func together(all []*Component) (parts, helpers []*Component) {
+func splitHelpers(all []*Component) (parts, helpers []*Component) {
 	var unprefixed []*Component
 	published := false
 	for _, c := range all {
@@ -214,15 +211,14 @@ func whyHelpers(helpers []*Component) []LeftOut {
 // wholeWorkspace returns the component that a tag without a package's prefix
 // releases: all packages without a tag-prefix.
 func wholeWorkspace(w *cargo.Workspace, workspace Config, parts []*Component, prefixes []string) *Component {
-	c := &Component{Name: workspace.Name, Prefixes: prefixes, former: prefixes[1:], Whole: true, include: globs(".", workspace.Include)}
+	c := &Component{Name: workspace.Name, Prefixes: prefixes, former: prefixes[1:], Whole: true, everything: true, include: globs(".", workspace.Include)}
 	for _, part := range parts {
 		c.Packages = append(c.Packages, part.Packages...)
 		c.settings = append(c.settings, part.settings...)
 		c.include = append(c.include, part.include[len(workspace.Include):]...)
-		c.outside = append(c.outside, part.outside...)
+		c.dirs = union(c.dirs, part.dirs)
 	}
-	sort.Strings(c.outside)
-	c.outside = slices.Compact(c.outside)
+	sort.Strings(c.dirs)
 	if c.Name == "" {
 		c.Name = workspaceName(w, c.Packages)
 	}
@@ -296,11 +292,6 @@ func (c *Component) packageNames() []string {
 
 // newTag returns the tag of a version; without a prefix, it has a "v".
 func (c *Component) newTag(version string) string { return or(c.Prefixes[0], "v") + version }
-
-// outside returns the directories that are outside of the workspace.
-func outside(dirs []string) []string {
-	return slices.DeleteFunc(slices.Clone(dirs), func(d string) bool { return d != ".." && !strings.HasPrefix(d, "../") })
-}
 
 func globs(dir string, patterns []string) []include {
 	var out []include

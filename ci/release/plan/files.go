@@ -53,7 +53,7 @@ func (p *Plan) addFiles(project *Project) {
 		dirs = append(dirs, pkg.Dir)
 		p.namedFiles(pkg, project, addNew)
 	}
-	for _, dir := range append(append(dirs, "."), project.above()...) {
+	for _, dir := range append(append(dirs, "."), project.parentDirs()...) {
 		for _, f := range files {
 			if base := path.Base(f); path.Dir(f) == dir && (licenseName.MatchString(base) || strings.EqualFold(base, "README.md")) {
 				addNew(f)
@@ -117,9 +117,9 @@ func (p *Plan) include(inc include, files []string, add func(source, dest string
 	}
 }
 
-// above returns the directories of the source above the workspace, by their paths
+// parentDirs returns the directories of the source above the workspace, by their paths
 // from it, the nearest first.
-func (p *Project) above() []string {
+func (p *Project) parentDirs() []string {
 	var dirs []string
 	up := ".."
 	for d := p.Dir; d != "."; d = path.Dir(d) {
@@ -139,7 +139,7 @@ func (p *Plan) addChangelog(project *Project) {
 		}
 		return
 	}
-	for _, dir := range append([]string{"."}, project.above()...) {
+	for _, dir := range append([]string{"."}, project.parentDirs()...) {
 		if own := path.Join(dir, "cliff.toml"); project.files[own] {
 			p.ChangelogConfig = path.Join(project.Dir, own)
 			return
@@ -148,35 +148,29 @@ func (p *Plan) addChangelog(project *Project) {
 }
 
 // changelogPaths returns the globs whose changes belong to the component of a
-// workspace in dir.
+// workspace in dir; none means every change.
 func (c *Component) changelogPaths(dir string) []string {
-	globs := c.changelogGlobs()
-	if globs == nil && dir != "." {
-		globs = []string{"**"}
-		for _, d := range c.outside {
+	if c.everything && dir == "." {
+		return nil
+	}
+	var globs []string
+	if c.everything {
+		globs = append(globs, "**")
+	}
+	for _, d := range c.dirs {
+		switch outside := d == ".." || strings.HasPrefix(d, "../"); {
+		case c.everything && !outside:
+		case d == ".":
+			// The other members are below a workspace's root package, so only its own
+			// sources count.
+			globs = append(globs, "src/**", "build.rs", "Cargo.toml")
+		default:
 			globs = append(globs, d+"/**")
 		}
-		globs = append(globs, c.Config.Changelog.Paths...)
 	}
+	globs = append(globs, c.Config.Changelog.Paths...)
 	for i, g := range globs {
 		globs[i] = path.Join(dir, g)
 	}
 	return globs
-}
-
-func (c *Component) changelogGlobs() []string {
-	if c.Dirs == nil {
-		return nil
-	}
-	var globs []string
-	for _, d := range c.Dirs {
-		if d == "." {
-			// The other members are below a workspace's root package, so only its own
-			// sources count.
-			globs = append(globs, "src/**", "build.rs", "Cargo.toml")
-			continue
-		}
-		globs = append(globs, d+"/**")
-	}
-	return append(globs, c.Config.Changelog.Paths...)
 }

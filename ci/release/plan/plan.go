@@ -134,7 +134,8 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 	plan.addChangelog(p)
 	plan.checkLock(p)
 	plan.checkSource(p, git)
-	if err := plan.addTargets(only); err != nil {
+	targets, err := plan.addTargets(only)
+	if err != nil {
 		return nil, err
 	}
 	for _, t := range plan.Targets {
@@ -142,7 +143,8 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 			plan.warn("building target %q needs %s", t.Target, known.External)
 		}
 	}
-	return plan, plan.checkRelease()
+	plan.checkRelease(targets)
+	return plan, nil
 }
 
 // Title returns the release's title: the component's name and version, or only the

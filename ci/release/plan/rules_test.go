@@ -185,14 +185,14 @@ func TestGroupsOfOtherCommands(t *testing.T) {
 	assert.Equal(t, 2, groups(table{"target": table{"x86_64-unknown-linux-gnu": table{"profile": "dev"}}}))
 
 	b := Build{Command: DefaultCargoCommand, Bins: []cargo.Bin{{Name: "a"}}}
-	assert.True(t, b.together(b))
+	assert.True(t, b.groupsWith(b))
 	for _, change := range []func(*Build){
 		func(b *Build) { b.GitDir = true }, func(b *Build) { b.SBOM = true }, func(b *Build) { b.Bins = nil }, func(b *Build) { b.Command = "zigbuild" },
 	} {
 		other := b
 		change(&other)
-		assert.False(t, b.together(other))
-		assert.False(t, other.together(b))
+		assert.False(t, b.groupsWith(other))
+		assert.False(t, other.groupsWith(b))
 	}
 }
 

@@ -16,23 +16,23 @@ const sbomSuffix = ".cdx.json"
 
 var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
 
-// addTargets adds targets and assets.
-func (p *Plan) addTargets(only []string) error {
+// addTargets adds the component's targets, or only some, and the assets. It returns
+// all targets, since those that are not added are built elsewhere.
+func (p *Plan) addTargets(only []string) ([]TargetPlan, error) {
 	triples := p.component.Config.targets()
-	if len(only) > 0 {
-		for _, t := range only {
-			if _, err := target.Lookup(t); err != nil {
-				return err
-			}
-		}
-		triples = only
+	if len(only) == 0 {
+		only = triples
 	}
-	for _, triple := range triples {
+	var all []TargetPlan
+	for _, triple := range union(only, triples) {
 		t, err := p.planTarget(triple)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		p.Targets = append(p.Targets, t)
+		all = append(all, t)
+	}
+	p.Targets = slices.Clone(all[:len(only)])
+	for _, t := range p.Targets {
 		p.Assets = append(p.Assets, t.Archive)
 		if t.SBOM != "" {
 			p.Assets = append(p.Assets, t.SBOM)
@@ -40,7 +40,7 @@ func (p *Plan) addTargets(only []string) error {
 	}
 	p.Assets = append(p.Assets, manifest.ChangelogName, manifest.SumsName, manifest.FileName)
 	sort.Strings(p.Assets)
-	return nil
+	return all, nil
 }
 
 func (p *Plan) planTarget(triple string) (TargetPlan, error) {
