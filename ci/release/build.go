@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -47,16 +48,40 @@ func (w *workspace) build(ctx context.Context, triple, component string) (*dagge
 	if err := w.prepare(ctx, builds); err != nil {
 		return nil, err
 	}
-	p := &packer{w: w, outputs: make([]*dagger.Directory, len(builds))}
-	var targets []dist.Target
-	for i := range builds {
-		built, err := w.compile(ctx, p, i, builds[i:i+1], false)
+	all := w.client.Directory()
+	for i, b := range builds {
+		output, err := w.compile(ctx, []plan.Build{b}, false)
 		if err != nil {
 			return nil, err
 		}
-		targets = append(targets, built...)
+		// The binaries are checked here, which is faster than in a container.
+		dir := fmt.Sprintf("built/%d", i)
+		if _, err := output.Dir.Export(ctx, dir); err != nil {
+			return nil, fmt.Errorf("export the binaries: %v", err)
+		}
+		t := newTarget(dir, b, output.Targets[0])
+		if _, err := dist.Inspect(t); err != nil {
+			return nil, err
+		}
+		for j, bin := range t.Binaries {
+			all = all.WithFile(bin.Name, output.Dir.File(output.Targets[0].Files[j]))
+		}
 	}
-	return p.pack(ctx, dist.Job{Input: dist.Input{Targets: targets}, BinariesOnly: true})
+	return all, nil
+}
+
+// newTarget describes the output of a build that is in a directory.
+func newTarget(dir string, b plan.Build, output toolchain.TargetOutput) dist.Target {
+	files := make([]string, len(output.Files))
+	for i, file := range output.Files {
+		files[i] = path.Join(dir, file)
+	}
+	t := dist.NewTarget(b, files)
+	t.SBOMDir = path.Join(dir, "sbom")
+	for i, run := range output.Run {
+		t.Binaries[i].Run = path.Join(dir, run)
+	}
+	return t
 }
 
 func (w *workspace) builds(triple, component string) ([]plan.Build, error) {
@@ -114,17 +139,13 @@ func (w *workspace) prepare(ctx context.Context, builds []plan.Build) error {
 	return errors.Join(errs...)
 }
 
-// compile compiles the targets of group i and hands the output to the packer.
-func (w *workspace) compile(ctx context.Context, p *packer, i int, group []plan.Build, hermetic bool) ([]dist.Target, error) {
+// compile compiles the targets of a group.
+func (w *workspace) compile(ctx context.Context, group []plan.Build, hermetic bool) (*toolchain.Output, error) {
 	opts := toolchain.Options{Dir: w.project.Dir, Cache: w.cache, Hermetic: hermetic}
 	if w.git.Commit != "" {
 		opts.Epoch = w.git.Time.Unix()
 	}
-	output, err := w.toolchain.Build(ctx, w.source, group, opts)
-	if err != nil {
-		return nil, err
-	}
-	return p.add(i, group, output), nil
+	return w.toolchain.Build(ctx, w.source, group, opts)
 }
 
 // dist builds the files of a release.
@@ -149,8 +170,10 @@ func (w *workspace) dist(ctx context.Context, p *plan.Plan, r Request) (*dagger.
 	g, gctx := errgroup.WithContext(ctx)
 	for i, group := range groups {
 		g.Go(func() error {
-			var err error
-			results[i], err = w.compile(gctx, pk, i, group, true)
+			output, err := w.compile(gctx, group, true)
+			if err == nil {
+				results[i] = pk.add(i, group, output)
+			}
 			return err
 		})
 	}
@@ -178,7 +201,7 @@ func (w *workspace) dist(ctx context.Context, p *plan.Plan, r Request) (*dagger.
 		return nil, err
 	}
 	in.Licenses = w.project.Licenses
-	return pk.pack(ctx, dist.Job{Input: in})
+	return pk.pack(ctx, in)
 }
 
 // take hands the binaries that were built elsewhere to the packer, and returns the

@@ -70,21 +70,10 @@ func (p *packer) load(ctx context.Context) error {
 
 // add adds the output of the builds of group i.
 func (p *packer) add(i int, group []plan.Build, output *toolchain.Output) []dist.Target {
-	dir := outputDir(i)
 	p.outputs[i] = output.Dir
 	var targets []dist.Target
 	for k, b := range group {
-		out := output.Targets[k]
-		files := make([]string, len(out.Files))
-		for j, file := range out.Files {
-			files[j] = path.Join(dir, file)
-		}
-		t := dist.NewTarget(b, files)
-		t.SBOMDir = path.Join(dir, "sbom")
-		for j, run := range out.Run {
-			t.Binaries[j].Run = path.Join(dir, run)
-		}
-		targets = append(targets, t)
+		targets = append(targets, newTarget(outputDir(i), b, output.Targets[k]))
 	}
 	return targets
 }
@@ -111,8 +100,8 @@ func givenDir(i int) string { return fmt.Sprintf("%s/given/%d", packDir, i) }
 
 func outputDir(i int) string { return fmt.Sprintf("%s/built/%d", packDir, i) }
 
-// pack does the job and returns the directory of its result.
-func (p *packer) pack(ctx context.Context, job dist.Job) (*dagger.Directory, error) {
+// pack packs a release and returns the directory of its files.
+func (p *packer) pack(ctx context.Context, in dist.Input) (*dagger.Directory, error) {
 	ctr, command, err := p.w.program(ctx)
 	if err != nil {
 		return nil, err
@@ -124,14 +113,14 @@ func (p *packer) pack(ctx context.Context, job dist.Job) (*dagger.Directory, err
 		ctr = ctr.WithMountedDirectory(givenDir(i), dir)
 	}
 	if p.changelog != nil {
-		job.Input.Changelog = path.Join(packDir, manifest.ChangelogName)
-		ctr = ctr.WithMountedFile(job.Input.Changelog, p.changelog)
+		in.Changelog = path.Join(packDir, manifest.ChangelogName)
+		ctr = ctr.WithMountedFile(in.Changelog, p.changelog)
 	}
-	if len(job.Input.Extra) > 0 {
-		job.Input.ExtraDir = path.Join(packDir, "source")
-		ctr = ctr.WithMountedDirectory(job.Input.ExtraDir, p.w.source)
+	if len(in.Extra) > 0 {
+		in.ExtraDir = path.Join(packDir, "source")
+		ctr = ctr.WithMountedDirectory(in.ExtraDir, p.w.source)
 	}
-	text, err := json.Marshal(job)
+	text, err := json.Marshal(in)
 	if err != nil {
 		return nil, err
 	}

@@ -251,31 +251,21 @@ func TestAssembleFollowsLinks(t *testing.T) {
 // As a program, packing reads its job from JSON, and writes the same bytes.
 func TestMainProgram(t *testing.T) {
 	in := input(t, binaries(t))
-	run := func(job Job) (string, error) {
+	run := func(job Input) (string, error) {
 		text, err := json.Marshal(job)
 		require.NoError(t, err)
 		file, out := filepath.Join(t.TempDir(), "job.json"), filepath.Join(t.TempDir(), "out")
 		require.NoError(t, os.WriteFile(file, text, 0o600))
 		return out, Main(file, out)
 	}
-	out, err := run(Job{Input: in})
+	out, err := run(in)
 	require.NoError(t, err)
 	assert.Equal(t, read(t, assemble(t, in), manifest.SumsName), read(t, out, manifest.SumsName))
-
-	in.Targets = in.Targets[:1]
-	out, err = run(Job{Input: in, BinariesOnly: true})
-	require.NoError(t, err)
-	entries, err := os.ReadDir(out)
-	require.NoError(t, err)
-	require.Len(t, entries, 1)
-	info, err := entries[0].Info()
-	require.NoError(t, err)
-	assert.Equal(t, os.FileMode(0o755), info.Mode())
 
 	ran := filepath.Join(t.TempDir(), "run")
 	require.NoError(t, os.WriteFile(ran, []byte("no such loader\nexit status 127\n"), 0o600))
 	in.Targets[0].Binaries[0].Run = ran
-	_, err = run(Job{Input: in})
+	_, err = run(in)
 	assert.ErrorContains(t, err, "does not start: exit status 127")
 	assert.ErrorContains(t, Main(filepath.Join(t.TempDir(), "none"), t.TempDir()), "read what to pack")
 }

@@ -185,21 +185,16 @@ func TestMainReportsFailures(t *testing.T) {
 		changed.Targets = append([]Target{}, in.Targets...)
 		changed.Targets[0].Binaries = append([]Binary{}, in.Targets[0].Binaries...)
 		change(&changed)
-		text, err := json.Marshal(Job{Input: changed, BinariesOnly: true})
+		text, err := json.Marshal(changed)
 		require.NoError(t, err)
 		write(text)
 	}
 	job(func(*Input) {})
 	assert.ErrorContains(t, Main(file, filepath.Join(file, "out")), "not a directory")
-	out := t.TempDir()
-	require.NoError(t, os.Mkdir(filepath.Join(out, "app"), 0o755))
-	assert.ErrorContains(t, Main(file, out), "app")
 	job(func(in *Input) { in.Targets[0].Binaries[0].File = file })
-	out = t.TempDir()
+	out := t.TempDir()
 	assert.ErrorContains(t, Main(file, out), "not an ELF")
-	entries, err := os.ReadDir(out)
-	require.NoError(t, err)
-	assert.Empty(t, entries, "what is wrong is not handed out")
+	assert.NoFileExists(t, filepath.Join(out, manifest.FileName), "a release with a wrong binary is not handed out")
 }
 
 func TestBillReportsFailures(t *testing.T) {
