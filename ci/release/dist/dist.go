@@ -1,9 +1,9 @@
 // Package dist turns compiled binaries into the files of a release: archives,
 // SHA256SUMS, CHANGELOG.md and release-manifest.json.
 //
-// It is pure but for the folder it reads from and the one it writes to. It
-// keeps two invariants: a binary that is not what its target asks for never
-// gets into an archive, and the bytes written depend on the input alone.
+// It is pure except for the directories it reads and writes. It keeps two invariants:
+// a binary that doesn't fit its target never gets into an archive, and the written
+// bytes depend only on the input.
 package dist
 
 import (
@@ -24,29 +24,29 @@ import (
 	"dagger/gantry/ci/release/plan"
 )
 
-// Input of [Assemble]. It is plain data, since packing runs as a program of its
-// own ([Main]), in another container than whoever planned it.
+// Input of [Assemble]. It is plain data, since packing runs as a separate program
+// ([Main]), in another container than the planning.
 type Input struct {
-	// Manifest of the release, less its assets.
+	// Manifest of the release, without its assets.
 	Manifest manifest.Manifest
 	Targets  []Target
 	// Extra files of every archive.
 	Extra []plan.Extra
-	// ExtraDir is the folder that they are in, each at its path in the source.
+	// ExtraDir is the directory that has them, each at its path in the source.
 	ExtraDir string
 	// Licenses of the workspace's packages, by the paths of their manifests.
 	Licenses map[string]string
-	// Changelog is the file whose text becomes CHANGELOG.md.
+	// Changelog is the file that becomes CHANGELOG.md.
 	Changelog string
 }
 
-// Target is what was built for one target.
+// Target has the binaries of one target.
 type Target struct {
-	// Want says what its binaries must be; Want.Binary is not used.
+	// Want are the requirements on its binaries; Want.Binary is not used.
 	Want binary.Requirements
 	// Archive is the file name of the archive.
 	Archive string
-	// SBOM is that of its bill of materials, which is made of what is in SBOMDir
+	// SBOM is the file name of its bill of materials, made from the files in SBOMDir
 	// (see ci/release/toolchain/build.sh); empty for none.
 	SBOM, SBOMDir string
 	Binaries      []Binary
@@ -56,12 +56,12 @@ type Target struct {
 type Binary struct {
 	// Name of the file, such as "tool.exe".
 	Name string
-	// Bin is what Cargo calls it, and Package where it is from.
+	// Bin is its name in Cargo, and Package its package.
 	Bin, Package string
 	// File on disk.
 	File string
-	// Run is a file on disk that says how it ran (see [checkRun]), or empty
-	// where it could not be.
+	// Run is a file on disk with its output (see [checkRun]), or empty if it could
+	// not run.
 	Run string
 }
 
@@ -76,7 +76,7 @@ func NewTarget(b plan.Build, files []string) Target {
 	return out
 }
 
-// NewInput describes the release of a plan, whose archives get what was built.
+// NewInput describes the release of a plan, with archives of built targets.
 func NewInput(p *plan.Plan, toolchain manifest.Toolchain, built []Target) (Input, error) {
 	in := Input{Manifest: p.Manifest(toolchain), Extra: p.Extra}
 	for _, t := range built {
@@ -91,7 +91,7 @@ func NewInput(p *plan.Plan, toolchain manifest.Toolchain, built []Target) (Input
 }
 
 // Inspect checks the binaries of a target: format, architecture, linkage, glibc
-// floor, and how they ran. All that is wrong is in the error.
+// floor, and how they ran. The error has every problem.
 func Inspect(t Target) ([]binary.Facts, error) {
 	var all []binary.Facts
 	var errs []error
@@ -132,9 +132,9 @@ func inspect(file string) (binary.Facts, error) {
 	return binary.Inspect(f, info.Size())
 }
 
-// Assemble writes the files of a release into dir. It refuses binaries of which
-// phase 2 could make no image, if the project configures one; of what may or may
-// not matter, it tells warn.
+// Assemble writes the files of a release into dir. If the project configures an
+// image, it refuses binaries that phase 2 could not make one of. It calls warn with
+// problems that may not matter.
 func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, error) {
 	m := in.Manifest
 	mtime, err := time.Parse(time.RFC3339, m.CommitDate)
@@ -305,13 +305,13 @@ func (h *hasher) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close sets the digest of what was read.
+// Close sets the digest of the content.
 func (h *hasher) Close() error {
 	*h.digest = hex.EncodeToString(h.hash.Sum(nil))
 	return h.ReadCloser.Close()
 }
 
-// Measure is name, digest and size of a file.
+// Measure returns the name, the digest and the size of a file.
 func Measure(file string) (manifest.Asset, error) {
 	f, err := os.Open(file)
 	if err != nil {

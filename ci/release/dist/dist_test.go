@@ -227,7 +227,7 @@ func TestCheckRun(t *testing.T) {
 		"./app: not found\nexit status 127\n":    "does not start",
 		"GLIBC_2.38 not found\nexit status 1\n":  "",
 		"Illegal instruction\nexit status 132\n": "does not start",
-		"":                                       "was not run",
+		"":                                       "did not run",
 	} {
 		err := checkRun("app", amd, run)
 		if says == "" {
@@ -267,7 +267,7 @@ func TestMainProgram(t *testing.T) {
 	in.Targets[0].Binaries[0].Run = ran
 	_, err = run(in)
 	assert.ErrorContains(t, err, "does not start: exit status 127")
-	assert.ErrorContains(t, Main(filepath.Join(t.TempDir(), "none"), t.TempDir()), "read what to pack")
+	assert.ErrorContains(t, Main(filepath.Join(t.TempDir(), "none"), t.TempDir()), "read the input of the packer")
 }
 
 // A bill of materials is an asset of its target, and the same bytes each time.

@@ -177,7 +177,7 @@ func TestMainReportsFailures(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "job.json")
 	write := func(text []byte) { require.NoError(t, os.WriteFile(file, text, 0o600)) }
 	write([]byte("{"))
-	assert.ErrorContains(t, Main(file, t.TempDir()), "read what to pack")
+	assert.ErrorContains(t, Main(file, t.TempDir()), "read the input of the packer")
 
 	in := input(t, binaries(t), amd)
 	job := func(change func(*Input)) {

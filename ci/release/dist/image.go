@@ -14,24 +14,23 @@ import (
 	"dagger/gantry/ci/target"
 )
 
-// CheckImage returns the reasons, joined, for which phase 2 could make no image
-// of a complete release, now that its binaries are known: a base image that
-// lacks their loader or a library, and all that the plan checks. It is nil where
-// no image is configured, since nobody may want one.
+// CheckImage reports why phase 2 could not make the image of a complete release, now
+// that its binaries are known: a base image that lacks their loader or a library, and
+// everything that the plan checks. Without an image configuration it reports nothing,
+// since the project may want no image.
 func CheckImage(m *manifest.Manifest) error {
 	if m.Image == nil {
 		return nil
 	}
 	if err := imagespec.Check(m); err != nil {
-		return fmt.Errorf("no image could be made of the release:\n%w", err)
+		return fmt.Errorf("the release can't become an image:\n%w", err)
 	}
 	return nil
 }
 
-// checkImage is CheckImage for what was built here, which may be some of the
-// targets, with what the plan can't know: how the program that the image starts
-// answers its smoke test. What would stop phase 2 is an error where an image is
-// configured; else, and where it can't be told for sure, it is a warning.
+// checkImage is CheckImage for the targets that were built here, and runs the smoke
+// test of the image's program too. A problem is an error if an image is configured
+// and it is sure to stop phase 2; otherwise it is a warning.
 func checkImage(m *manifest.Manifest, targets []Target) (warnings []string, err error) {
 	part := *m
 	image := manifest.Image{}
@@ -57,14 +56,14 @@ func checkImage(m *manifest.Manifest, targets []Target) (warnings []string, err 
 		}
 	}
 	if err != nil && m.Image == nil {
-		return []string{"no image could be made of the release: " + strings.ReplaceAll(err.Error(), "\n", "; ")}, nil
+		return []string{"the release can't become an image: " + strings.ReplaceAll(err.Error(), "\n", "; ")}, nil
 	}
 	return nil, err
 }
 
-// checkSmoke compares how native binaries answered --version with what the smoke
-// test of the image expects. sure is false where the image gives its program
-// more than it had here: variables or arguments.
+// checkSmoke compares the answers of native binaries to --version with the smoke test
+// of the image. sure is false if the image gives its program variables or arguments
+// that it had not here.
 func checkSmoke(m *manifest.Manifest, targets []Target) (sure bool, err error) {
 	test, err := imagespec.SmokeTestOf(m)
 	if err != nil || test.Skip || !slices.Equal(test.Args, []string{"--version"}) {
@@ -102,7 +101,7 @@ func checkSmoke(m *manifest.Manifest, targets []Target) (sure bool, err error) {
 	return sure, errors.Join(errs...)
 }
 
-// smoke reads how a program ran, as [checkRun] does.
+// smoke reads the output of a run, as [checkRun] does.
 func smoke(test imagespec.SmokeTest, run string) error {
 	output, last := "", strings.TrimSpace(run)
 	if i := strings.LastIndexByte(last, '\n'); i >= 0 {
@@ -112,7 +111,7 @@ func smoke(test imagespec.SmokeTest, run string) error {
 	const fix = "answer --version, or set smoke.args and smoke.expect, or smoke.skip = true, in [package.metadata.gantry.image]"
 	switch {
 	case err != nil:
-		return fmt.Errorf("it was not run: it left %q", last)
+		return fmt.Errorf("it did not run: the output is %q", last)
 	case status == 124:
 		return fmt.Errorf("--version did not end within 10 seconds: %s", fix)
 	case status != 0:

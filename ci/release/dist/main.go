@@ -6,16 +6,16 @@ import (
 	"os"
 )
 
-// Main is the packer as a program: it reads an [Input] from a file of JSON and writes
+// Main packs as a program: it reads an [Input] from a JSON file and writes
 // the release files to the directory out.
 func Main(input, out string) error {
 	text, err := os.ReadFile(input)
 	if err != nil {
-		return fmt.Errorf("read what to pack: %w", err)
+		return fmt.Errorf("read the input of the packer: %w", err)
 	}
 	var in Input
 	if err := json.Unmarshal(text, &in); err != nil {
-		return fmt.Errorf("read what to pack: %w", err)
+		return fmt.Errorf("read the input of the packer: %w", err)
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
