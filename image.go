@@ -129,7 +129,7 @@ func (m *Images) WithImageSettings(
 	user string,
 	// Working directory.
 	// +optional
-	workdir string,
+	workingDir string,
 	// Ports, such as "8080/tcp".
 	// +optional
 	expose []string,
@@ -155,7 +155,7 @@ func (m *Images) WithImageSettings(
 	smokeExpect string,
 ) (*Images, error) {
 	settings, err := published.Settings{
-		Base: base, Entrypoint: entrypoint, Cmd: cmd, User: user, Workdir: workdir, Expose: expose,
+		Base: base, Entrypoint: entrypoint, Cmd: cmd, User: user, Workdir: workingDir, Expose: expose,
 		Labels: labels, Env: env, Include: include, Platforms: platforms, SmokeArgs: smokeArgs, SmokeExpect: smokeExpect,
 	}.Text(m.Override)
 	with := *m
