@@ -129,7 +129,8 @@ func (s *Server) releaseJSON(q *request, rel *release) map[string]any {
 	}
 }
 
-// paginate cuts a page out of n items and sets the Link header.
+// paginate returns the bounds of the requested page of n items, and sets the Link
+// header.
 func paginate(w http.ResponseWriter, r *http.Request, n int) (from, to int) {
 	per, page := 30, 1
 	if v, err := strconv.Atoi(r.URL.Query().Get("per_page")); err == nil && v > 0 {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// request is a call on its way through the stand-in.
+// request is a call in progress.
 type request struct {
 	r      *http.Request
 	call   *Call
@@ -109,7 +109,7 @@ var routes = []endpoint{
 	{"GET", "web", regexp.MustCompile(`^/_objects/(?P<id>\d+)/`), "get object", false, (*Server).object},
 }
 
-// place splits a request's address into the kind of host and the path there.
+// place returns the kind of host that a request addresses, and the path there.
 func place(r *http.Request) (host, path string) {
 	path = r.URL.Path
 	name := r.Host
@@ -130,7 +130,7 @@ func place(r *http.Request) (host, path string) {
 	return "web", path
 }
 
-// base is the address of one of the hosts, as the caller would reach it.
+// base returns the address of a kind of host, as the caller would reach it.
 func base(r *http.Request, host string) string {
 	name, scheme := r.Host, "http://"
 	if r.TLS != nil || secure(r) {
@@ -316,8 +316,8 @@ func (s *Server) refusesUpload(w http.ResponseWriter, q *request) bool {
 	return true
 }
 
-// denied answers a call that a token may not make: with what it takes, and, for
-// tokens that are not a fine-grained one or an app's, as if nothing was there.
+// denied answers a call that a token may not make: with the permission it needs, or,
+// for classic tokens, as if nothing existed.
 func (s *Server) denied(w http.ResponseWriter, q *request, accepted string) {
 	switch {
 	case q.access.Installation:
@@ -331,15 +331,15 @@ func (s *Server) denied(w http.ResponseWriter, q *request, accepted string) {
 	}
 }
 
-// mayTouchWorkflows says whether the token may make something of a commit that
-// changes workflow files.
+// mayTouchWorkflows reports whether the token may use a commit that changes workflow
+// files.
 func (a Access) mayTouchWorkflows() bool {
 	return a.Workflows || slices.Contains(strings.Split(strings.ReplaceAll(a.Scopes, " ", ""), ","), "workflow")
 }
 
 // refusesTarget answers a create or an update that names a target commit which
-// changes workflow files, unless the token may change them. GitHub looks at it
-// also where the tag is there, and the target therefore unused.
+// changes workflow files, if the token may not change them. GitHub checks this even
+// if the tag exists and makes the target unused.
 func (s *Server) refusesTarget(w http.ResponseWriter, q *request, in *releaseInput) bool {
 	if in.Commitish == nil || q.access.mayTouchWorkflows() || !q.repo.changesWorkflows(*in.Commitish) {
 		return false

@@ -21,9 +21,9 @@ func (s *Server) listAssets(w http.ResponseWriter, q *request) {
 var special = regexp.MustCompile(`[^A-Za-z0-9._+-]+`)
 var dots = regexp.MustCompile(`\.{2,}`)
 
-// rewriteName does to an asset's name what GitHub does, as far as people have
-// found out: special characters become a period, runs of periods one, and a
-// name cannot begin or end with one.
+// rewriteName changes an asset's name as GitHub does, as far as known: special
+// characters become a period, runs of periods one, and a name cannot begin or end
+// with one.
 func rewriteName(name string) string {
 	name = dots.ReplaceAllString(special.ReplaceAllString(name, "."), ".")
 	name = strings.TrimSuffix(name, ".")
@@ -33,8 +33,8 @@ func rewriteName(name string) string {
 	return name
 }
 
-// beginUpload checks an upload before its body and makes the starter asset
-// that the body will fill.
+// beginUpload checks an upload before its body, and creates the starter asset to
+// fill.
 func (s *Server) beginUpload(w http.ResponseWriter, q *request) *asset {
 	rel := s.find(w, q)
 	if rel == nil {
@@ -138,7 +138,7 @@ func objectURL(r *http.Request, a *asset) string {
 	return fmt.Sprintf("%s/_objects/%d/%s?signature=fake", base(r, "web"), a.id, url.PathEscape(a.name))
 }
 
-// login sends somebody without a session to log in.
+// login redirects to the login page.
 func login(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, base(r, "web")+"/login?return_to="+url.QueryEscape(r.URL.String()), http.StatusFound)
 }
@@ -158,7 +158,7 @@ func (s *Server) download(w http.ResponseWriter, q *request) {
 	htmlPage(w, 404, "Not Found")
 }
 
-// object serves the bytes behind a signed address, ranges included.
+// object serves an asset's bytes at a signed address, with ranges.
 func (s *Server) object(w http.ResponseWriter, q *request) {
 	for _, r := range s.repos {
 		for _, rel := range r.releases {

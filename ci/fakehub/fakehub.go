@@ -1,15 +1,14 @@
-// Package fakehub is a stand-in for GitHub: repositories, tags, releases,
-// release assets, dispatches and rate limits, held in memory.
+// Package fakehub is a fake GitHub: repositories, tags, releases, release assets,
+// dispatches and rate limits, held in memory.
 //
-// It exists so that the release client can be tested against everything that
-// GitHub is documented, or known, to do to its callers: drafts that no tag
-// finds, assets left half-made, lists that lag behind, limits, lost answers. A
-// fault can be armed for any call; the state can be dumped in a canonical form;
-// and a log says what was written, in which order, and whether a release was
-// ever visible before it was complete.
+// It tests the release client against everything that GitHub is documented or
+// known to do to its callers: drafts that no tag finds, unfinished assets, lists
+// that lag behind, limits, lost answers. A fault can be armed for any call. The
+// state can be dumped in a canonical form. A log shows what was written, in which
+// order, and whether a release was ever visible before it was complete.
 //
-// It never talks to the real GitHub, keeps nothing on disk, and its tokens
-// protect nothing: it is for tests, rehearsals and demonstrations only.
+// It never talks to the real GitHub, keeps nothing on disk, and its tokens protect
+// nothing: it is for tests, rehearsals and demonstrations only.
 package fakehub
 
 import (
@@ -28,34 +27,31 @@ import (
 	"time"
 )
 
-// Config says how the stand-in behaves. The zero value is a GitHub that is
-// always right, always consistent, and has no limits.
+// Config sets how the server behaves. The zero value is a GitHub that is always
+// right and consistent, and has no limits.
 type Config struct {
 	// Now is the clock. By default, time.Now.
 	Now func() time.Time
-	// Tokens are the tokens that are accepted. By default, every request is
-	// let through as a user with push access.
+	// Tokens are the accepted tokens. By default, every request comes from a user
+	// with push access.
 	Tokens map[string]Access
-	// Latency is how long a call takes to reach the stand-in. By default, no
-	// time.
+	// Latency is how long a call takes to arrive. By default, no time.
 	Latency func(Call) time.Duration
-	// ListDelay is for how long a change to a release stays out of the lists
-	// of releases and out of the look-up by tag. By default, not at all.
+	// ListDelay is how long a change to a release stays out of lists and of the
+	// look-up by tag. By default, not at all.
 	ListDelay time.Duration
-	// Limits switches GitHub's limits on. By default, there are none.
+	// Limits are GitHub's limits. By default, there are none.
 	Limits Limits
-	// NoDigests leaves the digest of every asset null, as for assets uploaded
-	// before GitHub recorded digests.
+	// NoDigests leaves the digests of assets null, as for assets uploaded before
+	// GitHub recorded digests.
 	NoDigests bool
-	// DuplicateTags lets a second release of a tag be published, as if GitHub
-	// did not refuse it.
+	// DuplicateTags lets a second release of a tag be published.
 	DuplicateTags bool
 	// LargestList is how many releases or assets a page may hold. A larger page
-	// is answered with a 502, as GitHub does when it takes too long to collect
-	// one. By default, any.
+	// fails with a 502, as on GitHub when it takes too long. By default, any.
 	LargestList int
-	// LoginPages sends downloads without a session to a login page, as GitHub
-	// Enterprise in private mode does.
+	// LoginPages redirects downloads to a login page, as GitHub Enterprise does in
+	// private mode.
 	LoginPages bool
 }
 
@@ -63,27 +59,24 @@ type Config struct {
 type Access struct {
 	// User is the login that the token belongs to.
 	User string
-	// Push says that the token may write to repositories.
+	// Push allows writing to repositories.
 	Push bool
-	// Scopes is sent as X-OAuth-Scopes, as for classic tokens, when not empty.
+	// Scopes is sent as X-OAuth-Scopes, as for classic tokens, if it isn't empty.
 	Scopes string
-	// NoScopes sends an empty X-OAuth-Scopes, as for a classic token that was
-	// made without any.
+	// NoScopes sends an empty X-OAuth-Scopes, as for a classic token without scopes.
 	NoScopes bool
-	// ReadOnly marks a token whose user may write but which itself may not, such
-	// as a fine-grained one without the permission: the repository still reports
-	// push permission.
+	// ReadOnly marks a token that may not write although its user may, such as a
+	// fine-grained one: the repository still reports push permission.
 	ReadOnly bool
-	// Workflows says that the token may change workflow files. A classic token
-	// may when its scopes contain workflow.
+	// Workflows allows changing workflow files. Classic tokens need the scope
+	// workflow.
 	Workflows bool
-	// Installation marks the token of a GitHub App, such as the one that a
-	// workflow gets: it has no user, and reports no push permission even when
-	// it has it.
+	// Installation marks the token of a GitHub App, such as a workflow's: it has no
+	// user, and reports no push permission even if it has it.
 	Installation bool
 }
 
-// Limits are the documented limits of the API. A zero limits nothing.
+// Limits are limits of the API. Zero means none.
 type Limits struct {
 	ContentPerMinute int // requests that create content, 80 on GitHub
 	ContentPerHour   int // likewise, 500 on GitHub
@@ -92,7 +85,7 @@ type Limits struct {
 	RequestsPerHour  int // the primary limit, 5,000 for a person
 }
 
-// Documented are the limits that GitHub documents for a person's token.
+// Documented are GitHub's documented limits for a person's token.
 var Documented = Limits{
 	ContentPerMinute: 80,
 	ContentPerHour:   500,
@@ -101,9 +94,9 @@ var Documented = Limits{
 	RequestsPerHour:  5000,
 }
 
-// Server is the stand-in. It is an http.Handler: it answers the API under
-// api.<host> or /api/v3, uploads under uploads.<host> or /api/uploads, and
-// downloads under any other host.
+// Server is a fake GitHub. It is an http.Handler: it answers the API at api.<host>
+// or /api/v3, uploads at uploads.<host> or /api/uploads, and downloads at any other
+// host.
 type Server struct {
 	cfg Config
 
@@ -122,7 +115,7 @@ type Server struct {
 	closeOnce sync.Once
 }
 
-// New returns an empty stand-in.
+// New returns an empty server.
 func New(cfg Config) *Server {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -136,10 +129,10 @@ func New(cfg Config) *Server {
 	}
 }
 
-// Close lets go of every call that a fault is holding.
+// Close releases every call that a fault is holding.
 func (s *Server) Close() { s.closeOnce.Do(func() { close(s.closed) }) }
 
-// Repo is a repository of the stand-in.
+// Repo is a repository.
 type Repo struct {
 	s *Server
 
@@ -191,7 +184,7 @@ type release struct {
 	versions []releaseVersion // for lists that lag
 }
 
-// releaseVersion is what a release looked like from some time on.
+// releaseVersion is the state of a release from some time on.
 type releaseVersion struct {
 	from    time.Time
 	deleted bool
@@ -213,38 +206,38 @@ type asset struct {
 	rel         *release
 }
 
-// Dispatch is a repository_dispatch event that was accepted.
+// Dispatch is an accepted repository_dispatch event.
 type Dispatch struct {
 	EventType string          `json:"event_type"`
 	Payload   json.RawMessage `json:"client_payload,omitempty"`
 }
 
-// Call is one request, as the stand-in saw it.
+// Call is one request.
 type Call struct {
 	// N counts from 1.
 	N int
-	// Method and Path are those of the request; the path is without the base
-	// of the API, as /repos/o/r/releases.
+	// Method and Path are the request's. The path lacks the base of the API:
+	// /repos/o/r/releases.
 	Method, Path string
-	// Op names the operation: "create release", "upload asset".
+	// Op is the operation: "create release", "upload asset".
 	Op string
 	// Host is api, uploads or web.
 	Host string
-	// Write says that the call would change something.
+	// Write marks calls that change something.
 	Write bool
-	// Token says that the call carried a token.
+	// Token marks calls with a token.
 	Token bool
 	// Sent counts the bytes of the body that arrived.
 	Sent int64
 	// Status is the answer's; 0 if there was none.
 	Status int
-	// Fault names the fault that the call met.
+	// Fault is the fault that the call met, if any.
 	Fault FaultKind
 }
 
 func (c Call) String() string { return fmt.Sprintf("%d %s %s", c.N, c.Method, c.Path) }
 
-// Event is one change of the state, in the order of their happening.
+// Event is one change of the state.
 type Event struct {
 	// Kind is create, edit, publish, delete, upload, starter, delete-asset,
 	// latest or dispatch.
@@ -254,10 +247,10 @@ type Event struct {
 	Tag     string
 	// Asset is the asset's name, when the event is about one.
 	Asset string
-	// Draft says that the release was a draft when it happened.
+	// Draft tells whether the release was a draft then.
 	Draft bool
-	// Assets is what the release had right after, by name: the state for an
-	// unfinished asset, else the digest.
+	// Assets lists the release's assets right after, by name: the state of an
+	// unfinished asset, or else the digest.
 	Assets map[string]string
 }
 
@@ -302,8 +295,8 @@ func (r *Repo) Archived() *Repo { r.locked(func() { r.archived = true }); return
 // Immutable makes every release that is published from now on immutable.
 func (r *Repo) Immutable() *Repo { r.locked(func() { r.immutable = true }); return r }
 
-// Commit adds a commit named by a text and returns its id. Commits are a day
-// apart, in the order of their adding.
+// Commit adds a commit and returns its id, which follows from the text. Commits are
+// a day apart, in the order of their creation.
 func (r *Repo) Commit(seed string) string {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
@@ -327,7 +320,7 @@ func (r *Repo) Workflows(sha string, files map[string]string) {
 // commit and no workflow.
 func (r *Repo) Main(sha string) { r.locked(func() { r.head = sha }) }
 
-// changesWorkflows says whether a commit adds or changes a file in
+// changesWorkflows reports whether a commit adds or changes a file in
 // .github/workflows relative to the default branch.
 func (r *Repo) changesWorkflows(sha string) bool {
 	main := r.commits[r.head].workflows
@@ -362,26 +355,26 @@ func (r *Repo) AnnotatedTag(name, target string) string {
 	return o.sha
 }
 
-// File is an asset to put into a release by hand.
+// File is an asset to add by hand.
 type File struct {
 	Name string
 	Data []byte
-	// Starter leaves the asset as a failed upload does.
+	// Starter leaves the asset unfinished, as a failed upload does.
 	Starter bool
 	// Age makes the asset look older.
 	Age time.Duration
 }
 
-// Seed describes a release to put into a repository by hand.
+// Seed is a release to add by hand.
 type Seed struct {
 	Tag, Commit, Title, Body string
 	Draft, Prerelease        bool
-	// Latest marks the release as the latest, as its publisher would.
+	// Latest marks the release as the latest.
 	Latest bool
 	Files  []File
 }
 
-// Seed puts a release into the repository and returns its id.
+// Seed adds a release and returns its id.
 func (r *Repo) Seed(x Seed) int64 {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
@@ -423,7 +416,7 @@ func (r *Repo) Flag(id int64, prerelease bool) {
 	r.change(id, func(rel *release) { rel.prerelease = prerelease })
 }
 
-// Attach puts an asset into a release by hand.
+// Attach adds an asset to a release by hand.
 func (r *Repo) Attach(id int64, f File) { r.change(id, func(rel *release) { r.s.attach(rel, f) }) }
 
 // Detach removes an asset from a release by hand.
@@ -456,11 +449,11 @@ func (r *Repo) Delete(id int64) {
 // Untag removes a tag.
 func (r *Repo) Untag(name string) { r.locked(func() { delete(r.tags, name) }) }
 
-// Burn makes a tag one that a deleted immutable release had.
+// Burn marks a tag as that of a deleted immutable release.
 func (r *Repo) Burn(tag string) { r.locked(func() { r.burned[tag] = true }) }
 
-// RestrictTags keeps everybody from creating tags through a release, as a
-// repository's ruleset can.
+// RestrictTags forbids creating tags through a release, as a repository's ruleset
+// can.
 func (r *Repo) RestrictTags() { r.locked(func() { r.noNewTags = true }) }
 
 // Releases lists the ids of the releases of a tag, drafts included, in the order
@@ -521,32 +514,32 @@ func (s *Server) Events() []Event {
 	return slices.Clone(s.events)
 }
 
-// Active counts the calls under way.
+// Active returns the number of calls in progress.
 func (s *Server) Active() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.active
 }
 
-// LimitHits counts the calls that were refused because of a limit.
+// LimitHits counts the calls that a limit refused.
 type LimitHits struct{ Content, Points, Concurrent, Primary int }
 
-// LimitHits counts the calls refused so far; armed faults don't count.
+// LimitHits returns the counts so far. Armed faults don't count.
 func (s *Server) LimitHits() LimitHits {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.hits
 }
 
-// Forget drops the log of calls and events, not the state.
+// Forget drops the logs of calls and events, and the faults, but not the state.
 func (s *Server) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls, s.events, s.faults, s.hits = nil, nil, nil, LimitHits{}
 }
 
-// Dump is the whole state in a canonical form: without ids, times and
-// counters, and in an order that does not depend on how it came about.
+// Dump returns the whole state in a canonical form: without ids, times and counters,
+// and independent of its history.
 func (s *Server) Dump() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -640,7 +633,7 @@ func (s *Server) fill(a *asset, data []byte) {
 	}
 }
 
-// touch records that a release changed, for the lists that lag.
+// touch records that a release changed, for lists that lag.
 func (s *Server) touch(rel *release) {
 	now := s.cfg.Now().UTC()
 	rel.updatedAt = now
@@ -651,7 +644,7 @@ func (s *Server) touch(rel *release) {
 	}
 }
 
-// listed is the release as lists show it now, nil while they don't.
+// listed returns the release as lists show it now, or nil.
 func (s *Server) listed(rel *release) *release {
 	if s.cfg.ListDelay == 0 {
 		if rel.deleted {
@@ -707,8 +700,8 @@ func (r *Repo) publishedByTag(tag string) *release {
 	return nil
 }
 
-// latestRelease is what /releases/latest gives: the release that was marked,
-// else the one with the newest commit, whether it declined or not.
+// latestRelease returns what /releases/latest gives: the release that was marked, or
+// else the one with the newest commit, even if it declined.
 func (r *Repo) latestRelease() *release {
 	var newest *release
 	for _, rel := range r.releases {

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hub is a stand-in under test, asked over HTTP.
+// hub is a fake GitHub under test, asked over HTTP.
 type hub struct {
 	t testing.TB
 	*Local

@@ -13,29 +13,29 @@ import (
 // FaultKind is a way for a call to go wrong.
 type FaultKind string
 
-// The faults. Those that end in "after" do what was asked before they fail;
-// the others don't do it.
+// The faults. Those named "…After" carry out the call before they fail; the others
+// don't.
 const (
 	// ServerError is a 500.
 	ServerError FaultKind = "500"
-	// ServerErrorAfter is a 500 for something that was done.
+	// ServerErrorAfter is a 500 after the call.
 	ServerErrorAfter FaultKind = "500 after"
 	// BadGateway is a 502; an upload leaves a starter asset.
 	BadGateway FaultKind = "502 with starter"
-	// BadGatewayAfter is a 502 for something that was done.
+	// BadGatewayAfter is a 502 after the call.
 	BadGatewayAfter FaultKind = "502 after"
-	// Reset breaks the connection in mid-body: that of the request where there
-	// is one (an upload leaves a starter asset), else that of the answer.
+	// Reset breaks the connection in the middle of the request's body (an upload
+	// leaves a starter asset), or else of the answer.
 	Reset FaultKind = "reset in mid-body"
-	// ResetAfter breaks the connection instead of answering something done.
+	// ResetAfter breaks the connection instead of answering.
 	ResetAfter FaultKind = "reset after"
 	// Refused is HTTP/2's REFUSED_STREAM; a reset on HTTP/1.
 	Refused FaultKind = "REFUSED_STREAM"
-	// RefusedAfter is REFUSED_STREAM for something that was done.
+	// RefusedAfter is REFUSED_STREAM after the call.
 	RefusedAfter FaultKind = "REFUSED_STREAM after"
 	// NotFound is a 404, as right after a creation.
 	NotFound FaultKind = "404"
-	// NotFoundPage is a 404 that is a page of HTML, as from something between.
+	// NotFoundPage is a 404 with a page of HTML, as from a proxy.
 	NotFoundPage FaultKind = "404 page"
 	// Secondary is the secondary limit: 403 with Retry-After.
 	Secondary FaultKind = "403 secondary"
@@ -43,62 +43,59 @@ const (
 	SecondaryBare FaultKind = "403 secondary, bare"
 	// TooMany is a 429 with Retry-After.
 	TooMany FaultKind = "429"
-	// Primary is the primary limit: 403 with nothing remaining, and a reset.
+	// Primary is the primary limit: 403 with no calls remaining, and a reset.
 	Primary FaultKind = "403 primary"
 	// Hang never answers.
 	Hang FaultKind = "time-out"
-	// HangAfter never answers something that was done.
+	// HangAfter never answers a call that was carried out.
 	HangAfter FaultKind = "time-out after"
-	// Exists is a 422 already_exists for something that was done.
+	// Exists is a 422 already_exists after the call.
 	Exists FaultKind = "422 already_exists"
-	// LostBody is the answer with no body.
+	// LostBody is the answer without its body.
 	LostBody FaultKind = "200 without body"
-	// Page is a 200 with a page of HTML, for something that was done.
+	// Page is a 200 with a page of HTML, after the call.
 	Page FaultKind = "200 with a page"
 	// Corrupt stores an upload with one bit flipped.
 	Corrupt FaultKind = "corrupted"
 	// Echo is a 500 that repeats the request's headers.
 	Echo FaultKind = "echo"
-	// Denied is a 403 that no waiting cures.
+	// Denied is a 403 that no waiting fixes.
 	Denied FaultKind = "403 denied"
-	// RequestTimeout is a 408, as from something between that gave up waiting.
+	// RequestTimeout is a 408, as from a proxy that gave up.
 	RequestTimeout FaultKind = "408"
-	// GoAway is HTTP/2's GOAWAY, which says that the call was not looked at; a
-	// reset on HTTP/1.
+	// GoAway is HTTP/2's GOAWAY for a call that was not handled; a reset on HTTP/1.
 	GoAway FaultKind = "GOAWAY"
-	// GoAwayAfter is GOAWAY for something that was done, which leaves open
-	// whether it was.
+	// GoAwayAfter is GOAWAY after the call, which leaves open whether it was
+	// handled.
 	GoAwayAfter FaultKind = "GOAWAY after"
-	// StoredWrong stores an upload with one bit flipped and answers as if it
-	// hadn't.
+	// StoredWrong stores an upload with one bit flipped and answers with the right
+	// digest.
 	StoredWrong FaultKind = "stored wrong"
 	// Login is a redirect to a page that asks for a password.
 	Login FaultKind = "login page"
-	// Nothing lets the call through: its Do plays a second writer that gets in
-	// between.
+	// Nothing injects no fault; its Do acts as a second writer in between.
 	Nothing FaultKind = "second writer"
 )
 
-// Fault is a fault that waits for a call.
+// Fault is a fault to inject into calls.
 type Fault struct {
 	Kind FaultKind
-	// N is the number of the call that meets the fault, counted from 1 among
-	// those that Match lets through. With 0, every call meets it.
+	// N is the first call to fail, counted from 1 among those that Match selects.
+	// With 0, every call fails.
 	N int
-	// Match picks calls. By default, any.
+	// Match selects calls. By default, all.
 	Match func(Call) bool
-	// Times is how many calls meet the fault from the N-th on. By default, 1;
-	// with -1, all.
+	// Times is how many calls fail. By default, 1; with -1, all.
 	Times int
-	// RetryAfter is what a limit says. By default, 2 seconds.
+	// RetryAfter is the wait that a limit asks for. By default, 2 seconds.
 	RetryAfter time.Duration
-	// Do is called when the fault is met, before it happens.
+	// Do is called before the fault.
 	Do func(Call)
 
 	seen, met int
 }
 
-// Arm sets a fault up.
+// Arm adds a fault.
 func (s *Server) Arm(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,7 +111,7 @@ func (s *Server) Arm(f Fault) {
 	s.faults = append(s.faults, &f)
 }
 
-// FaultsMet counts the calls that met an armed fault.
+// FaultsMet returns how many calls met a fault.
 func (s *Server) FaultsMet() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +122,7 @@ func (s *Server) FaultsMet() int {
 	return n
 }
 
-// pick finds the fault for a call. The lock is held.
+// pick returns the fault for a call, or nil. The lock is held.
 func (s *Server) pick(c *Call) *Fault {
 	var found *Fault
 	for _, f := range s.faults {

@@ -64,8 +64,7 @@ func (s *Server) getCommit(w http.ResponseWriter, q *request) {
 	})
 }
 
-// getContents lists .github/workflows of a commit, the only directory that the
-// stand-in has.
+// getContents lists .github/workflows of a commit, the only directory there is.
 func (s *Server) getContents(w http.ResponseWriter, q *request) {
 	at := q.r.URL.Query().Get("ref")
 	if at == "" {
@@ -92,8 +91,8 @@ func (s *Server) getContents(w http.ResponseWriter, q *request) {
 	answer(w, 200, list)
 }
 
-// generateNotes makes notes and keeps nothing. GitHub asks for the permission to
-// write all the same.
+// generateNotes generates notes and stores nothing. GitHub still requires write
+// permission.
 func (s *Server) generateNotes(w http.ResponseWriter, q *request) {
 	var in releaseInput
 	if !in.decode(w, q) {

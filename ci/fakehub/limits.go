@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// spending is what one token has used up.
+// spending is the usage of one token.
 type spending struct {
 	content []time.Time // of requests that create content
 	points  []spent     // within the minute

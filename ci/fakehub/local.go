@@ -22,14 +22,14 @@ import (
 	"time"
 )
 
-// Local serves a stand-in to the same process, over connections that are made
-// of memory: real HTTP/1.1 or HTTP/2, without a socket, and with no timer of
-// its own, so that it can run under a virtual clock.
+// Local serves a fake GitHub to the same process over in-memory connections: real
+// HTTP/1.1 or HTTP/2, without sockets and timers, so that it runs under a virtual
+// clock.
 type Local struct {
-	// Server is the stand-in.
+	// Server is the fake GitHub.
 	*Server
-	// URL is the base of everything, in the manner of GitHub Enterprise: the
-	// API is at URL + "api/v3/", uploads at URL + "api/uploads/".
+	// URL is the base address, as of GitHub Enterprise: the API is at URL +
+	// "api/v3/", uploads at URL + "api/uploads/".
 	URL string
 
 	http *http.Server
@@ -41,7 +41,7 @@ type Local struct {
 	transports []*http.Transport
 }
 
-// Start serves a stand-in in memory.
+// Start serves a fake GitHub in memory.
 func Start(s *Server) *Local {
 	l := &Local{
 		Server: s,
@@ -54,25 +54,24 @@ func Start(s *Server) *Local {
 	return l
 }
 
-// Clock is a clock on which waiting takes no time: sleeping moves it on. With
-// it as the clock of a stand-in and of a client, a rehearsal of an hour of
-// limits takes a moment.
+// Clock is a clock on which waiting takes no time: sleeping moves it forward. With
+// it, an hour of limits takes a moment.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// NewClock returns a clock that shows a time.
+// NewClock returns a clock that shows the given time.
 func NewClock(now time.Time) *Clock { return &Clock{now: now} }
 
-// Now is the time that the clock shows.
+// Now returns the time on the clock.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-// Sleep moves the clock on.
+// Sleep moves the clock forward.
 func (c *Clock) Sleep(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
@@ -83,8 +82,8 @@ func (c *Clock) Sleep(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// HTTPServer is an HTTP server for a stand-in that speaks HTTP/1.1 and
-// HTTP/2 without TLS, and that is able to refuse streams.
+// HTTPServer returns an HTTP server that speaks HTTP/1.1 and HTTP/2 without TLS, and
+// can refuse streams.
 func HTTPServer(s *Server) *http.Server {
 	p := new(http.Protocols)
 	p.SetHTTP1(true)
@@ -99,8 +98,7 @@ func HTTPServer(s *Server) *http.Server {
 	}
 }
 
-// Transport returns a new client transport to the stand-in, for HTTP/1.1 or
-// for HTTP/2.
+// Transport returns a new client transport for HTTP/1.1 or for HTTP/2.
 func (l *Local) Transport(http2 bool) *http.Transport {
 	p := new(http.Protocols)
 	p.SetHTTP1(!http2)
@@ -114,14 +112,14 @@ func (l *Local) Transport(http2 bool) *http.Transport {
 	return l.keep(t)
 }
 
-// TLSURL is the base of everything over TLS.
+// TLSURL is the base address over TLS.
 func (l *Local) TLSURL() string { return strings.Replace(l.URL, "http:", "https:", 1) }
 
-// Certificate is what the stand-in shows over TLS, in PEM. It signs itself.
+// Certificate returns the self-signed certificate of the TLS server, in PEM.
 func (l *Local) Certificate() []byte { return l.pem }
 
-// TLSTransport returns a new client transport that speaks HTTP/2 over TLS, as
-// browsers and GitHub's own clients do, and trusts the given certificates only.
+// TLSTransport returns a new client transport for HTTP/2 over TLS, which trusts only
+// the given certificates.
 func (l *Local) TLSTransport(trusted []byte) *http.Transport {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(trusted)
@@ -165,8 +163,7 @@ type memoryListener struct {
 	once  sync.Once
 }
 
-// selfSigned makes a certificate for a name, valid at any time that a virtual
-// clock shows.
+// selfSigned makes a certificate for a name, valid at any time of a virtual clock.
 func selfSigned(name string) (tls.Certificate, []byte) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -198,8 +195,8 @@ func (l *memoryListener) Close() error   { l.close(); return nil }
 func (l *memoryListener) Addr() net.Addr { return memoryAddr{} }
 func (l *memoryListener) close()         { l.once.Do(func() { close(l.done) }) }
 
-// dial connects. With a configuration of TLS, the server's end speaks it below
-// the connection that the server sees, where frames can still be changed.
+// dial connects. With TLS, the server's end speaks it below the connection that the
+// server sees, where frames can still be changed.
 func (l *memoryListener) dial(ctx context.Context, over *tls.Config) (net.Conn, error) {
 	client, server := net.Pipe()
 	c := &refusingConn{Conn: server}
@@ -216,8 +213,8 @@ func (l *memoryListener) dial(ctx context.Context, over *tls.Config) (net.Conn, 
 	}
 }
 
-// spool is a connection whose writes don't wait for the reader, as those of a
-// socket don't: in the handshake of TLS both ends may write at once.
+// spool is a connection whose writes don't wait for the reader, like those of a
+// socket: in a TLS handshake both ends may write at once.
 type spool struct {
 	net.Conn
 
@@ -267,12 +264,12 @@ func (s *spool) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// What is written never waits, so that a deadline for it means nothing; TLS sets
-// one when it closes, which must not lose what was written before.
+// Writes never wait, so their deadline means nothing. TLS sets one when it closes,
+// which must not lose earlier writes.
 func (s *spool) SetWriteDeadline(time.Time) error { return nil }
 func (s *spool) SetDeadline(t time.Time) error    { return s.SetReadDeadline(t) }
 
-// Close ends the connection once all was read.
+// Close ends the connection once everything was read.
 func (s *spool) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -306,21 +303,21 @@ func connOf(r *http.Request) *refusingConn {
 	return c
 }
 
-// secure says whether a call came over TLS that its server does not see.
+// secure reports whether a call came over TLS that its server does not see.
 func secure(r *http.Request) bool {
 	c := connOf(r)
 	return c != nil && c.secure
 }
 
-// refuse turns the reset that aborting a handler sends into REFUSED_STREAM.
+// refuse turns the reset after an aborted handler into REFUSED_STREAM.
 func refuse(r *http.Request) {
 	if c := connOf(r); c != nil && r.ProtoMajor == 2 {
 		c.refuse.Add(1)
 	}
 }
 
-// sendAway turns the reset that aborting a handler sends into GOAWAY, and ends
-// the connection. Calls on streams after last were not looked at.
+// sendAway turns the reset after an aborted handler into GOAWAY, and ends the
+// connection. Streams after last were not handled.
 func sendAway(r *http.Request, last uint32) {
 	if c := connOf(r); c != nil && r.ProtoMajor == 2 {
 		c.last.Store(last)
@@ -328,9 +325,9 @@ func sendAway(r *http.Request, last uint32) {
 	}
 }
 
-// refusingConn is a server's connection that follows the HTTP/2 frames written
-// to it. Go's server has no way to send RST_STREAM with REFUSED_STREAM, nor
-// GOAWAY when it is told to, so its RST_STREAM is changed on the way out.
+// refusingConn is a server's connection that follows the HTTP/2 frames written to
+// it. Go's server can send neither RST_STREAM with REFUSED_STREAM nor GOAWAY on
+// demand, so refusingConn changes its RST_STREAM.
 type refusingConn struct {
 	net.Conn
 	secure bool

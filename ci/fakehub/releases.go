@@ -49,7 +49,7 @@ func (s *Server) getLatest(w http.ResponseWriter, q *request) {
 	answer(w, 200, s.releaseJSON(q, rel))
 }
 
-// find answers 404 unless the release may be seen.
+// find returns a release, or answers 404 if the caller may not see it.
 func (s *Server) find(w http.ResponseWriter, q *request) *release {
 	rel := q.repo.byID(q.id)
 	if rel == nil || rel.deleted || rel.draft && !q.access.Push {
@@ -75,7 +75,7 @@ type releaseInput struct {
 	MakeLatest *string `json:"make_latest"`
 }
 
-// decode reads and checks what a create or an update has in common.
+// decode reads and checks the fields that creates and updates share.
 func (in *releaseInput) decode(w http.ResponseWriter, q *request) bool {
 	if !q.decode(w, in) {
 		return false
@@ -145,8 +145,7 @@ func (s *Server) createRelease(w http.ResponseWriter, q *request) {
 	answer(w, 201, s.releaseJSON(q, rel))
 }
 
-// mayPublish checks what GitHub checks of a release that is, or becomes,
-// published.
+// mayPublish checks a release that is or becomes public, as GitHub does.
 func (s *Server) mayPublish(w http.ResponseWriter, q *request, rel *release, published bool, makeLatest *string) bool {
 	if !published {
 		return true
@@ -179,7 +178,7 @@ func (s *Server) mayPublish(w http.ResponseWriter, q *request, rel *release, pub
 	return true
 }
 
-// resolve is the commit that a commit's id or the default branch's name means.
+// resolve returns the commit of an id or of the default branch's name.
 func (r *Repo) resolve(commitish string) (string, bool) {
 	if commitish == "main" {
 		commitish = r.head
@@ -201,8 +200,8 @@ func (s *Server) publish(r *Repo, rel *release) {
 	s.event("publish", rel, "")
 }
 
-// mark applies make_latest; fresh says that the release was just published,
-// for which the default is true.
+// mark applies make_latest. fresh means that the release was just published, for
+// which the default is true.
 func (s *Server) mark(r *Repo, rel *release, makeLatest *string, fresh bool) {
 	if rel.draft {
 		return

@@ -27,7 +27,7 @@ type tb interface {
 	Cleanup(func())
 }
 
-// world is a stand-in with one repository, and what a release needs of it.
+// world is a fake GitHub with one repository, and what a release needs of it.
 type world struct {
 	t      tb
 	hub    *fakehub.Local
@@ -36,7 +36,7 @@ type world struct {
 	rand   uint64
 }
 
-// newWorld starts a stand-in. Run it in a synctest bubble: nothing waits there.
+// newWorld starts a fake GitHub. Run it in a synctest bubble: nothing waits there.
 func newWorld(t tb, cfg fakehub.Config) *world {
 	t.Helper()
 	if cfg.Tokens == nil {

@@ -16,16 +16,16 @@ import (
 // nobody is a keychain without credentials.
 type nobody struct{}
 
-// Resolve finds none.
+// Resolve returns no credentials.
 func (nobody) Resolve(authn.Resource) (authn.Authenticator, error) { return authn.Anonymous, nil }
 
-// dockerHub are the names of Docker Hub's registry. Its images are called after
-// the first, its logins after any of them, and it answers at the last.
+// dockerHub lists the names of Docker Hub's registry. Images use the first, logins
+// any of them, and it answers at the last.
 var dockerHub = []string{"docker.io", name.DefaultRegistry, "registry-1.docker.io", "registry.docker.io", "registry.hub.docker.com"}
 
-// Host is the one spelling of a registry's name, so that two names of one
-// registry compare equal: lower case, without the port of HTTPS, and
-// "index.docker.io" for every name of Docker Hub.
+// Host returns the canonical name of a registry, so that two names of one registry
+// compare equal: lower case, without HTTPS's port, and "index.docker.io" for every
+// name of Docker Hub.
 func Host(registry string) string {
 	host := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(registry), ":443"), ".")
 	if slices.Contains(dockerHub, host) {
@@ -34,9 +34,8 @@ func Host(registry string) string {
 	return host
 }
 
-// Login is a keychain with the credentials of one registry, "ghcr.io", or of
-// its repositories below a path, "ghcr.io/owner". For everything else there are
-// none.
+// Login returns a keychain with the credentials of one registry, "ghcr.io", or of
+// its repositories below a path, "ghcr.io/owner". It has none for everything else.
 func Login(address, username, password string) (authn.Keychain, error) {
 	registry, path, _ := strings.Cut(strings.TrimSuffix(address, "/"), "/")
 	if _, err := name.NewRegistry(registry, name.StrictValidation); err != nil || strings.Contains(address, "//") || strings.ContainsAny(path, ":@ ") {
@@ -50,35 +49,39 @@ type login struct {
 	auth       authn.Authenticator
 }
 
-// Resolve finds the credentials of the registry.
+// Resolve returns the credentials, if they are for the repository.
 func (l login) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	registry, repository, _ := strings.Cut(r.String(), "/")
-	if Host(registry) != l.host || l.path != "" && repository != l.path && !strings.HasPrefix(repository, l.path+"/") {
+	if Host(registry) != l.host || !below(l.path, repository) {
 		return authn.Anonymous, nil
 	}
 	return l.auth, nil
 }
 
-// HelperError says that the credentials of a registry are kept by a program,
-// which Gantry doesn't run.
+// below reports whether a repository is at a path or below it.
+func below(path, repository string) bool {
+	return path == "" || repository == path || strings.HasPrefix(repository, path+"/")
+}
+
+// HelperError means that a credential helper keeps the login of a registry. Gantry
+// doesn't run helpers.
 type HelperError struct {
-	// Registry and Helper, as the configuration has them. Registry is empty for
-	// the store of all registries.
+	// Registry and Helper are as in the configuration.
 	Registry, Helper string
 }
 
-// Error names both and what to do.
+// Error names both and the fix.
 func (e *HelperError) Error() string {
 	return fmt.Sprintf("Docker's config.json keeps the login of %q in the credential helper %q, which runs only on your machine: pass that login by name (with-registry-auth --address=%s), or a config.json that has it under \"auths\"",
 		e.Registry, e.Helper, e.Registry)
 }
 
-// Docker are the credentials of a Docker configuration file,
+// Docker holds the credentials of a Docker configuration file,
 // ~/.docker/config.json.
 type Docker struct{ file *configfile.ConfigFile }
 
-// DockerConfig reads a Docker configuration file. Credentials that a helper
-// program keeps are not read: asking for them is a [*HelperError].
+// DockerConfig reads a Docker configuration file. Asking for credentials that a
+// helper keeps is a [*HelperError].
 func DockerConfig(file []byte) (*Docker, error) {
 	c, err := config.LoadFromReader(bytes.NewReader(file))
 	if err != nil {
@@ -87,8 +90,8 @@ func DockerConfig(file []byte) (*Docker, error) {
 	return &Docker{c}, nil
 }
 
-// Resolve looks for the repository, then for the paths above it and its
-// registry, under every name that it has.
+// Resolve returns the credentials of the longest path that fits, under any name of
+// the registry.
 func (d *Docker) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	registry, repository, _ := strings.Cut(r.String(), "/")
 	if found := d.find(registry, repository); found != nil {
@@ -100,28 +103,31 @@ func (d *Docker) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	return authn.Anonymous, nil
 }
 
-// Has says whether the file has the registry's login, or names a helper for it.
+// Has reports whether the file has the registry's login, or names a helper for it.
 func (d *Docker) Has(registry string) bool {
-	if d.helper(registry) != "" {
-		return true
-	}
-	return d.lists(registry)
+	return d.helper(registry) != "" || d.lists(registry)
 }
 
-// lists says whether auths has an entry of the registry, with a login or without.
+// lists reports whether auths has an entry of the registry, with a login or without.
 func (d *Docker) lists(registry string) bool {
 	for key := range d.file.AuthConfigs {
-		if host, _, _ := strings.Cut(bare(key), "/"); Host(host) == Host(registry) {
+		if names(key, registry) {
 			return true
 		}
 	}
 	return false
 }
 
-// Store is the helper that keeps the logins of all registries, or empty.
+// names reports whether a key of the file is of the registry, or of a path in it.
+func names(key, registry string) bool {
+	host, _, _ := strings.Cut(bare(key), "/")
+	return Host(host) == Host(registry)
+}
+
+// Store returns the helper that keeps the logins of all registries, or "".
 func (d *Docker) Store() string { return d.file.CredentialsStore }
 
-// bare is a key of auths without what older Dockers put around the host:
+// bare returns a key of auths without what older Dockers added:
 // "https://index.docker.io/v1/".
 func bare(key string) string {
 	_, rest, found := strings.Cut(key, "://")
@@ -141,11 +147,8 @@ func (d *Docker) find(registry, repository string) *authn.AuthConfig {
 	length := -1
 	for _, key := range slices.Sorted(maps.Keys(d.file.AuthConfigs)) {
 		a := d.file.AuthConfigs[key]
-		host, path, _ := strings.Cut(bare(key), "/")
-		if Host(host) != Host(registry) || len(path) <= length {
-			continue
-		}
-		if path != "" && repository != path && !strings.HasPrefix(repository, path+"/") {
+		_, path, _ := strings.Cut(bare(key), "/")
+		if !names(key, registry) || len(path) <= length || !below(path, repository) {
 			continue
 		}
 		c := authn.AuthConfig{Username: a.Username, Password: a.Password, Auth: a.Auth, IdentityToken: a.IdentityToken, RegistryToken: a.RegistryToken}
@@ -157,10 +160,10 @@ func (d *Docker) find(registry, repository string) *authn.AuthConfig {
 	return best
 }
 
-// helper that keeps the registry's login, as far as the file says so.
+// helper returns the helper that keeps the registry's login, or "".
 func (d *Docker) helper(registry string) string {
 	for key, helper := range d.file.CredentialHelpers {
-		if host, _, _ := strings.Cut(bare(key), "/"); Host(host) == Host(registry) {
+		if names(key, registry) {
 			return helper
 		}
 	}
@@ -170,7 +173,7 @@ func (d *Docker) helper(registry string) string {
 	return ""
 }
 
-// display is how people write a registry.
+// display returns the usual spelling of a registry.
 func display(registry string) string {
 	if Host(registry) == name.DefaultRegistry {
 		return "docker.io"
@@ -178,5 +181,5 @@ func display(registry string) string {
 	return registry
 }
 
-// Keychains asks one keychain after the other.
+// Keychains combines keychains. The first with credentials wins.
 func Keychains(all ...authn.Keychain) authn.Keychain { return authn.NewMultiKeychain(all...) }

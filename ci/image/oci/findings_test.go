@@ -88,7 +88,7 @@ func TestEachFinding(t *testing.T) {
 		says    string
 	}{
 		{name: "nothing there", spoil: func(s *stage) { require.NoError(s.t, drop(s.peer, "1.2.3")) }, says: `"1.2.3" of "HOST/acme/server" is not there`},
-		{name: "no index", spoil: func(s *stage) { require.NoError(s.t, put(s.peer, "1.2.3", "foreign")) }, says: `is not the release's: read 1.2.3 of "HOST/acme/server": it is no index of platforms but a "application/vnd.oci.image.manifest.v1+json"`},
+		{name: "no index", spoil: func(s *stage) { require.NoError(s.t, put(s.peer, "1.2.3", "foreign")) }, says: `is not the release's: read 1.2.3 of "HOST/acme/server": not an index of platforms, but a "application/vnd.oci.image.manifest.v1+json"`},
 		{name: "another digest", index: func(s *stage) v1.ImageIndex { return s.layer(file("etc/motd", "x")) }, says: "the one assembled from the release sha256:"},
 		{name: "another revision of the index", index: func(s *stage) v1.ImageIndex {
 			return mutate.Annotations(s.image.Index, map[string]string{"org.opencontainers.image.revision": "x"}).(v1.ImageIndex)

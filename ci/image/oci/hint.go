@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// hint adds to an error what to do about it.
+// hint adds the fix to an error.
 func hint(err error) error {
 	var refused *transport.Error
 	if !errors.As(err, &refused) {
@@ -22,9 +22,9 @@ func hint(err error) error {
 	case refused.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("%w: check the credentials", err)
 	case refused.StatusCode == http.StatusForbidden && reads(refused) && isManifestPath(refused):
-		// Artifactory's answer for a manifest that isn't there, where the user may
-		// not write. What is unknown is not absent.
-		return fmt.Errorf("%w: check that the credentials may read and write to the repository; some registries answer so for a tag that is not there, which can't be told from one that may not be read", err)
+		// Artifactory answers so for an absent manifest if the user may not write.
+		// Unknown is not absent.
+		return fmt.Errorf("%w: check that the credentials may read from and write to the repository; some registries answer so for a tag that does not exist", err)
 	case refused.StatusCode == http.StatusForbidden:
 		return fmt.Errorf("%w: check that the credentials may write to the repository", err)
 	}
@@ -39,16 +39,16 @@ func isManifestPath(refused *transport.Error) bool {
 	return refused.Request != nil && strings.Contains(refused.Request.URL.Path, "/manifests/")
 }
 
-// isImmutable recognises a registry's refusal to move a tag. There is no code for
-// it: Amazon's has TAG_INVALID, Harbor's PRECONDITION with the status 412, Google's
-// and Azure's others; all say it in words.
+// isImmutable recognizes a registry's refusal to move a tag. There is no common
+// code: Amazon sends TAG_INVALID, Harbor PRECONDITION with status 412, and Google
+// and Azure others. All say it in words.
 func isImmutable(refused *transport.Error) bool {
 	if refused.StatusCode < 400 || refused.StatusCode >= 500 || reads(refused) {
 		return false
 	}
 	text := refused.Error()
 	if refused.Request != nil {
-		_, text, _ = strings.Cut(text, ": ") // the address may have any word
+		_, text, _ = strings.Cut(text, ": ") // the address may contain any word
 	}
 	text = strings.ToLower(text)
 	for _, word := range []string{"immutable", "immutability", "cannot be overwritten", "can't be overwritten", "write disabled"} {
@@ -59,10 +59,10 @@ func isImmutable(refused *transport.Error) bool {
 	return false
 }
 
-// confirmedAbsent says whether a registry's own answer was that something isn't
-// there. A proxy's page with the same status is not; nor is a HEAD, which has
-// no code. NOT_FOUND is Harbor's, for both; TAG_EXPIRED is Quay's, for a tag that
-// had a date.
+// confirmedAbsent reports whether the registry itself answered that something
+// doesn't exist. A proxy's page with the same status doesn't count, nor does a HEAD,
+// which has no code. Harbor sends NOT_FOUND for both; Quay sends TAG_EXPIRED for a
+// tag that expired.
 func confirmedAbsent(err error) bool {
 	var refused *transport.Error
 	if !errors.As(err, &refused) || refused.StatusCode != http.StatusNotFound {
@@ -77,9 +77,8 @@ func confirmedAbsent(err error) bool {
 	})
 }
 
-// SplitReference takes the tag or the digest off a reference; there may be none.
-// "host:5000/a:1" is "host:5000/a" and "1". Of a tag and a digest, the digest
-// counts.
+// SplitReference splits an optional tag or digest off a reference: "host:5000/a:1"
+// is "host:5000/a" and "1". The digest wins over the tag.
 func SplitReference(ref string) (address, reference string) {
 	address, digest, pinned := strings.Cut(ref, "@")
 	if i := strings.LastIndexByte(address, ':'); i > strings.LastIndexByte(address, '/') {

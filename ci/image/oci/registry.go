@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -22,31 +21,31 @@ import (
 	"dagger/gantry/ci/wire"
 )
 
-// RegistryOptions are the durable settings for a registry. The zero value
-// reads and writes over HTTPS, as nobody.
+// RegistryOptions are the durable settings of a registry. The zero value reads and
+// writes over HTTPS, without a login.
 type RegistryOptions struct {
-	// Keychain finds credentials; see [Login] and [DockerConfig]. By default,
-	// there are none.
+	// Keychain finds credentials; see [Login] and [DockerConfig]. By default, there
+	// are none.
 	Keychain authn.Keychain
-	// PlainHTTP allows a registry without TLS, and sends it credentials all the
-	// same.
+	// PlainHTTP allows a registry without TLS, which gets credentials all the same.
 	PlainHTTP bool
-	// RootCAs are certificates, in PEM, that are trusted besides the system's.
+	// RootCAs are certificates, in PEM, to trust in addition to the system's. They
+	// cannot be combined with Transport.
 	RootCAs []byte
-	// Transport carries the requests. By default, a transport of its own, with
-	// the proxy of the environment. It cannot be combined with RootCAs.
+	// Transport carries the requests. By default, a new transport that uses the
+	// environment's proxy.
 	Transport http.RoundTripper
-	// Tries is how often a request is made before a transient failure is given
-	// up on. By default, 5.
+	// Tries is how often a request is tried while its failures are transient. By
+	// default, 5.
 	Tries int
-	// Wait is the pause before the second try; it doubles for every further
-	// one. By default, 1 second.
+	// Wait is the pause before the second try. It doubles with each further one. By
+	// default, a second.
 	Wait time.Duration
-	// Timeout bounds the time in which nothing moves. By default, a minute.
+	// Timeout bounds the time without progress. By default, a minute.
 	Timeout time.Duration
 	// Jobs is how many blobs are sent at once. By default, 4.
 	Jobs int
-	// Sleep waits. By default, it does so by the clock.
+	// Sleep waits. By default, [wire.Sleep] does.
 	Sleep func(context.Context, time.Duration) error
 }
 
@@ -66,8 +65,7 @@ func (o RegistryOptions) withDefaults() (RegistryOptions, error) {
 	return o, err
 }
 
-// Repository is one repository of a registry. It may be used by several
-// goroutines.
+// Repository is one repository of a registry. It is safe for concurrent use.
 type Repository struct {
 	repo  name.Repository
 	o     RegistryOptions
@@ -98,13 +96,13 @@ func NewRepository(address string, o RegistryOptions) (*Repository, error) {
 	return &Repository{repo: repo, o: o, stats: &stats{}, sessions: map[bool]http.RoundTripper{}, seen: map[v1.Hash]*found{}}, nil
 }
 
-// String is the address of the repository.
+// String returns the address of the repository.
 func (r *Repository) String() string { return r.repo.Name() }
 
-// Stats count what was exchanged so far.
+// Stats returns what was exchanged so far.
 func (r *Repository) Stats() Stats { return r.stats.read() }
 
-// options log in, once, and return what go-containerregistry needs.
+// options logs in, once, and returns what go-containerregistry needs.
 func (r *Repository) options(ctx context.Context, write bool) ([]remote.Option, error) {
 	session, err := r.session(ctx, write)
 	if err != nil {
@@ -119,8 +117,8 @@ func (r *Repository) options(ctx context.Context, write bool) ([]remote.Option, 
 
 // session logs in, once.
 //
-// A repository that is to be written to is read with the rights to write as
-// well: some registries deny reading one that isn't there yet.
+// A repository to be written is also read with the right to write: some registries
+// refuse to read one that doesn't exist yet.
 func (r *Repository) session(ctx context.Context, write bool) (http.RoundTripper, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,7 +130,7 @@ func (r *Repository) session(ctx context.Context, write bool) (http.RoundTripper
 		return nil, fmt.Errorf("find credentials for %q: %w", r.repo, err)
 	}
 	scope := transport.PullScope
-	if write && auth != authn.Anonymous { // nobody may look, at least
+	if write && auth != authn.Anonymous { // without a login, reading may be allowed
 		scope = transport.PushScope
 	}
 	session, err := transport.NewWithContext(ctx, r.repo.Registry, auth, &retrying{r.o.Transport, r.o, r.stats}, []string{r.repo.Scope(scope)})
@@ -143,7 +141,7 @@ func (r *Repository) session(ctx context.Context, write bool) (http.RoundTripper
 	return session, nil
 }
 
-// isManifest refuses what a proxy may answer instead of the registry.
+// isManifest refuses what a proxy may answer in the registry's place.
 func isManifest(d *remote.Descriptor) error {
 	if !d.MediaType.IsIndex() && !d.MediaType.IsImage() && !d.MediaType.IsSchema1() {
 		return fmt.Errorf("the answer is a %q, not a manifest: is there a proxy in between?", d.MediaType)
@@ -158,8 +156,8 @@ func (r *Repository) reference(s string) name.Reference {
 	return r.repo.Tag(s)
 }
 
-// Digest reads what a tag or a digest names. Its error wraps [ErrNotFound] only
-// if the registry confirmed that there is nothing.
+// Digest returns the digest of a tag, or a digest itself if it exists. Its error
+// wraps [ErrNotFound] only if the registry confirmed that there is none.
 func (r *Repository) Digest(ctx context.Context, reference string) (v1.Hash, error) {
 	f, err := r.look(ctx, false, reference)
 	if err != nil {
@@ -168,10 +166,10 @@ func (r *Repository) Digest(ctx context.Context, reference string) (v1.Hash, err
 	return f.digest, nil
 }
 
-var errNoIndex = errors.New("it is no index of platforms")
+var errNoIndex = errors.New("not an index of platforms")
 
-// Index reads the index of a tag or a digest. Images and layers are read when
-// they are asked for, within the same context.
+// Index reads the index of a tag or a digest. Its images and layers are read on
+// demand, within the same context.
 func (r *Repository) Index(ctx context.Context, reference string) (v1.ImageIndex, error) {
 	return r.index(ctx, false, reference)
 }
@@ -182,7 +180,7 @@ func (r *Repository) index(ctx context.Context, write bool, reference string) (v
 		return nil, err
 	}
 	if !d.MediaType.IsIndex() {
-		return nil, fmt.Errorf("read %s of %q: %w but a %q", reference, r, errNoIndex, d.MediaType)
+		return nil, fmt.Errorf("read %s of %q: %w, but a %q", reference, r, errNoIndex, d.MediaType)
 	}
 	index, err := d.ImageIndex()
 	if err != nil {
@@ -209,8 +207,8 @@ func (r *Repository) descriptor(ctx context.Context, write bool, reference strin
 	return d, nil
 }
 
-// push sends an index by digest: first the blobs and manifests of every image,
-// of which those that are there are not sent.
+// push sends an index by digest, after the blobs and manifests of its images. It
+// skips what exists.
 func (r *Repository) push(ctx context.Context, index v1.ImageIndex) error {
 	digest, err := index.Digest()
 	if err != nil {
@@ -228,9 +226,8 @@ func (r *Repository) push(ctx context.Context, index v1.ImageIndex) error {
 	if err != nil {
 		return err
 	}
-	// A registry that lost an image still has the index, so that the images are
-	// looked at first. One that fails does not stop the others: what is sent need
-	// not be sent again.
+	// A registry that lost an image may still have the index, so images come first.
+	// One that fails does not stop the others, which then need not be sent again.
 	var g errgroup.Group
 	g.SetLimit(r.o.Jobs)
 	for _, c := range children {
@@ -242,8 +239,8 @@ func (r *Repository) push(ctx context.Context, index v1.ImageIndex) error {
 	return hint(pusher.Push(ctx, r.repo.Digest(digest.String()), index))
 }
 
-// tag makes a tag name the index, which is in the repository. It tries once:
-// before it tries again, the caller has to look.
+// tag makes a tag name the index, which must exist. It tries once: the caller must
+// look before it tries again.
 func (r *Repository) tag(ctx context.Context, tag string, index partial.WithRawManifest) error {
 	options, err := r.options(ctx, true)
 	if err != nil {
@@ -257,7 +254,7 @@ type child struct {
 	image  v1.Image
 }
 
-// images of an index, in its order.
+// images returns the images of an index, in its order.
 func images(index v1.ImageIndex) ([]child, error) {
 	im, err := index.IndexManifest()
 	if err != nil {
@@ -266,7 +263,7 @@ func images(index v1.ImageIndex) ([]child, error) {
 	var all []child
 	for _, d := range im.Manifests {
 		if !d.MediaType.IsImage() {
-			return nil, fmt.Errorf("the index has a %q, which is no image", d.MediaType)
+			return nil, fmt.Errorf("the index contains a %q instead of an image", d.MediaType)
 		}
 		img, err := index.Image(d.Digest)
 		if err != nil {
@@ -276,5 +273,3 @@ func images(index v1.ImageIndex) ([]child, error) {
 	}
 	return all, nil
 }
-
-var _ io.Closer = (*Image)(nil)

@@ -18,13 +18,13 @@ import (
 	"dagger/gantry/ci/wire"
 )
 
-// Stats count what was exchanged with a registry.
+// Stats counts what was exchanged with a registry.
 type Stats struct {
-	// Requests, those made again too.
+	// Requests includes retries.
 	Requests int64 `json:"requests"`
-	// Retries among them, as far as they were made by the transport.
+	// Retries counts those of the transport.
 	Retries int64 `json:"retries"`
-	// BytesPushed are the bytes of blobs and manifests that were sent.
+	// BytesPushed counts the bytes of blobs and manifests that were sent.
 	BytesPushed int64 `json:"bytesPushed"`
 }
 

@@ -386,7 +386,7 @@ func TestStatsAdd(t *testing.T) {
 
 // Every kind of refusal, and what is said about it.
 func TestHints(t *testing.T) {
-	const immutable, credentials, mayWrite, unclear = "tags are immutable", "check the credentials", "check that the credentials may write to the repository", "can't be told from one that may not be read"
+	const immutable, credentials, mayWrite, unclear = "tags are immutable", "check the credentials", "check that the credentials may write to the repository", "some registries answer so for a tag that does not exist"
 	for _, c := range []struct {
 		method, path string
 		status       int

@@ -133,10 +133,10 @@ func TestReferences(t *testing.T) {
 func TestIndexOfOtherThings(t *testing.T) {
 	nested := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: empty.Index})
 	_, err := images(nested)
-	require.EqualError(t, err, `the index has a "application/vnd.oci.image.index.v1+json", which is no image`)
+	require.EqualError(t, err, `the index contains a "application/vnd.oci.image.index.v1+json" instead of an image`)
 	r, err := NewRepository("registry.example/acme/server", RegistryOptions{})
 	require.NoError(t, err)
-	require.ErrorContains(t, r.push(t.Context(), nested), "which is no image")
+	require.ErrorContains(t, r.push(t.Context(), nested), "instead of an image")
 	assert.Zero(t, r.Stats().Requests)
 	children, err := images(mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: empty.Image}))
 	require.NoError(t, err)
