@@ -246,7 +246,7 @@ func TestAnswersAreExplained(t *testing.T) {
 	p := newPeer(t)
 	p.set(answer("/manifests/1.0.0", 403, `{"errors":[{"code":"DENIED"}]}`))
 	err := publishTiny(t, p.repository(t, fast), "1.0.0")
-	require.ErrorContains(t, err, "some registries answer so for a tag that is not there")
+	require.ErrorContains(t, err, "some registries answer so for a tag that does not exist")
 	assert.Empty(t, p.tags(t))
 	// A repository whose name has the word is not one of immutable tags.
 	r, err := oci.NewRepository(p.address("immutable/server"), fast)
