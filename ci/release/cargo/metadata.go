@@ -126,26 +126,19 @@ func (w *Workspace) Relative(abs string) string {
 // path that they depend on, sorted. A change elsewhere doesn't affect them.
 func (w *Workspace) SourceDirs(packages []*Package) []string {
 	seen := map[string]bool{}
-	var visit func(p *Package)
-	visit = func(p *Package) {
-		if seen[p.Dir] {
-			return
-		}
-		seen[p.Dir] = true
-		for _, d := range p.Dependencies {
-			if d.Path == "" || d.Kind == "dev" {
-				continue
-			}
-			i := slices.IndexFunc(w.Packages, func(other *Package) bool { return path.Dir(other.ManifestPath) == d.Path })
-			if i < 0 {
-				seen[d.Dir] = true // not a member of the workspace
-				continue
-			}
-			visit(w.Packages[i])
-		}
-	}
 	for _, p := range packages {
-		visit(p)
+		seen[p.Dir] = true
+	}
+	for todo := slices.Clone(packages); len(todo) > 0; todo = todo[1:] {
+		for _, d := range todo[0].Dependencies {
+			if d.Path == "" || d.Kind == "dev" || seen[d.Dir] {
+				continue
+			}
+			seen[d.Dir] = true
+			if i := slices.IndexFunc(w.Packages, func(p *Package) bool { return p.Dir == d.Dir }); i >= 0 {
+				todo = append(todo, w.Packages[i])
+			}
+		}
 	}
 	return slices.Sorted(maps.Keys(seen))
 }

@@ -13,7 +13,6 @@ import (
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/notation"
-	"dagger/gantry/ci/target"
 )
 
 // checkRelease makes the manifest that a release of targets will have, with made-up
@@ -22,10 +21,9 @@ import (
 func (p *Plan) checkRelease(targets []TargetPlan) {
 	p.checkArchiveNames(targets)
 	p.checkLayouts(targets)
-	m := p.skeleton(targets)
-	p.checkManifest(m)
+	p.checkManifest(p.skeleton(targets, "static"))
 	// The image comes last: mistakes above would be reported again in its terms.
-	p.checkImage(m, targets)
+	p.checkImage(targets)
 }
 
 func (p *Plan) checkArchiveNames(targets []TargetPlan) {
@@ -48,15 +46,12 @@ func (p *Plan) checkArchiveNames(targets []TargetPlan) {
 // checkLayouts reports files that can't be in one archive.
 func (p *Plan) checkLayouts(targets []TargetPlan) {
 	for _, t := range targets {
-		suffix := ""
-		if known, err := target.Lookup(t.Target); err == nil {
-			suffix = known.ExeSuffix
-		}
-		what := map[string]string{}
+		what := map[string]string{} // by path
 		var paths []string
 		for _, bin := range t.Binaries {
-			what[bin.Name+suffix] = fmt.Sprintf("binary %q", bin.Name)
-			paths = append(paths, bin.Name+suffix)
+			file := bin.Name + t.target.ExeSuffix
+			what[file] = fmt.Sprintf("binary %q", bin.Name)
+			paths = append(paths, file)
 		}
 		for _, extra := range p.Extra {
 			if what[extra.Path] == "" {
@@ -102,8 +97,8 @@ var (
 )
 
 // skeleton returns the manifest of the release, with made-up values for those that
-// only a build can tell.
-func (p *Plan) skeleton(targets []TargetPlan) *manifest.Manifest {
+// only a build can tell, and a linkage of gnu binaries.
+func (p *Plan) skeleton(targets []TargetPlan, gnu string) *manifest.Manifest {
 	m := p.Manifest(manifest.Toolchain{Rustc: "rustc", Cargo: "cargo"})
 	if p.Commit == "" { // reported by checkGit
 		m.Commit, m.CommitDate = strings.Repeat("0", 40), "1970-01-01T00:00:00Z"
@@ -113,24 +108,23 @@ func (p *Plan) skeleton(targets []TargetPlan) *manifest.Manifest {
 	}
 	m.Assets = []manifest.Asset{asset(manifest.KindChangelog, manifest.ChangelogName, "")}
 	for _, t := range targets {
-		known, err := target.Lookup(t.Target)
-		if err != nil {
-			continue // planning it failed
-		}
 		a := asset(manifest.KindArchive, t.Archive, t.Target)
-		root := strings.TrimSuffix(t.Archive, known.Archive)
+		linkage := "static"
+		if t.Libc == "gnu" {
+			linkage = gnu
+		}
 		for _, bin := range t.Binaries {
 			a.Binaries = append(a.Binaries, manifest.Binary{
-				Name: bin.Name, Package: bin.Package, Path: root + "/" + bin.Name + known.ExeSuffix,
-				SHA256: madeUpDigest, Size: madeUpSize, Format: known.Format, Arch: known.Arch, Linkage: "static",
+				Name: bin.Name, Package: bin.Package, Path: t.root() + "/" + bin.Name + t.target.ExeSuffix,
+				SHA256: madeUpDigest, Size: madeUpSize, Format: t.target.Format, Arch: t.target.Arch, Linkage: linkage,
 			})
 		}
 		for _, extra := range p.Extra {
-			a.Files = append(a.Files, manifest.File{Path: root + "/" + extra.Path, SHA256: madeUpDigest, Size: madeUpSize, Mode: "0644"})
+			a.Files = append(a.Files, manifest.File{Path: t.root() + "/" + extra.Path, SHA256: madeUpDigest, Size: madeUpSize, Mode: "0644"})
 		}
 		m.Assets = append(m.Assets, a)
 		if t.SBOM != "" {
-			m.Assets = append(m.Assets, asset(manifest.KindSBOM, strings.TrimSuffix(t.Archive, known.Archive)+sbomSuffix, t.Target))
+			m.Assets = append(m.Assets, asset(manifest.KindSBOM, t.SBOM, t.Target))
 		}
 	}
 	return &m

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -9,7 +10,6 @@ import (
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/notation"
-	"dagger/gantry/ci/target"
 )
 
 // ImagePlan is the container image that phase 2 makes of a release.
@@ -39,15 +39,19 @@ type ImagePlatform struct {
 
 // checkImage plans the image and reports what phase 2 would refuse. Without an image
 // configuration these are warnings: the project may want no image.
-func (p *Plan) checkImage(m *manifest.Manifest, targets []TargetPlan) {
-	hasLinux := slices.ContainsFunc(targets, func(t TargetPlan) bool { return t.Platform != "" })
+func (p *Plan) checkImage(all []TargetPlan) {
+	m := p.skeleton(all, "static")
+	hasLinux := slices.ContainsFunc(all, func(t TargetPlan) bool { return t.Platform != "" })
 	if m.Image == nil && !hasLinux {
 		return
 	}
+	targets := slices.DeleteFunc(slices.Clone(all), func(t TargetPlan) bool {
+		return t.Platform == "" || m.Image != nil && len(m.Image.Platforms) > 0 && !slices.Contains(m.Image.Platforms, t.Platform)
+	})
 	p.planImage(m, targets)
 	report := func(err error) {
 		for _, e := range leaves(err) {
-			text := "image: " + withoutArchives(plainSpec(e), m)
+			text := "image: " + withoutArchives(plainSpec(e), all)
 			if m.Image == nil {
 				p.warn("%s (only images need this)", text)
 			} else {
@@ -58,16 +62,15 @@ func (p *Plan) checkImage(m *manifest.Manifest, targets []TargetPlan) {
 	report(imagespec.Check(m))
 	p.warnOfLocalHosts(m)
 	// The archive to use for a platform depends on its linkage, so all must do.
-	for _, a := range m.Archives() {
-		if p.inImage(m, a.Target) {
-			report(imagespec.CheckArchive(m, a))
-		}
+	for _, t := range targets {
+		a, _ := m.ArchiveFor(t.Target)
+		report(imagespec.CheckArchive(m, a))
 	}
 	// The linkage of a gnu target is known after the build; packing checks it.
-	_, err := imagespec.Choose(asDynamic(m))
+	_, err := imagespec.Choose(p.skeleton(all, "dynamic"))
 	for _, e := range leaves(err) {
 		if errors.Is(e, imagespec.ErrBase) {
-			p.warn("image: %s; statically linked binaries don't need it", withoutArchives(plainSpec(e), m))
+			p.warn("image: %s; statically linked binaries don't need it", withoutArchives(plainSpec(e), all))
 		}
 	}
 }
@@ -76,7 +79,7 @@ func (p *Plan) checkImage(m *manifest.Manifest, targets []TargetPlan) {
 func (p *Plan) warnOfLocalHosts(m *manifest.Manifest) {
 	check := func(name, address, host string) {
 		if host != "" && notation.IsLocalHost(host) {
-			p.warn("image: %s %q is on a local host: it is only used if --addresses or --plain-http names that host", name, address)
+			p.warn("image: %s %q is on a local host: it is only used if --addresses or with-plain-http names that host", name, address)
 		}
 	}
 	for _, address := range p.ContainerImage.Repositories {
@@ -88,61 +91,29 @@ func (p *Plan) warnOfLocalHosts(m *manifest.Manifest) {
 	}
 }
 
-// inImage reports whether the archive of a target may be used for the image.
-func (p *Plan) inImage(m *manifest.Manifest, triple string) bool {
-	t, err := target.Lookup(triple)
-	if err != nil || t.Platform == "" {
-		return false
-	}
-	return m.Image == nil || len(m.Image.Platforms) == 0 || slices.Contains(m.Image.Platforms, t.Platform)
-}
-
 // withoutArchives removes the names of archives from a message, so that messages
 // which differ only in them are the same.
-func withoutArchives(text string, m *manifest.Manifest) string {
-	for _, a := range m.Archives() {
-		for _, ext := range []string{".tar.gz", ".zip"} {
-			if root, found := strings.CutSuffix(a.Name, ext); found {
-				text = strings.ReplaceAll(text, ` of archive "`+a.Name+`"`, "")
-				text = strings.ReplaceAll(text, `in archive "`+a.Name+`"`, "in the archives")
-				text = strings.ReplaceAll(text, `"`+root+"/", `"`)
-			}
-		}
+func withoutArchives(text string, targets []TargetPlan) string {
+	for _, t := range targets {
+		text = strings.ReplaceAll(text, fmt.Sprintf(" of archive %q", t.Archive), "")
+		text = strings.ReplaceAll(text, fmt.Sprintf("in archive %q", t.Archive), "in the archives")
+		text = strings.ReplaceAll(text, `"`+t.root()+"/", `"`)
 	}
 	return text
 }
 
-// asDynamic returns the manifest with every gnu binary marked as dynamic, as most
-// are.
-func asDynamic(m *manifest.Manifest) *manifest.Manifest {
-	out := *m
-	out.Assets = slices.Clone(m.Assets)
-	for i, a := range out.Assets {
-		if t, err := target.Lookup(a.Target); err != nil || t.Libc != "gnu" {
-			continue
-		}
-		out.Assets[i].Binaries = slices.Clone(a.Binaries)
-		for j := range out.Assets[i].Binaries {
-			out.Assets[i].Binaries[j].Linkage = "dynamic"
-		}
-	}
-	return &out
-}
-
-// planImage describes the image.
+// planImage describes the image of targets.
 func (p *Plan) planImage(m *manifest.Manifest, targets []TargetPlan) {
 	spec := manifest.Image{}
 	if m.Image != nil {
 		spec = *m.Image
 	}
 	p.ContainerImage = &ImagePlan{
-		Repositories: append([]string{}, spec.Repositories...), Platforms: p.imagePlatforms(m, spec.Base, targets), Entrypoint: []string{},
+		Repositories: append([]string{}, spec.Repositories...), Platforms: imagePlatforms(spec.Base, targets), Entrypoint: []string{},
 		Cmd: spec.Cmd, User: or(spec.User, imagespec.DefaultUser), Workdir: or(spec.Workdir, "/"), Expose: spec.Expose, Smoke: smokeText(spec.Smoke, p.Version),
 	}
-	for _, a := range m.Archives() {
-		if !p.inImage(m, a.Target) {
-			continue
-		}
+	for _, t := range targets {
+		a, _ := m.ArchiveFor(t.Target)
 		entrypoint, err := imagespec.Entrypoint(m, spec, a)
 		if err != nil {
 			continue // imagespec.CheckArchive reports it
@@ -161,12 +132,10 @@ func (p *Plan) planImage(m *manifest.Manifest, targets []TargetPlan) {
 }
 
 // imagePlatforms returns the platforms of the image, sorted, and the base of each.
-func (p *Plan) imagePlatforms(m *manifest.Manifest, base string, targets []TargetPlan) []ImagePlatform {
+func imagePlatforms(base string, targets []TargetPlan) []ImagePlatform {
 	byPlatform := map[string][]TargetPlan{}
 	for _, t := range targets {
-		if p.inImage(m, t.Target) {
-			byPlatform[t.Platform] = append(byPlatform[t.Platform], t)
-		}
+		byPlatform[t.Platform] = append(byPlatform[t.Platform], t)
 	}
 	platforms := []ImagePlatform{}
 	for _, platform := range slices.Sorted(maps.Keys(byPlatform)) {

@@ -72,7 +72,12 @@ type TargetPlan struct {
 	// SBOM is the name of the archive's bill of materials, if there is one.
 	SBOM     string      `json:"sbom,omitempty"`
 	Binaries []cargo.Bin `json:"binaries"`
+
+	target target.Target
 }
+
+// root is the name of the directory in the archive.
+func (t TargetPlan) root() string { return strings.TrimSuffix(t.Archive, t.target.Archive) }
 
 // Extra is a file of the source that goes into archives.
 type Extra struct{ Source, Path string }
@@ -139,8 +144,8 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 		return nil, err
 	}
 	for _, t := range plan.Targets {
-		if known, err := target.Lookup(t.Target); err == nil && known.External != "" && !p.CustomToolchain {
-			plan.warn("building target %q needs %s", t.Target, known.External)
+		if t.target.External != "" && !p.CustomToolchain {
+			plan.warn("building target %q needs %s", t.Target, t.target.External)
 		}
 	}
 	plan.checkRelease(targets)

@@ -60,7 +60,7 @@ func (p *Plan) planTarget(triple string) (TargetPlan, error) {
 	}
 	t := TargetPlan{
 		Target: triple, Platform: b.Target.Platform, Libc: b.Target.Libc, Profile: b.Config.Profile,
-		Features: b.Config.Features, Archive: stem + b.Target.Archive, Binaries: b.Bins,
+		Features: b.Config.Features, Archive: stem + b.Target.Archive, Binaries: b.Bins, target: b.Target,
 	}
 	if b.SBOM {
 		t.SBOM = stem + sbomSuffix

@@ -11,37 +11,37 @@ import (
 func (p *Plan) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s (%s)\n\n", p.Component, p.Version, p.Channel)
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(w, "%s\t%s\n", name, value)
-		}
+	rows := [][]string{
+		{"tag", p.Tag},
+		{"commit", strings.TrimSpace(p.Commit + "  " + p.CommitDate)},
+		{"previous tag", or(p.PreviousTag, "none, this is the first release")},
+		{"repository", p.Repository},
+		{"toolchain", p.Toolchain},
 	}
-	row("tag", p.Tag)
-	row("commit", strings.TrimSpace(p.Commit+"  "+p.CommitDate))
-	row("previous tag", or(p.PreviousTag, "none, this is the first release"))
-	row("repository", p.Repository)
-	row("toolchain", p.Toolchain)
 	for _, l := range p.LeftOut {
-		row("excluded", fmt.Sprintf("%s: %s", l.Package, l.Why))
+		rows = append(rows, []string{"excluded", fmt.Sprintf("%s: %s", l.Package, l.Why)})
 	}
-	_ = w.Flush()
-
+	writeRows(&b, "", rows)
 	b.WriteString("\ntargets\n")
+	rows = nil
 	for _, t := range p.Targets {
 		var bins []string
 		for _, bin := range t.Binaries {
 			bins = append(bins, bin.Name)
 		}
-		fmt.Fprintf(w, "  %s\t%s\tprofile %s\n", t.Target, strings.Join(bins, ", "), t.Profile)
+		rows = append(rows, []string{t.Target, strings.Join(bins, ", "), "profile " + t.Profile})
 	}
-	_ = w.Flush()
+	writeRows(&b, "  ", rows)
 	b.WriteString("\nassets\n")
 	for _, a := range p.Assets {
 		fmt.Fprintf(&b, "  %s\n", a)
 	}
-	p.imageText(&b)
+	if p.ContainerImage != nil {
+		b.WriteString("\nimage\n")
+		writeRows(&b, "  ", p.ContainerImage.rows())
+	}
 	b.WriteString("\nimage tags\n")
+	rows = nil
 	for _, t := range p.ImageTags {
 		effect := "moves"
 		switch {
@@ -50,9 +50,9 @@ func (p *Plan) Text() string {
 		case !t.Move:
 			effect = "stays"
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", t.Tag, effect, t.Why)
+		rows = append(rows, []string{t.Tag, effect, t.Why})
 	}
-	_ = w.Flush()
+	writeRows(&b, "  ", rows)
 	for _, problem := range p.Problems {
 		fmt.Fprintf(&b, "\n%s: %s\n", problem.Severity, problem.Message)
 	}
@@ -64,33 +64,32 @@ func (p *Plan) Text() string {
 	return b.String()
 }
 
-// imageText renders the container image.
-func (p *Plan) imageText(b *strings.Builder) {
-	i := p.ContainerImage
-	if i == nil {
-		return
-	}
-	b.WriteString("\nimage\n")
-	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	row := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(w, "  %s\t%s\n", name, value)
-		}
-	}
+// rows describes the container image.
+func (i *ImagePlan) rows() [][]string {
 	entrypoint := "unknown, see below"
 	if len(i.Entrypoint) > 0 {
 		entrypoint = fmt.Sprintf("%s  (%s)", strings.Join(i.Entrypoint, " "), i.Why)
 	}
-	row("entrypoint", entrypoint)
-	row("arguments", strings.Join(i.Cmd, " "))
-	row("user", i.User)
-	row("directory", i.Workdir)
-	row("ports", strings.Join(i.Expose, ", "))
-	for _, platform := range i.Platforms {
-		row(platform.Platform, "on "+platform.Base)
+	rows := [][]string{
+		{"entrypoint", entrypoint}, {"arguments", strings.Join(i.Cmd, " ")}, {"user", i.User}, {"directory", i.Workdir},
+		{"ports", strings.Join(i.Expose, ", ")},
 	}
-	row("repositories", or(strings.Join(i.Repositories, ", "), "none configured; pass --addresses to publish"))
-	row("smoke test", i.Smoke)
+	for _, platform := range i.Platforms {
+		rows = append(rows, []string{platform.Platform, "on " + platform.Base})
+	}
+	return append(rows,
+		[]string{"repositories", or(strings.Join(i.Repositories, ", "), "none configured; pass --addresses to publish")},
+		[]string{"smoke test", i.Smoke})
+}
+
+// writeRows aligns the columns of rows. It skips rows without a value.
+func writeRows(b *strings.Builder, indent string, rows [][]string) {
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		if row[1] != "" {
+			fmt.Fprintln(w, indent+strings.Join(row, "\t"))
+		}
+	}
 	_ = w.Flush()
 }
 
