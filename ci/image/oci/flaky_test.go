@@ -126,8 +126,8 @@ func TestEveryQuestionToAnImage(t *testing.T) {
 	image := rel.assemble()
 	all := bases(t)
 	one := newRelease(t, "1.2.3", "x86_64-unknown-linux-gnu") // on Docker's format, which is converted
-	for name, do := range map[string]func(func(v1.ImageIndex) v1.ImageIndex) error{
-		"publish": func(flaky func(v1.ImageIndex) v1.ImageIndex) error {
+	for name, do := range map[string]func(*testing.T, func(v1.ImageIndex) v1.ImageIndex) error{
+		"publish": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {
 			h := newHub(t)
 			_, err := oci.Publish(context.Background(), oci.Publication{Version: must(versionOf("1.2.3")), Index: flaky(image.Index)}, h.open())
 			if err == nil { // the library asked for it again
@@ -136,7 +136,7 @@ func TestEveryQuestionToAnImage(t *testing.T) {
 			}
 			return err
 		},
-		"assemble": func(flaky func(v1.ImageIndex) v1.ImageIndex) error {
+		"assemble": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {
 			image, err := oci.Assemble(context.Background(), one.load(), oci.AssembleOptions{
 				Bases: oci.BaseIndexes{oci.GlibcBase: flaky(all[oci.GlibcBase])}, Dir: t.TempDir(),
 			})
@@ -145,20 +145,20 @@ func TestEveryQuestionToAnImage(t *testing.T) {
 			}
 			return image.Close()
 		},
-		"find a base image": func(flaky func(v1.ImageIndex) v1.ImageIndex) error {
+		"find a base image": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {
 			_, err := oci.BaseIndexes{oci.StaticBase: flaky(all[oci.StaticBase])}.Base(context.Background(), oci.StaticBase, "linux/amd64")
 			return err
 		},
-		"read the base images": func(flaky func(v1.ImageIndex) v1.ImageIndex) error {
+		"read the base images": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {
 			_, err := oci.PinsOf(flaky(image.Index))
 			return err
 		},
-		"compare the base images": func(flaky func(v1.ImageIndex) v1.ImageIndex) error {
+		"compare the base images": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {
 			same, err := (&oci.Published{Pins: pinsOf(image)}).SameBases(flaky(image.Index))
 			require.Equal(t, err == nil, same)
 			return err
 		},
-		"verify": func(flaky func(v1.ImageIndex) v1.ImageIndex) error {
+		"verify": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {
 			verified, err := oci.VerifyIndex(context.Background(), rel.manifest, flaky(image.Index), oci.VerifyOptions{})
 			if err == nil && len(verified.Findings) > 0 {
 				err = fmt.Errorf("%s", verified.Text())
@@ -168,7 +168,7 @@ func TestEveryQuestionToAnImage(t *testing.T) {
 			}
 			return err
 		},
-		"write a layout": func(flaky func(v1.ImageIndex) v1.ImageIndex) error {
+		"write a layout": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {
 			return oci.WriteLayout(t.TempDir(), flaky(image.Index), "1.2.3")
 		},
 	} {
@@ -176,7 +176,7 @@ func TestEveryQuestionToAnImage(t *testing.T) {
 			n := 1
 			for ; ; n++ {
 				f := &flaky{n: n}
-				err := do(func(index v1.ImageIndex) v1.ImageIndex { return flakyIndex{index, f} })
+				err := do(t, func(index v1.ImageIndex) v1.ImageIndex { return flakyIndex{index, f} })
 				if f.asked == "" {
 					require.NoError(t, err)
 					break
