@@ -927,7 +927,7 @@ func slowCells() []cell {
 		{name: "slow/past the deadline", arm: func(w *world) {
 			atRegistry(3, every, late(10*time.Millisecond))(w)
 			w.deadline = 100 * time.Millisecond
-		}, says: "run it again to go on"},
+		}, says: "run it again to resume"},
 	}
 	for _, q := range [][2]string{
 		{http.MethodGet, "/v2/"}, {http.MethodHead, "/blobs/"}, {http.MethodPatch, "/blobs/uploads/"},
@@ -1090,7 +1090,7 @@ func smokeCells() []cell {
 				<-ctx.Done()
 				return ctx.Err()
 			}
-		}, says: "run it again to go on"},
+		}, says: "run it again to resume"},
 		{name: "smoke/the registry goes down", arm: down, says: "connection refused"},
 	}
 }

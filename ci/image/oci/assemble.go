@@ -25,20 +25,20 @@ import (
 
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// AssembleOptions direct [Assemble].
+// AssembleOptions configure [Assemble].
 type AssembleOptions struct {
 	// Bases finds the base images.
 	Bases Bases
-	// Limits of what is unpacked; by default, [archive.DefaultLimits].
+	// Limits of archives; by default, [archive.DefaultLimits].
 	Limits archive.Limits
-	// Dir is a folder for layers and, meanwhile, archives. By default, the
+	// Dir is a directory for layers and, temporarily, archives. By default, the
 	// system's for temporary files.
 	Dir string
 }
 
-// Image is an assembled image of a release, for all its platforms.
+// Image is the assembled image of a release, for all platforms.
 type Image struct {
-	// Index of all platforms, and its digest.
+	// Index of all platforms.
 	Index  v1.ImageIndex
 	Digest v1.Hash
 	// Platforms of the index, sorted.
@@ -50,26 +50,24 @@ type Image struct {
 // PlatformImage is the image of one platform.
 type PlatformImage struct {
 	Choice
-	// Image and its digest.
+	// Image of the platform.
 	Image  v1.Image
 	Digest v1.Hash
-	// Pinned is the base image that was used.
+	// Pinned is the base image.
 	Pinned Pin
-	// LayerSize is the compressed size of the layer of binaries and files.
+	// LayerSize is the compressed size of the release's layer.
 	LayerSize int64
 }
 
-// Close removes the layers. The image can't be used any more.
+// Close removes the layers. The image is unusable afterwards.
 func (i *Image) Close() error { return os.RemoveAll(i.dir) }
 
-// Assemble makes the image of a release: for every platform of ci/imagespec, the
-// base image and one layer of binaries and included files, with the
-// configuration of the manifest. Nothing is pushed, and the base's layers are
-// not even downloaded: whoever needs them reads them in the context given here.
-// The caller closes the image.
+// Assemble makes the image of a release: for every platform, the base image and a
+// layer with the binaries and the included files, configured by the manifest. It
+// pushes nothing, and leaves the base's layers in the registry: they are read on
+// demand, in this context. The caller closes the image.
 //
-// The digest depends on nothing but the release, the options and the base
-// images' digests.
+// The digest depends only on the release and the base images' digests.
 func Assemble(ctx context.Context, r *published.Release, o AssembleOptions) (_ *Image, err error) {
 	choices, err := choose(r.Manifest)
 	if err != nil {
@@ -96,8 +94,8 @@ func Assemble(ctx context.Context, r *published.Release, o AssembleOptions) (_ *
 	g.SetLimit(4)
 	for i, c := range choices {
 		g.Go(func() error {
-			// What is read of a base image later is read in the context it was
-			// found in, which has to outlive this function.
+			// Base images are read in the context in which they are found, which must
+			// outlive this function.
 			p, err := assemble(gctx, r, o, c, meta, dir, func() (Base, error) { return o.Bases.Base(ctx, c.Base, c.Platform) })
 			if err != nil {
 				return fmt.Errorf("assemble the image of %q: %w", c.Platform, err)
@@ -112,7 +110,7 @@ func Assemble(ctx context.Context, r *published.Release, o AssembleOptions) (_ *
 	return image, image.index(meta)
 }
 
-// index puts the platforms' images together.
+// index makes the index of the platforms' images.
 func (i *Image) index(meta map[string]string) error {
 	annotations := maps.Clone(meta)
 	name := i.Platforms[0].Pinned.Name
@@ -127,7 +125,7 @@ func (i *Image) index(meta map[string]string) error {
 			name = ""
 		}
 	}
-	// Which manifest the base's digest is of can be said for each platform only.
+	// The base's digest differs by platform.
 	if name != "" {
 		annotations[keyBaseName] = name
 	}
@@ -138,8 +136,8 @@ func (i *Image) index(meta map[string]string) error {
 	return err
 }
 
-// plain is an image whose descriptor says no more than it has to: for an image,
-// an artifact type has no meaning.
+// plain is an image with a descriptor without an artifact type, which has no meaning
+// for images.
 type plain struct{ v1.Image }
 
 // Descriptor of the image.
@@ -199,16 +197,15 @@ func assemble(ctx context.Context, r *published.Release, o AssembleOptions, c Ch
 	return p, nil
 }
 
-// commitDate returns the date of everything in an image. A manifest that was parsed
-// has one.
+// commitDate returns the date of everything in an image.
 func commitDate(r *published.Release) time.Time {
 	t, _ := time.Parse(time.RFC3339, r.Manifest.CommitDate)
 	return t.UTC()
 }
 
-// onBase returns an OCI image with the base's layers and an empty
-// configuration. A base in Docker's own format becomes one of OCI's, which has
-// annotations; its layers are the same bytes.
+// onBase returns an OCI image with the base's layers and an empty configuration. It
+// converts a base in Docker's format, which has no annotations, but keeps the bytes of
+// its layers.
 func onBase(base Base, platform string) (v1.Image, error) {
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	if base.Image == nil {
@@ -223,7 +220,7 @@ func onBase(base Base, platform string) (v1.Image, error) {
 		return nil, err
 	}
 	if have := config.Platform(); have == nil || !fits(*want, v1.Platform{OS: have.OS, Architecture: have.Architecture, Variant: want.Variant}) {
-		return nil, fmt.Errorf("%w: %q is for %q, not for %q: set base to an image that has the platform", ErrBase, base.Name, have, platform)
+		return nil, fmt.Errorf("%w: %q is for %q, not for %q: set base to an image for the platform", ErrBase, base.Name, have, platform)
 	}
 	layers, err := base.Image.Layers()
 	if err != nil {
@@ -237,7 +234,7 @@ func onBase(base Base, platform string) (v1.Image, error) {
 	return mutate.AppendLayers(img, layers...)
 }
 
-// ociTypes are OCI's names of Docker's media types.
+// ociTypes maps Docker's media types to OCI's.
 var ociTypes = map[types.MediaType]types.MediaType{
 	types.DockerLayer:             types.OCILayer,
 	types.DockerUncompressedLayer: types.OCIUncompressedLayer,
@@ -249,7 +246,7 @@ type retyped struct {
 	mediaType types.MediaType
 }
 
-// MediaType in OCI's terms.
+// MediaType returns the other type.
 func (r retyped) MediaType() (types.MediaType, error) { return r.mediaType, nil }
 
 func ociLayer(l v1.Layer) (v1.Layer, error) {
@@ -258,7 +255,7 @@ func ociLayer(l v1.Layer) (v1.Layer, error) {
 		return nil, err
 	}
 	if !mt.IsDistributable() {
-		return nil, fmt.Errorf("%w: it has a layer of type %q, which may not be copied to another registry: set base to an image without such layers", ErrBase, mt)
+		return nil, fmt.Errorf("%w: it has a layer of type %q, which must not be copied to another registry: set base to an image without such layers", ErrBase, mt)
 	}
 	oci, ok := ociTypes[mt]
 	if !ok {
@@ -267,8 +264,7 @@ func ociLayer(l v1.Layer) (v1.Layer, error) {
 	return retyped{l, oci}, nil
 }
 
-// configFile is the configuration of a platform's image, which has the base's
-// layers and ours.
+// configFile returns the configuration of a platform's image img.
 func configFile(img v1.Image, r *published.Release, spec manifest.Image, c Choice, base Base, meta map[string]string) (*v1.ConfigFile, error) {
 	computed, err := img.ConfigFile()
 	if err != nil {
@@ -293,7 +289,7 @@ func configFile(img v1.Image, r *published.Release, spec manifest.Image, c Choic
 		Created: v1.Time{Time: commitDate(r)}, CreatedBy: "gantry", Comment: c.Archive,
 	})
 	run := &config.Config
-	// What describes the base's own program, or the machine it was built on.
+	// These describe the base's program, or the machine that built it.
 	run.OnBuild, run.Hostname, run.Domainname, run.Image, run.Healthcheck, run.ArgsEscaped, run.MacAddress = nil, "", "", "", nil, false, ""
 	if run.Entrypoint, err = imagespec.Entrypoint(r.Manifest, spec, c.Asset); err != nil {
 		return nil, err
@@ -317,7 +313,7 @@ func configFile(img v1.Image, r *published.Release, spec manifest.Image, c Choic
 	}
 	labels := map[string]string{}
 	for key, value := range run.Labels {
-		if !strings.HasPrefix(key, keyPrefix) { // the base's own title, version, …
+		if !strings.HasPrefix(key, keyPrefix) { // the base's title, version, …
 			labels[key] = value
 		}
 	}
@@ -327,7 +323,7 @@ func configFile(img v1.Image, r *published.Release, spec manifest.Image, c Choic
 	return config, nil
 }
 
-// environment adds variables to the base's, which keep their order.
+// environment adds variables to those of the base, which keep their order.
 func environment(base []string, add map[string]string) []string {
 	env := slices.Clone(base)
 	set := func(key, variable string, over bool) {

@@ -16,28 +16,28 @@ import (
 	"dagger/gantry/ci/published"
 )
 
-// Base is the base image of one platform.
+// Base is the base image of a platform.
 type Base struct {
-	// Name is the reference without a digest; "scratch" for the empty one.
+	// Name is the reference without a digest; "scratch" for the empty base.
 	Name string
-	// Digest of the image's manifest; zero for the empty one.
+	// Digest of the image's manifest; zero for the empty base.
 	Digest v1.Hash
-	// Image itself; nil for the empty one.
+	// Image is nil for the empty base.
 	Image v1.Image
 }
 
 // Bases finds base images.
 type Bases interface {
-	// Base returns the image of a platform. The reference may have a digest, of
-	// an index or of the image. The platform is OCI's, "linux/arm64".
+	// Base returns the image of a platform, such as "linux/arm64". The reference may
+	// have the digest of an index or of the image.
 	Base(ctx context.Context, ref, platform string) (Base, error)
 }
 
-// Pins are base images that were chosen before, by platform. A tag of a base
-// image moves; only pins make the same image a second time.
+// Pins has the base images of an earlier image, by platform. Tags of base images move;
+// only pins make the same image again.
 type Pins map[string]Pin
 
-// Pin is the base image of one platform, fixed.
+// Pin is the base image of a platform by its digest.
 type Pin struct {
 	// Name is the reference without a digest.
 	Name string `json:"name"`
@@ -45,8 +45,7 @@ type Pin struct {
 	Digest string `json:"digest"`
 }
 
-// PinsOf reads which base images an assembled index was made from, out of its
-// annotations.
+// PinsOf reads the base images of an assembled index from its annotations.
 func PinsOf(index v1.ImageIndex) (Pins, error) {
 	im, err := index.IndexManifest()
 	if err != nil {
@@ -72,28 +71,25 @@ func PinsOf(index v1.ImageIndex) (Pins, error) {
 	return pins, nil
 }
 
-// Published is what the published image of a version was made from.
+// Published describes the published image of a version.
 type Published struct {
-	// Pins are its base images; none when it isn't published, or has none.
+	// Pins has the base images, if any.
 	Pins Pins
-	// Override are the settings that replaced those of the release; see
-	// [published.Release].
+	// Override has the settings that replaced the release's; see [published.Release].
 	Override string
-	// Repository that has it; empty when none has.
+	// Repository with the image; empty if it is not published.
 	Repository string
-	// Unread joins the errors of repositories that could not be read. Another
-	// one has the image, so that it is known all the same.
+	// Unread joins the errors of repositories that could not be read, although another
+	// one has the image.
 	Unread error
 }
 
-// ReadPublished reads which base images the published image of a version was
-// made from, by the version's exact tag, out of the first repository that has it.
-// With them, the image comes out the same although a base image's tag has moved
-// since.
+// ReadPublished reads the base images of the published image of a version, by its
+// exact tag, from the first repository that has it. With them, the image is the same
+// again after the tag of a base image has moved.
 //
-// Where no repository has the image, each must have said so: if one can't be
-// read, it may be the one that has it, and an image made on other base images
-// would give the version two digests. That is an error.
+// If no repository has the image, every one must be readable: an unreadable one may
+// have it, and an image on other base images would give the version two digests.
 func ReadPublished(ctx context.Context, tag string, repositories ...*Repository) (*Published, error) {
 	var errs []error
 	for _, r := range repositories {
@@ -117,16 +113,16 @@ func ReadPublished(ctx context.Context, tag string, repositories ...*Repository)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("find out whether image tag %q exists already, and which base images it was made on: %w: retry when every repository can be read", tag, err)
+		return nil, fmt.Errorf("find image tag %q and its base images: %w: retry when every repository can be read", tag, err)
 	}
 	return &Published{}, nil
 }
 
-// keyOverride is the annotation of [published.Release.Override].
+// keyOverride is the annotation with [published.Release.Override].
 const keyOverride = "dev.gantry.image.override"
 
-// Agrees makes sure that the published image, if there is one, was made with the
-// same override as the release has now: the tag of a version is never rewritten.
+// Agrees returns an error if the published image has other image settings than the
+// release: the tag of a version is never rewritten.
 func (p *Published) Agrees(r *published.Release) error {
 	if p.Repository == "" || p.Override == r.Override {
 		return nil
@@ -141,8 +137,8 @@ func (p *Published) Agrees(r *published.Release) error {
 	return fmt.Errorf("tag %q of %q was published with image settings that replace the release's, %s, and is never rewritten: pass the same with with-image-settings (given: %s), if they are yours", r.ExactTag(), p.Repository, p.Override, given)
 }
 
-// SameBases reports whether an index is made from the base images of the published
-// image, on every platform of that.
+// SameBases reports whether an index has the base images of the published image, on
+// all platforms of the latter.
 func (p *Published) SameBases(index v1.ImageIndex) (bool, error) {
 	pins, err := PinsOf(index)
 	if err != nil {
@@ -156,7 +152,7 @@ func (p *Published) SameBases(index v1.ImageIndex) (bool, error) {
 	return true, nil
 }
 
-// With returns bases that use the pins where they name the image asked for.
+// With returns bases that prefer the pins.
 func (p Pins) With(bases Bases) Bases { return pinned{bases, maps.Clone(p)} }
 
 type pinned struct {
@@ -164,7 +160,7 @@ type pinned struct {
 	pins Pins
 }
 
-// Base replaces a moving reference by the pin's digest.
+// Base returns the pinned image if the pin has the name of the reference.
 func (p pinned) Base(ctx context.Context, ref, platform string) (Base, error) {
 	name, digest, _ := strings.Cut(ref, "@")
 	if pin, ok := p.pins[platform]; ok && digest == "" && pin.Name == name {
@@ -173,17 +169,16 @@ func (p pinned) Base(ctx context.Context, ref, platform string) (Base, error) {
 	return p.Bases.Base(ctx, ref, platform)
 }
 
-// RegistryBases finds base images in registries, all with the same options.
+// RegistryBases finds base images in registries.
 func RegistryBases(o RegistryOptions) Bases {
 	return BasesFrom(func(registry, repository string) (*Repository, error) {
 		return NewRepository(registry+"/"+repository, o)
 	})
 }
 
-// BasesFrom finds base images in the repositories that open returns for a
-// registry, "gcr.io", and a repository in it, "distroless/static": that one, or
-// a mirror of it. A reference is resolved once, so that all platforms come from
-// one index.
+// BasesFrom finds base images in the repositories that open returns for a registry
+// such as "gcr.io" and a repository such as "distroless/static": the repository or a
+// mirror. It resolves each reference once, so that all platforms are from one index.
 func BasesFrom(open func(registry, repository string) (*Repository, error)) Bases {
 	return &registryBases{open: open, seen: map[string]*remote.Descriptor{}}
 }
@@ -238,11 +233,11 @@ func (b *registryBases) base(ctx context.Context, ref, platform string) (Base, e
 	return base, err
 }
 
-// BaseIndexes are bases in memory, or in a layout, by reference.
+// BaseIndexes has base images in memory, by reference.
 type BaseIndexes map[string]v1.ImageIndex
 
-// Base finds the platform in the index of that reference; a digest has to be
-// the index's or the image's.
+// Base finds a platform in the index of a reference, whose digest, if any, must be
+// that of the index or of the image.
 func (b BaseIndexes) Base(_ context.Context, ref, platform string) (Base, error) {
 	name, digest, _ := strings.Cut(ref, "@")
 	index, ok := b[name]
@@ -279,7 +274,7 @@ func selectPlatform(index v1.ImageIndex, platform string) (v1.Image, error) {
 	var have []string
 	for i, d := range im.Manifests {
 		if d.Platform == nil || d.Platform.OS == "unknown" {
-			continue // attestations say unknown/unknown
+			continue // attestations have unknown/unknown
 		}
 		have = append(have, d.Platform.String())
 		if d.MediaType.IsImage() && fits(*want, *d.Platform) && (found == nil || d.Platform.Variant == want.Variant) {
@@ -287,13 +282,13 @@ func selectPlatform(index v1.ImageIndex, platform string) (v1.Image, error) {
 		}
 	}
 	if found == nil {
-		return nil, fmt.Errorf("%w: it has no platform %q, only %s: set base to an image that has it, or leave the platform out", ErrBase, platform, strings.Join(have, ", "))
+		return nil, fmt.Errorf("%w: it has no platform %q, only %s: set base to an image that has it, or remove the platform", ErrBase, platform, strings.Join(have, ", "))
 	}
 	return index.Image(found.Digest)
 }
 
-// fits says whether an image of the platform have runs where want is asked
-// for. arm64 is v8 alone, so that its variant is often left out.
+// fits reports whether an image for the platform have runs on want. arm64 is always
+// v8, so that its variant is often missing.
 func fits(want, have v1.Platform) bool {
 	if want.OS != have.OS || want.Architecture != have.Architecture {
 		return false

@@ -119,7 +119,7 @@ func TestBaseWithForeignLayers(t *testing.T) {
 		base := layered(t, mediaType, []string{"one"}, "linux/amd64", "linux/arm64")
 		_, err := oci.Assemble(t.Context(), newRelease(t, "1.2.3", both...).load(), oci.AssembleOptions{Bases: oci.BaseIndexes{oci.StaticBase: base}, Dir: t.TempDir()})
 		require.ErrorIs(t, err, oci.ErrBase)
-		assert.ErrorContains(t, err, "may not be copied to another registry: set base to an image without such layers")
+		assert.ErrorContains(t, err, "must not be copied to another registry: set base to an image without such layers")
 	}
 }
 

@@ -87,21 +87,21 @@ func TestEachFinding(t *testing.T) {
 		options oci.VerifyOptions
 		says    string
 	}{
-		{name: "nothing there", spoil: func(s *stage) { require.NoError(s.t, drop(s.peer, "1.2.3")) }, says: `"1.2.3" of "HOST/acme/server" is not there`},
+		{name: "nothing there", spoil: func(s *stage) { require.NoError(s.t, drop(s.peer, "1.2.3")) }, says: `"1.2.3" of "HOST/acme/server" does not exist`},
 		{name: "no index", spoil: func(s *stage) { require.NoError(s.t, put(s.peer, "1.2.3", "foreign")) }, says: `is not the release's: read 1.2.3 of "HOST/acme/server": not an index of platforms, but a "application/vnd.oci.image.manifest.v1+json"`},
-		{name: "another digest", index: func(s *stage) v1.ImageIndex { return s.layer(file("etc/motd", "x")) }, says: "the one assembled from the release sha256:"},
+		{name: "another digest", index: func(s *stage) v1.ImageIndex { return s.layer(file("etc/motd", "x")) }, says: "but the one assembled from the release is sha256:"},
 		{name: "another revision of the index", index: func(s *stage) v1.ImageIndex {
 			return mutate.Annotations(s.image.Index, map[string]string{"org.opencontainers.image.revision": "x"}).(v1.ImageIndex)
-		}, says: `the index says "org.opencontainers.image.revision" is "x", and the release "` + commit + `"`},
+		}, says: `the index has "org.opencontainers.image.revision" = "x", but the release has "` + commit + `"`},
 		{name: "another source of an image", index: func(s *stage) v1.ImageIndex {
 			return s.annotations("org.opencontainers.image.source", "https://example.com")
-		}, says: `linux/arm64: the manifest says "org.opencontainers.image.source" is "https://example.com"`},
+		}, says: `linux/arm64: the manifest has "org.opencontainers.image.source" = "https://example.com"`},
 		{name: "another date of a configuration", index: func(s *stage) v1.ImageIndex {
 			return s.config(func(c *v1.ConfigFile) { c.Config.Labels["org.opencontainers.image.created"] = "x" })
-		}, says: `linux/arm64: the configuration says "org.opencontainers.image.created" is "x"`},
+		}, says: `linux/arm64: the configuration has "org.opencontainers.image.created" = "x"`},
 		{name: "a platform twice", index: func(s *stage) v1.ImageIndex {
 			return mutate.AppendManifests(s.image.Index, mutate.IndexAddendum{Add: s.image.Platforms[0].Image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}})
-		}, says: `platform "linux/amd64" is in the index twice`},
+		}, says: `platform "linux/amd64" appears twice in the index`},
 		{name: "a platform less", index: func(s *stage) v1.ImageIndex {
 			return remake(s.t, s.image, func(platform string, img v1.Image) v1.Image {
 				if platform == "linux/arm64" {
@@ -109,7 +109,7 @@ func TestEachFinding(t *testing.T) {
 				}
 				return img
 			})
-		}, says: "linux/arm64: the index doesn't have the platform"},
+		}, says: "linux/arm64: the index lacks the platform"},
 		{name: "a platform more", index: func(s *stage) v1.ImageIndex {
 			return mutate.AppendManifests(s.image.Index, mutate.IndexAddendum{Add: s.image.Platforms[0].Image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "s390x"}}})
 		}, says: `platform "linux/s390x" is not the release's`},
@@ -130,7 +130,7 @@ func TestEachFinding(t *testing.T) {
 		}, says: `linux/arm64: the working directory is "/tmp", not "/"`},
 		{name: "a variable less", prepare: func(r *release) { r.manifest.Image.Env = map[string]string{"RUST_LOG": "info"} }, index: func(s *stage) v1.ImageIndex {
 			return s.config(func(c *v1.ConfigFile) { c.Config.Env = []string{"RUST_LOG=debug"} })
-		}, says: `linux/arm64: the environment does not have "RUST_LOG=info"`},
+		}, says: `linux/arm64: the environment lacks "RUST_LOG=info"`},
 		{name: "a port less", prepare: func(r *release) { r.manifest.Image.Expose = []string{"8080"} }, index: func(s *stage) v1.ImageIndex {
 			return s.config(func(c *v1.ConfigFile) { c.Config.ExposedPorts = nil })
 		}, says: `linux/arm64: the port "8080/tcp" is not exposed`},
@@ -141,7 +141,7 @@ func TestEachFinding(t *testing.T) {
 			return s.config(func(c *v1.ConfigFile) { c.Architecture = "s390x" })
 		}, says: "linux/arm64: the configuration is for linux/s390x"},
 		{name: "a flipped byte", index: func(s *stage) v1.ImageIndex { return s.layer(file(serverPath, "\x7fELF evil")) },
-			says: `linux/arm64: binary "/usr/local/bin/server" has the SHA-256 ` + digestOf([]byte("\x7fELF evil")) + `, and that of archive "server-1.2.3-aarch64-unknown-linux-musl.tar.gz"`},
+			says: `linux/arm64: binary "/usr/local/bin/server" has SHA-256 ` + digestOf([]byte("\x7fELF evil")) + `, but that of archive "server-1.2.3-aarch64-unknown-linux-musl.tar.gz"`},
 		{name: "a link", index: func(s *stage) v1.ImageIndex {
 			return s.layer(&tar.Header{Typeflag: tar.TypeSymlink, Name: serverPath, Linkname: "/bin/evil"})
 		}, says: `binary "/usr/local/bin/server": it is not a regular file`},
@@ -159,22 +159,22 @@ func TestEachFinding(t *testing.T) {
 				c.RootFS.DiffIDs, c.History = nil, nil
 				return mutate.Annotations(must(mutate.ConfigFile(mutate.MediaType(empty.Image, types.OCIManifestSchema1), c)), must(img.Manifest()).Annotations).(v1.Image)
 			})
-		}, says: `binary "/usr/local/bin/server" is not there`},
+		}, says: `binary "/usr/local/bin/server" is missing`},
 		{name: "a base image where there is none", prepare: func(r *release) { r.manifest.Image.Base = oci.Scratch }, index: func(s *stage) v1.ImageIndex {
 			return s.annotations("org.opencontainers.image.base.name", oci.StaticBase)
-		}, says: `linux/arm64: the base image is "` + oci.StaticBase + `", and the release has none`},
+		}, says: `linux/arm64: the base image is "` + oci.StaticBase + `", but the release has none`},
 		{name: "no base image", index: func(s *stage) v1.ImageIndex { return s.annotations("org.opencontainers.image.base.digest", "") },
-			says: "linux/arm64: it does not say which base image it was made on"},
+			says: "linux/arm64: its annotations do not name the base image"},
 		{name: "a variant of the base image", prepare: func(r *release) { r.manifest.Image.Base = oci.StaticBase }, index: func(s *stage) v1.ImageIndex {
 			return s.annotations("org.opencontainers.image.base.name", strings.Replace(oci.StaticBase, ":nonroot", ":debug", 1))
-		}, says: `linux/arm64: the base image is "gcr.io/distroless/static-debian12:debug", and the release names "gcr.io/distroless/static-debian12:nonroot"`},
+		}, says: `linux/arm64: the base image is "gcr.io/distroless/static-debian12:debug", but the release names "gcr.io/distroless/static-debian12:nonroot"`},
 		{name: "another image than the one that is named by digest",
 			prepare: func(r *release) {
 				r.manifest.Image.Base = oci.StaticBase + "@" + must(bases(r.t)[oci.StaticBase].Digest()).String()
 			},
 			index: func(s *stage) v1.ImageIndex {
 				return s.annotations("org.opencontainers.image.base.digest", "sha256:"+strings.Repeat("0", 64))
-			}, says: `linux/arm64: the base image is "` + oci.StaticBase + `@sha256:` + strings.Repeat("0", 64) + `", and the release names`},
+			}, says: `linux/arm64: the base image is "` + oci.StaticBase + `@sha256:` + strings.Repeat("0", 64) + `", but the release names`},
 		{name: "a base image that moved", spoil: func(s *stage) { s.bases[oci.StaticBase] = other }, options: oci.VerifyOptions{CurrentBase: true},
 			says: `linux/arm64: the base image "` + oci.StaticBase + `" was sha256:`},
 	} {
@@ -240,10 +240,10 @@ func TestVerifyNamesTheBase(t *testing.T) {
 		says    string
 		demands string // what a demand finds, or fails with
 	}{
-		{"the same", bases(t), "which is what the tag names now", ""},
-		{"moved", moved, "and the tag names " + now + " now", "and is " + now + " now"},
-		{"gone", oci.BaseIndexes{}, "what the tag names now is unknown: find base image", "could not be found out"},
-		{"not looked up", nil, "is unknown: it was not looked up", "could not be found out"},
+		{"the same", bases(t), "which the tag still names", ""},
+		{"moved", moved, "but the tag now names " + now, "and is now " + now},
+		{"gone", oci.BaseIndexes{}, "what the tag now names: find base image", "names now is unknown"},
+		{"not looked up", nil, "it is unknown what the tag now names: it was not read", "names now is unknown"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			verified, err := oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{Bases: c.bases})
@@ -271,7 +271,7 @@ func TestVerifyNamesTheBase(t *testing.T) {
 	// another one means has to be looked up.
 	rel.manifest.Image.Base = pin.Name + "@" + must(bases(t)[oci.StaticBase].Digest()).String()
 	_, err = oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{})
-	require.ErrorContains(t, err, "has to be looked up")
+	require.ErrorContains(t, err, "is unknown")
 	verified, err := oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{Bases: bases(t)})
 	require.NoError(t, err)
 	assert.Empty(t, verified.Findings)
@@ -309,7 +309,7 @@ func TestPublishGoesOnWithAnotherAssembly(t *testing.T) {
 			job.Manifest = rel.manifest
 			report, err := oci.Publish(t.Context(), job, p.repository(t, fast))
 			require.NoError(t, err)
-			assert.Contains(t, report.Text(), "note: tag \"1.2.3\" is "+have+", which was assembled in another way than "+image.Digest.String())
+			assert.Contains(t, report.Text(), "note: tag \"1.2.3\" is "+have+", assembled differently than "+image.Digest.String())
 			assert.Equal(t, map[string]string{"1.2.3": have, "1.2": have, "1": have, "latest": have}, p.tags(t))
 			again, err := oci.Publish(t.Context(), job, p.repository(t, fast))
 			require.NoError(t, err)
@@ -321,8 +321,8 @@ func TestPublishGoesOnWithAnotherAssembly(t *testing.T) {
 		index v1.ImageIndex
 		says  string
 	}{
-		"another binary":  {remake(t, image, with(t, file(serverPath, "evil"))), "has the SHA-256"},
-		"a platform less": {remake(t, image, func(p string, img v1.Image) v1.Image { return map[string]v1.Image{"linux/arm64": img}[p] }), "linux/amd64: the index doesn't have the platform"},
+		"another binary":  {remake(t, image, with(t, file(serverPath, "evil"))), "has SHA-256"},
+		"a platform less": {remake(t, image, func(p string, img v1.Image) v1.Image { return map[string]v1.Image{"linux/arm64": img}[p] }), "linux/amd64: the index lacks the platform"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPeer(t)

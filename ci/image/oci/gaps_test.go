@@ -191,7 +191,7 @@ func TestRightsThatAreAskedFor(t *testing.T) {
 		r, err := NewRepository(strings.TrimPrefix(s.URL, "http://")+"/acme/app", o)
 		require.NoError(t, err)
 		if test.write {
-			there, err := (&work{r: r}).there(t.Context(), digest)
+			there, err := (&work{r: r}).hasManifest(t.Context(), digest)
 			require.NoError(t, err)
 			assert.False(t, there)
 		} else {

@@ -24,20 +24,20 @@ import (
 	"dagger/gantry/ci/manifest"
 )
 
-// folder is an entry of a folder in a layer.
-type folder struct {
+// directory has the attributes of a directory in a layer.
+type directory struct {
 	mode     int64
 	uid, gid int
 }
 
-// folders with permissions that a layer must not change: those of distroless,
-// and of every other system.
-var folders = map[string]folder{
+// directories lists those with permissions that a layer must keep, in distroless and
+// other systems.
+var directories = map[string]directory{
 	"/root":         {mode: 0o700},
 	"/home/nonroot": {mode: 0o700, uid: 65532, gid: 65532},
 }
 
-// blob is a layer in a file.
+// blob is a compressed layer in a file.
 type blob struct {
 	file           string
 	digest, diffID v1.Hash
@@ -59,12 +59,12 @@ func decompress(b *blob) (io.ReadCloser, error) {
 	return l.Uncompressed()
 }
 
-// compressedOnly hides blob's own Uncompressed.
+// compressedOnly hides the Uncompressed of blob.
 type compressedOnly struct{ partial.CompressedLayer }
 
-// makeLayer writes a layer of the files of an archive that go into an image
-// to dir. Files come in the archive's order, each after the folders it is in,
-// so that the bytes depend on the archive and the manifest alone.
+// makeLayer writes the layer with an archive's files to dir. Files have the archive's
+// order, each after its directories, so that the bytes depend only on the archive and
+// the manifest.
 func makeLayer(ctx context.Context, source *os.File, a manifest.Asset, include map[string]string, date time.Time, limits archive.Limits, dir string) (_ *blob, err error) {
 	wanted, err := imagespec.Items(a, include)
 	if err != nil {
@@ -118,7 +118,7 @@ func sum(h hash.Hash) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}
 }
 
-// ctxReader ends when the context does.
+// ctxReader fails when its context ends.
 type ctxReader struct {
 	ctx context.Context
 	r   io.Reader
@@ -144,7 +144,7 @@ type layerWriter struct {
 	dirs map[string]bool
 }
 
-// copy writes a file to the first of its places, and a hard link to each other.
+// copy writes a file to its first place, and hard links to the others.
 func (l *layerWriter) copy(f archive.File, r io.Reader, to []imagespec.Item) error {
 	for n, i := range to {
 		if err := l.parents(i.Dest); err != nil {
@@ -171,8 +171,8 @@ func (l *layerWriter) copy(f archive.File, r io.Reader, to []imagespec.Item) err
 	return nil
 }
 
-// parents writes an entry for every folder above dest that has none yet: some
-// runtimes make folders that a layer doesn't name unreadable for other users.
+// parents writes the missing entries of the directories above dest: some runtimes make
+// directories without an entry unreadable for other users.
 func (l *layerWriter) parents(dest string) error {
 	var missing []string
 	for dir := path.Dir(dest); dir != "/" && !l.dirs[dir]; dir = path.Dir(dir) {
@@ -181,9 +181,9 @@ func (l *layerWriter) parents(dest string) error {
 	slices.Reverse(missing)
 	for _, dir := range missing {
 		l.dirs[dir] = true
-		attr, ok := folders[dir]
+		attr, ok := directories[dir]
 		if !ok {
-			attr = folder{mode: 0o755}
+			attr = directory{mode: 0o755}
 		}
 		h := &tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(dir, "/") + "/", Mode: attr.mode, Uid: attr.uid, Gid: attr.gid, ModTime: l.date}
 		if err := l.t.WriteHeader(h); err != nil {

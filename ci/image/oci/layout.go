@@ -19,20 +19,19 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
-// layoutTries is how often a layout is written before a connection that breaks is
-// given up on.
+// layoutTries bounds the tries to write a layout over broken connections.
 const layoutTries = 5
 
-// WriteLayout writes an index, with all its images and the layers of their
-// base images, as an OCI layout into the folder dir. The name, usually the
-// version, is what other programs find the index by.
+// WriteLayout writes an index, with all its images and the layers of their base images,
+// as an OCI layout into the directory dir. Other programs find the index by the name,
+// usually the version.
 func WriteLayout(dir string, index v1.ImageIndex, name string) error {
 	l, err := layout.Write(dir, empty.Index)
 	if err != nil {
 		return fmt.Errorf("write the OCI layout: %w", err)
 	}
-	// Layers of base images come from a registry, whose connection may break in the
-	// middle of a large one. What was written whole is not read again.
+	// Layers of base images come from a registry, whose connection may break. A retry
+	// does not read complete layers again.
 	for try := 1; ; try++ {
 		err := l.AppendIndex(index, layout.WithAnnotations(map[string]string{keyRefName: name}))
 		switch {
@@ -44,8 +43,8 @@ func WriteLayout(dir string, index v1.ImageIndex, name string) error {
 	}
 }
 
-// ReadLayout reads the index of an OCI layout that [WriteLayout] wrote. It
-// makes sure that every blob is what its name says.
+// ReadLayout reads the index of an OCI layout from [WriteLayout], and verifies every
+// blob.
 func ReadLayout(dir string) (v1.ImageIndex, error) {
 	index, err := readLayout(dir)
 	if err != nil {
@@ -80,7 +79,7 @@ func readLayout(dir string) (v1.ImageIndex, error) {
 			return nil, err
 		}
 		if got != want {
-			return nil, fmt.Errorf("%w: blob %s has the SHA-256 %s", ErrLayout, want, got)
+			return nil, fmt.Errorf("%w: blob %s has SHA-256 %s", ErrLayout, want, got)
 		}
 	}
 	return whole.ImageIndex(im.Manifests[0].Digest)
@@ -99,7 +98,7 @@ func hashFile(name string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// layoutName is the name of a file in a layout.
+// layoutName matches the names of files in a layout.
 var layoutName = regexp.MustCompile(`^(oci-layout|index\.json|blobs/sha256/[0-9a-f]{64})$`)
 
 // layoutFiles are the files of a layout, in the order of their names, as WalkDir
@@ -116,7 +115,7 @@ func layoutFiles(dir string) ([]string, error) {
 		}
 		name := filepath.ToSlash(rel)
 		if !d.Type().IsRegular() || !layoutName.MatchString(name) {
-			return fmt.Errorf("%w: %q doesn't belong to it", ErrLayout, name)
+			return fmt.Errorf("%w: %q does not belong to it", ErrLayout, name)
 		}
 		names = append(names, name)
 		return nil
@@ -124,16 +123,16 @@ func layoutFiles(dir string) ([]string, error) {
 	return names, err
 }
 
-// WriteTarball writes the OCI layout in dir as a tar archive. The bytes depend
-// on nothing but the layout.
+// WriteTarball writes the OCI layout in dir as a tar archive. The bytes depend only on
+// the layout.
 func WriteTarball(w io.Writer, dir string) error {
 	names, err := layoutFiles(dir)
 	if err != nil {
 		return fmt.Errorf("write the OCI archive: %w", err)
 	}
 	t := tar.NewWriter(w)
-	for _, folder := range []string{"blobs/", "blobs/sha256/"} {
-		if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: folder, Mode: 0o755, ModTime: time.Unix(0, 0)}); err != nil {
+	for _, name := range []string{"blobs/", "blobs/sha256/"} {
+		if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, ModTime: time.Unix(0, 0)}); err != nil {
 			return fmt.Errorf("write the OCI archive: %w", err)
 		}
 	}
@@ -165,11 +164,11 @@ func addFile(t *tar.Writer, file, name string) error {
 	return err
 }
 
-// maxTarball bounds what [ReadTarball] unpacks.
+// maxTarball bounds the unpacked size for [ReadTarball].
 const maxTarball = 16 << 30
 
-// ReadTarball unpacks a tar archive of an OCI layout into dir, an empty folder,
-// and reads it as [ReadLayout] does.
+// ReadTarball unpacks a tar archive of an OCI layout into the empty directory dir, and
+// reads it like [ReadLayout].
 func ReadTarball(r io.Reader, dir string) (v1.ImageIndex, error) {
 	if err := unpackLayout(r, dir); err != nil {
 		return nil, fmt.Errorf("read the OCI archive: %w", err)
@@ -193,10 +192,10 @@ func unpackLayout(r io.Reader, dir string) error {
 		}
 		name := strings.TrimPrefix(h.Name, "./")
 		if h.Typeflag == tar.TypeDir {
-			continue // the ones that are needed are there
+			continue // all needed directories exist
 		}
 		if h.Typeflag != tar.TypeReg || !layoutName.MatchString(name) {
-			return fmt.Errorf("%w: %q doesn't belong to it", ErrLayout, h.Name)
+			return fmt.Errorf("%w: %q does not belong to it", ErrLayout, h.Name)
 		}
 		if left -= h.Size; left < 0 {
 			return fmt.Errorf("%w: it unpacks to more than %d bytes", ErrLayout, int64(maxTarball))

@@ -46,11 +46,11 @@ func TestLayoutsThatAreRefused(t *testing.T) {
 			}
 			return l.AppendImage(empty.Image)
 		}, "it has 1 entries, not one index"},
-		{"a foreign file", write("README", ""), `"README" doesn't belong to it`},
-		{"a foreign blob", write("blobs/sha512/"+zeros, ""), `"blobs/sha512/` + zeros + `" doesn't belong to it`},
-		{"a directory for a blob", write("blobs/sha256/"+zeros+"/x", ""), `"blobs/sha256/` + zeros + `/x" doesn't belong to it`},
-		{"a link for a blob", func(dir string) error { return os.Symlink("/etc/passwd", filepath.Join(dir, "blobs/sha256", zeros)) }, `"blobs/sha256/` + zeros + `" doesn't belong to it`},
-		{"another blob", write("blobs/sha256/"+zeros, "x"), "blob " + zeros + " has the SHA-256 " + digestOf([]byte("x"))},
+		{"a foreign file", write("README", ""), `"README" does not belong to it`},
+		{"a foreign blob", write("blobs/sha512/"+zeros, ""), `"blobs/sha512/` + zeros + `" does not belong to it`},
+		{"a directory for a blob", write("blobs/sha256/"+zeros+"/x", ""), `"blobs/sha256/` + zeros + `/x" does not belong to it`},
+		{"a link for a blob", func(dir string) error { return os.Symlink("/etc/passwd", filepath.Join(dir, "blobs/sha256", zeros)) }, `"blobs/sha256/` + zeros + `" does not belong to it`},
+		{"another blob", write("blobs/sha256/"+zeros, "x"), "blob " + zeros + " has SHA-256 " + digestOf([]byte("x"))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -60,7 +60,7 @@ func TestLayoutsThatAreRefused(t *testing.T) {
 			require.ErrorIs(t, err, oci.ErrLayout)
 			assert.ErrorContains(t, err, "read the OCI layout: ")
 			assert.ErrorContains(t, err, c.says)
-			if strings.HasSuffix(c.says, "doesn't belong to it") {
+			if strings.HasSuffix(c.says, "does not belong to it") {
 				err := oci.WriteTarball(io.Discard, dir)
 				require.ErrorIs(t, err, oci.ErrLayout)
 				assert.ErrorContains(t, err, c.says)
@@ -145,10 +145,10 @@ func TestTarballsOfLayouts(t *testing.T) {
 		{"a file twice", pack(func(all []entry) []entry { return append(all, all[2]) }), true, "file exists"},
 		{"a foreign file", pack(func(all []entry) []entry {
 			return append(all, entry{header: tar.Header{Typeflag: tar.TypeReg, Name: "x"}})
-		}), true, `"x" doesn't belong to it`},
+		}), true, `"x" does not belong to it`},
 		{"a link", pack(func(all []entry) []entry {
 			return append(all, entry{header: tar.Header{Typeflag: tar.TypeSymlink, Name: "index.json", Linkname: "x"}})
-		}), true, `"index.json" doesn't belong to it`},
+		}), true, `"index.json" does not belong to it`},
 		{"no archive", strings.NewReader(strings.Repeat("x", 1024)), true, "invalid tar header"},
 		{"cut off in a header", bytes.NewReader(good.Bytes()[:700]), true, "unexpected EOF"},
 		{"cut off in a file", bytes.NewReader(good.Bytes()[:3*512+10]), false, "unexpected EOF"},

@@ -135,11 +135,11 @@ func TestDeadlinesThatPass(t *testing.T) {
 		"publish": {func(r *oci.Repository) (string, error) {
 			_, err := oci.Publish(context.Background(), oci.Publication{Version: must(versionOf("1.2.3")), Index: tiny(t, "1.2.3")}, r)
 			return "", err
-		}, 30 * time.Minute, "the deadline of 30m0s passed: run it again to go on"},
+		}, 30 * time.Minute, "the deadline of 30m0s passed: run it again to resume"},
 		"publish in time": {func(r *oci.Repository) (string, error) {
 			_, err := oci.Publish(context.Background(), oci.Publication{Version: must(versionOf("1.2.3")), Index: tiny(t, "1.2.3"), Deadline: time.Minute}, r)
 			return "", err
-		}, time.Minute, "the deadline of 1m0s passed: run it again to go on"},
+		}, time.Minute, "the deadline of 1m0s passed: run it again to resume"},
 		"verify": {func(r *oci.Repository) (string, error) {
 			_, err := oci.VerifyImage(context.Background(), newRelease(t, "1.2.3", both...).manifest, r, oci.VerifyOptions{})
 			return "", err

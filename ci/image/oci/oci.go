@@ -1,25 +1,23 @@
-// Package oci makes container images out of a published release, and publishes
-// them.
+// Package oci assembles the container image of a published release, and publishes and
+// verifies it.
 //
-// An image is assembled, not built: the binaries of the release's archives
-// become one layer on a base image, for every platform, in an index whose
-// digest is known before anything is pushed. Publishing is a plan and an apply;
-// run it again, after a crash or next to another run, and it ends in the same
-// state.
+// For every platform, the binaries of the release's archives become one layer on a
+// base image. The digest of the index is known before anything is pushed. Publishing
+// plans and applies: re-runs, after a crash or in parallel, end in the same state.
 //
-// What the package keeps, always:
-//   - The bytes in an image are those of the release: an archive or a binary
-//     that isn't what the manifest and the checksums say is never used.
-//   - The same release on the same base images is the same digest, on any
-//     machine and at any time.
-//   - A tag is written after everything that it names, the exact version's tag
-//     once and for all, and floating tags after it, from narrow to wide.
+// The package keeps these invariants:
+//   - An image has the bytes of the release: an archive or a binary that differs from
+//     the manifest or the checksums is never used.
+//   - The same release on the same base images has the same digest, on any machine, at
+//     any time.
+//   - A tag is written after everything that it names; the tag of the exact version is
+//     never rewritten; floating tags follow it, from narrow to wide.
 //   - A floating tag never moves to a lower version.
-//   - What is already right is not sent again.
-//   - Only a registry's own "404" with its code means that something is absent.
-//     Every other failure means that nobody knows.
+//   - Nothing is sent twice.
+//   - Only a registry's "404" with its code means absent. After any other failure,
+//     the state is unknown.
 //
-// It never touches the release, which it only reads through [published.Release].
+// The package only reads the release, through [published.Release].
 package oci
 
 import (
@@ -29,19 +27,19 @@ import (
 	"dagger/gantry/ci/published"
 )
 
-// What the functions of the package refuse, for errors.Is.
+// Errors of the package, for errors.Is.
 var (
 	// ErrMismatch is [published.ErrMismatch]: an archive or an image differs from
 	// the manifest.
 	ErrMismatch = published.ErrMismatch
-	// ErrBase says that a base image can't run what is put on it.
+	// ErrBase reports a base image that can't run the binaries.
 	ErrBase = imagespec.ErrBase
-	// ErrSpec says that the manifest's image specification can't be met.
+	// ErrSpec reports an image specification that can't be met.
 	ErrSpec = imagespec.ErrSpec
-	// ErrNotFound says that a registry confirmed that something isn't there.
+	// ErrNotFound reports something absent, as the registry confirmed.
 	ErrNotFound = errors.New("not in the registry")
-	// ErrSmoke says that the smoke test failed, so that no tag was written.
+	// ErrSmoke reports a failed smoke test. No tag was written.
 	ErrSmoke = errors.New("smoke test failed")
-	// ErrLayout says that an OCI layout is damaged or holds something else.
+	// ErrLayout reports a damaged OCI layout, or one with other content.
 	ErrLayout = errors.New("not a valid OCI layout")
 )

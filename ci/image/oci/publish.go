@@ -21,12 +21,11 @@ import (
 	"dagger/gantry/ci/wire"
 )
 
-// Action is what a step of a publication does.
+// Action is the action of a step.
 type Action string
 
-// The actions, in the order in which they happen. Keep and Stay do nothing: the
-// one because all is as it should be, the other because a tag belongs to a
-// higher version.
+// The actions, in their order. Keep and Stay do nothing: Keep because nothing is
+// missing, and Stay because the tag belongs to a higher version.
 const (
 	ActionPush  Action = "push"
 	ActionSmoke Action = "smoke-test"
@@ -36,24 +35,23 @@ const (
 	ActionStay  Action = "stay"
 )
 
-// Step is one thing that a publication does, or has decided not to do.
+// Step is a step of a publication.
 type Step struct {
 	Action Action `json:"action"`
-	// Ref is the tag or the digest that the step is about; empty for the smoke
-	// test.
+	// Ref is the tag or the digest; empty for the smoke test.
 	Ref string `json:"ref,omitempty"`
-	// From is what a tag names before it is moved; empty when it is new.
+	// From is the version or the digest that a tag moves from; empty for a new tag.
 	From string `json:"from,omitempty"`
 	// Why, for people.
 	Why string `json:"why"`
 }
 
-// Writes says whether the step changes the registry.
+// Writes reports whether the step changes the registry.
 func (s Step) Writes() bool {
 	return s.Action == ActionPush || s.Action == ActionTag || s.Action == ActionMove
 }
 
-// String is the step in a line.
+// String renders the step in one line.
 func (s Step) String() string {
 	text := string(s.Action)
 	if s.Ref != "" {
@@ -65,63 +63,61 @@ func (s Step) String() string {
 	return text + ": " + s.Why
 }
 
-// ConflictError says that the tag of an exact version names another image than
-// the one to be published. Such a tag is written once: nothing was changed.
+// ConflictError reports that the tag of an exact version names another image. Such a
+// tag is never rewritten: nothing was changed.
 type ConflictError struct {
 	Repository, Tag string
-	// Have is the digest in the registry, Want the one to be published.
+	// Have is the digest in the registry, and Want the new one.
 	Have, Want string
-	// Why says how it came to that, or what to do, where that is known.
+	// Why has the cause and the fix, if known.
 	Why string
 }
 
-// Error names both digests and what to do.
+// Error names both digests and the fix.
 func (e *ConflictError) Error() string {
-	text := fmt.Sprintf("tag %q of %q is %s already, and the image of this release is %s: a version's tag is never rewritten", e.Tag, e.Repository, e.Have, e.Want)
+	text := fmt.Sprintf("tag %q of %q is %s, but the image of this release is %s: a version's tag is never rewritten", e.Tag, e.Repository, e.Have, e.Want)
 	if e.Why != "" {
 		return text + "; " + e.Why
 	}
-	return text + "; assemble it on the base images of the published one, or release a new version"
+	return text + "; assemble it on the base images of the published image, or release a new version"
 }
 
-// Publication is an image and where its tags should be.
+// Publication is an image to publish.
 type Publication struct {
-	// Version that the image is of.
+	// Version of the image.
 	Version *semver.Version
 	// Index to publish.
 	Index v1.ImageIndex
-	// Known are the component's released versions. Those of the registry's own
-	// tags are known besides.
+	// Known has the component's released versions, in addition to those of the
+	// registry's tags.
 	Known []*semver.Version
-	// Flagged are stable versions whose releases are flagged as prereleases; see
+	// Flagged has the stable versions whose releases are flagged as prereleases; see
 	// [version.TagOptions].
 	Flagged []*semver.Version
-	// Manifest of the release: it says how tags are written, and what an image
-	// that has the version's tag already is compared with. By default, tags are
-	// written as they are, and every other image is a conflict.
+	// Manifest of the release configures tags, and verifies another image with the
+	// version's tag. Without it, every other image is a conflict.
 	Manifest *manifest.Manifest
-	// Smoke tests the image before any tag is written; it is called once at
-	// most. By default, there is no test.
+	// Smoke, if set, tests the image before any tag is written, at most once.
 	Smoke func(context.Context) error
 	// DryRun plans and writes nothing.
 	DryRun bool
-	// Deadline bounds the whole. By default, 30 minutes.
+	// Deadline bounds the publication. By default, 30 minutes.
 	Deadline time.Duration
 }
 
-// Publish publishes an image to repositories, each independent of the others:
-// by digest, then, after the smoke test, the exact version's tag, then the
-// floating tags from narrow to wide, each only if this is the highest version of
-// its class; and reads it all back.
+// Publish publishes an image to repositories, independently of each other: first by
+// digest; after the smoke test, the tag of the exact version; then the floating tags
+// from narrow to wide, each only if this is the highest version of its class. It reads
+// everything back.
 //
-// The report says what was done, also when there is an error. Run it again to
-// go on: what is right is kept, and sends nothing. The error joins those of the
-// repositories; it wraps a [*ConflictError], [ErrSmoke] or what a registry said.
+// The report is complete also with an error. A re-run resumes, and sends nothing
+// twice. The error joins those of the repositories, such as a [*ConflictError],
+// [ErrSmoke] or a registry's error.
 func Publish(ctx context.Context, p Publication, repositories ...*Repository) (*Report, error) {
 	if p.Deadline <= 0 {
 		p.Deadline = 30 * time.Minute
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, p.Deadline, fmt.Errorf("the deadline of %s passed: run it again to go on", p.Deadline))
+	ctx, cancel := context.WithTimeoutCause(ctx, p.Deadline, fmt.Errorf("the deadline of %s passed: run it again to resume", p.Deadline))
 	defer cancel()
 	digest, err := p.Index.Digest()
 	if err != nil {
@@ -162,7 +158,7 @@ func Publish(ctx context.Context, p Publication, repositories ...*Repository) (*
 	return report, errors.Join(errs...)
 }
 
-// check makes sure that the image is that of the version, as far as it says.
+// check compares the image's version, if it has one.
 func (p Publication) check() error {
 	im, err := p.Index.IndexManifest()
 	if err != nil {
@@ -178,7 +174,7 @@ func (p Publication) check() error {
 	return err
 }
 
-// tags says how tags are written.
+// tags returns the configuration of tags.
 func (p Publication) tags() version.TagOptions {
 	var o version.TagOptions
 	if p.Manifest != nil {
@@ -188,7 +184,7 @@ func (p Publication) tags() version.TagOptions {
 	return o
 }
 
-// work is a publication to one repository.
+// work is a publication to a repository.
 type work struct {
 	Publication
 	r      *Repository
@@ -198,9 +194,9 @@ type work struct {
 
 	options version.TagOptions
 	exact   string
-	// listed are the tags that the registry had when the plan was made.
+	// listed has the registry's tags at the time of the plan.
 	listed []string
-	// before says what floating tags named when the plan was made.
+	// before has what floating tags named at the time of the plan.
 	before map[string]*found
 }
 
@@ -219,12 +215,12 @@ func (w *work) run(ctx context.Context) error {
 		}
 	}
 	if slices.ContainsFunc(steps, Step.Writes) {
-		return w.settle(ctx)
+		return w.repairTags(ctx)
 	}
 	return nil
 }
 
-// step carries out one step, and records it.
+// step carries out a step, and reports it.
 func (w *work) step(ctx context.Context, s Step) error {
 	did := true
 	var err error
@@ -248,7 +244,7 @@ func (w *work) step(ctx context.Context, s Step) error {
 	case did:
 		w.report.Done = append(w.report.Done, s)
 	case s.Writes():
-		s.Why = "another run did it, or published a higher version, meanwhile"
+		s.Why = "another run did it or published a higher version in the meantime"
 		fallthrough
 	default:
 		w.report.Skipped = append(w.report.Skipped, s)
@@ -256,7 +252,7 @@ func (w *work) step(ctx context.Context, s Step) error {
 	return nil
 }
 
-// plan reads the registry and says what is missing.
+// plan reads the registry and returns the steps.
 func (w *work) plan(ctx context.Context) ([]Step, error) {
 	listed, err := w.r.tags(ctx, true)
 	if err != nil {
@@ -273,48 +269,46 @@ func (w *work) plan(ctx context.Context) ([]Step, error) {
 		}
 	}
 	push := Step{ActionPush, w.digest.String(), "", ""}
-	switch missing, err := w.missing(ctx, w.there); {
+	switch missing, err := w.missing(ctx, w.hasManifest); {
 	case err != nil:
 		return nil, err
 	case missing == "":
-		push.Action, push.Why = ActionKeep, "the index and its images are there"
+		push.Action, push.Why = ActionKeep, "the registry has the index and its images"
 	default:
-		push.Why = missing + " is not there"
+		push.Why = "the registry lacks " + missing
 	}
-	tag := Step{ActionTag, w.exact, "", "the exact version, which is written once"}
+	tag := Step{ActionTag, w.exact, "", "the exact version, which is never rewritten"}
 	if tagged != nil {
-		tag.Action, tag.Why = ActionKeep, "it names this image already"
+		tag.Action, tag.Why = ActionKeep, "it already names this image"
 	}
 	floating, err := w.decide(ctx)
 	if err != nil {
 		return nil, err
 	}
 	steps := append([]Step{push, tag}, floating...)
-	// An image that was adopted has its version's tag, which only tested ones get.
+	// An adopted image has its version's tag, which only tested images get.
 	if w.Smoke != nil && w.report.Note == "" && slices.ContainsFunc(steps[1:], Step.Writes) {
-		steps = slices.Insert(steps, 1, Step{Action: ActionSmoke, Why: "nothing untested gets a tag"})
+		steps = slices.Insert(steps, 1, Step{Action: ActionSmoke, Why: "only tested images get a tag"})
 	}
 	return steps, nil
 }
 
-// find says what a tag names; nil when there is certainly nothing. A tag that is
-// not listed is read as a whole: only the registry's own code says that it isn't
-// there.
+// find returns what a tag names, or nil if it is confirmed absent. It reads the whole
+// manifest of an unlisted tag, since only the registry's code confirms absence.
 func (w *work) find(ctx context.Context, tag string) (*found, error) {
 	if slices.Contains(w.listed, tag) {
-		return w.r.at(ctx, true, tag)
+		return w.r.resolve(ctx, true, tag)
 	}
-	f, err := w.r.look(ctx, true, tag)
+	f, err := w.r.manifest(ctx, true, tag)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	return f, err
 }
 
-// adopt goes on with the image that the version's tag names already, if it is
-// the release byte for byte: an older Gantry, or one on another state of the base
-// image, assembled the same binaries into another digest. Every other image is a
-// conflict.
+// adopt continues with the image of the version's tag if it is the release byte for
+// byte: another version of Gantry, or one on another base image, assembled the same
+// binaries into another digest. Every other image is a conflict.
 func (w *work) adopt(ctx context.Context, tagged *found) error {
 	conflict := &ConflictError{Repository: w.r.String(), Tag: w.exact, Have: tagged.digest.String(), Want: w.digest.String()}
 	if w.Manifest == nil {
@@ -336,33 +330,33 @@ func (w *work) adopt(ctx context.Context, tagged *found) error {
 	if err != nil {
 		return err
 	}
-	w.report.Note = fmt.Sprintf("tag %q is %s, which was assembled in another way than %s; its content is this release, byte for byte, so it stays and gets the floating tags",
+	w.report.Note = fmt.Sprintf("tag %q is %s, assembled differently than %s; it is this release, byte for byte, so it stays and gets the floating tags",
 		w.exact, tagged.digest, w.digest)
 	w.Index, w.digest = index, tagged.digest
 	return nil
 }
 
-// missing names the first manifest of the index that the repository has not, or
-// nothing.
-func (w *work) missing(ctx context.Context, there func(context.Context, v1.Hash) (bool, error)) (string, error) {
+// missing names the first manifest of the index that the repository lacks, or
+// returns "".
+func (w *work) missing(ctx context.Context, has func(context.Context, v1.Hash) (bool, error)) (string, error) {
 	im, err := w.Index.IndexManifest()
 	if err != nil {
 		return "", err
 	}
-	if ok, err := there(ctx, w.digest); err != nil || !ok {
+	if ok, err := has(ctx, w.digest); err != nil || !ok {
 		return "the index", err
 	}
 	for _, d := range im.Manifests {
-		if ok, err := there(ctx, d.Digest); err != nil || !ok {
+		if ok, err := has(ctx, d.Digest); err != nil || !ok {
 			return fmt.Sprintf("the image of %q", d.Platform), err
 		}
 	}
 	return "", nil
 }
 
-// there asks for a manifest that is sent if it isn't there, so that nothing has to
-// confirm that.
-func (w *work) there(ctx context.Context, digest v1.Hash) (bool, error) {
+// hasManifest asks for a manifest that is sent if missing, so that its absence needs no
+// confirmation.
+func (w *work) hasManifest(ctx context.Context, digest v1.Hash) (bool, error) {
 	_, err := w.r.head(ctx, true, digest.String())
 	var refused *transport.Error
 	switch {
@@ -374,28 +368,27 @@ func (w *work) there(ctx context.Context, digest v1.Hash) (bool, error) {
 	return w.r.has(ctx, true, digest)
 }
 
-// readBack makes sure that the registry has every manifest that was pushed.
+// readBack checks that the registry serves every pushed manifest.
 func (w *work) readBack(ctx context.Context) error {
 	var what string
-	there, err := w.soon(ctx, func() (bool, error) {
+	visible, err := w.soon(ctx, func() (bool, error) {
 		missing, err := w.missing(ctx, func(ctx context.Context, digest v1.Hash) (bool, error) { return w.r.has(ctx, true, digest) })
 		what = missing
 		return missing == "", err
 	})
-	if err == nil && !there {
+	if err == nil && !visible {
 		err = fmt.Errorf("read back %s: %w: the registry accepted it but does not serve it: run it again", what, ErrNotFound)
 	}
 	return err
 }
 
-// soon waits a few times for what was written to be seen: some registries are
-// several machines.
+// soon waits for a write to be visible: some registries consist of several machines.
 func (w *work) soon(ctx context.Context, seen func() (bool, error)) (bool, error) {
 	return wire.Until(w.r.o.Tries, seen, func(try int) error { return w.r.o.pause(ctx, try) })
 }
 
-// decide says what becomes of each floating tag, from the registry's tags, the
-// releases, and what the tags themselves say they name.
+// decide returns the steps of the floating tags, from the registry's tags, the
+// releases, and the annotations of the images that the tags name.
 func (w *work) decide(ctx context.Context) ([]Step, error) {
 	known := append(w.options.Versions(w.listed), w.Known...)
 	candidates, err := version.ImageTags(w.Version, known, w.options)
@@ -403,11 +396,11 @@ func (w *work) decide(ctx context.Context) ([]Step, error) {
 		return nil, err
 	}
 	for _, t := range candidates {
-		// One that isn't listed is looked at before it is written.
+		// An unlisted tag is read before it is written.
 		if t.Exact || !t.Move || !slices.Contains(w.listed, t.Tag) {
 			continue
 		}
-		f, err := w.r.at(ctx, true, t.Tag)
+		f, err := w.r.resolve(ctx, true, t.Tag)
 		if err != nil {
 			return nil, err
 		}
@@ -415,7 +408,7 @@ func (w *work) decide(ctx context.Context) ([]Step, error) {
 		if f == nil || f.digest == w.digest {
 			continue
 		}
-		// A tag may name a version that has no tag of its own any more.
+		// A tag may name a version whose exact tag was deleted.
 		if err := w.r.describe(ctx, true, f); err != nil {
 			return nil, err
 		}
@@ -448,7 +441,7 @@ func (w *work) decide(ctx context.Context) ([]Step, error) {
 	return steps, nil
 }
 
-// tagExact writes the tag of the exact version, if there is still none.
+// tagExact writes the tag of the exact version if it is still absent.
 func (w *work) tagExact(ctx context.Context) (bool, error) {
 	did, err := w.put(ctx, w.exact, w.Index, func() (bool, error) {
 		f, err := w.find(ctx, w.exact)
@@ -460,23 +453,22 @@ func (w *work) tagExact(ctx context.Context) (bool, error) {
 	if err != nil || !did {
 		return did, err
 	}
-	there, err := w.soon(ctx, func() (bool, error) { return w.own(ctx) })
-	if err == nil && !there {
+	visible, err := w.soon(ctx, func() (bool, error) { return w.own(ctx) })
+	if err == nil && !visible {
 		err = fmt.Errorf("read back tag %q: %w: the registry accepted it but does not serve it: run it again", w.exact, ErrNotFound)
 	}
 	return true, err
 }
 
-// put makes a tag name an image. Immediately before every try, absent looks
-// whether it still is to be written, so that no retry overwrites what another run
-// wrote in the meantime.
+// put makes a tag name an image. Immediately before every try, absent checks whether
+// the tag must still be written, so that no retry overwrites another run's tag.
 func (w *work) put(ctx context.Context, tag string, image partial.WithRawManifest, absent func() (bool, error)) (bool, error) {
 	for try := 1; ; try++ {
-		still, err := absent()
+		needed, err := absent()
 		if err != nil {
 			return false, err
 		}
-		if !still {
+		if !needed {
 			return try > 1, nil // the first try took effect, and its answer was lost
 		}
 		wrote := w.r.tag(ctx, tag, image)
@@ -484,8 +476,8 @@ func (w *work) put(ctx context.Context, tag string, image partial.WithRawManifes
 			return true, nil
 		}
 		if try >= w.r.o.Tries || !transient(wrote) {
-			still, err := absent()
-			if err != nil || still {
+			needed, err := absent()
+			if err != nil || needed {
 				return false, errors.Join(wrote, err)
 			}
 			return true, nil
@@ -496,10 +488,9 @@ func (w *work) put(ctx context.Context, tag string, image partial.WithRawManifes
 	}
 }
 
-// own says whether the version's tag names this image. Another one is a
-// conflict.
+// own reports whether the version's tag names this image. Another image is a conflict.
 func (w *work) own(ctx context.Context) (bool, error) {
-	f, err := w.r.at(ctx, true, w.exact)
+	f, err := w.r.resolve(ctx, true, w.exact)
 	switch {
 	case err != nil || f == nil:
 		return false, err
@@ -509,14 +500,14 @@ func (w *work) own(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// rival is the conflict with another image of the version, which another run
-// published meanwhile.
+// rival returns the conflict with an image of the version that another run published
+// in the meantime.
 func (w *work) rival(f *found) error {
 	return &ConflictError{Repository: w.r.String(), Tag: w.exact, Have: f.digest.String(), Want: w.digest.String(),
-		Why: "another run published it meanwhile; run it again, one at a time"}
+		Why: "another run published it in the meantime: run them again, one at a time"}
 }
 
-// move writes a floating tag, unless another run did, or moved it on.
+// move writes a floating tag unless another run did so or moved it to a higher version.
 func (w *work) move(ctx context.Context, tag string) (bool, error) {
 	return w.put(ctx, tag, w.Index, func() (bool, error) {
 		f, err := w.find(ctx, tag)
@@ -531,21 +522,21 @@ func (w *work) move(ctx context.Context, tag string) (bool, error) {
 		if f == nil || was != nil && was.digest == f.digest {
 			return true, nil
 		}
-		higher, err := w.compare(ctx, f, tag)
+		higher, err := w.isHigher(ctx, f, tag)
 		return !higher, err
 	})
 }
 
-// compare says whether a floating tag, which changed while this run was on its
-// way, names a higher version. Another image of the same version means that its
-// tag was overwritten, by this run or by the other.
-func (w *work) compare(ctx context.Context, f *found, tag string) (higher bool, err error) {
+// isHigher reports whether a floating tag, which changed during this run, names a
+// higher version. Another image of the same version means that either run overwrote
+// the other's tag.
+func (w *work) isHigher(ctx context.Context, f *found, tag string) (higher bool, err error) {
 	if err := w.r.describe(ctx, true, f); err != nil {
 		return false, err
 	}
 	v, err := version.Parse(f.annotations[keyVersion])
 	if err != nil {
-		return false, nil // not ours
+		return false, nil // not from Gantry
 	}
 	if v.Equal(w.Version) {
 		return false, w.rival(f)
@@ -553,19 +544,17 @@ func (w *work) compare(ctx context.Context, f *found, tag string) (higher bool, 
 	return v.GreaterThan(w.Version) && floats(v, tag, w.options), nil
 }
 
-// mostRounds is how often floating tags are repaired before it is left to the
-// other runs.
+// mostRounds bounds the rounds of repairs of floating tags.
 const mostRounds = 10
 
-// settle reads back what was written, and repairs it: between reading and
-// writing, another run may have published a higher version, whose image then
-// gets the tag, which it may have had before. As a repair is a write like any
-// other, it is looked at again, until nothing has to be repaired.
-func (w *work) settle(ctx context.Context) error {
+// repairTags reads back the written tags and repairs them: between this run's read and
+// write, another run may have published a higher version, which must get the tag back.
+// It repeats until a round repairs nothing.
+func (w *work) repairTags(ctx context.Context) error {
 	moved := slices.DeleteFunc(slices.Clone(w.report.Done), func(s Step) bool { return s.Action != ActionMove })
 	for round := 0; len(moved) > 0; round++ {
 		if round == mostRounds {
-			return fmt.Errorf("other runs keep moving the floating tags of %q: run it again when they are done", w.r)
+			return fmt.Errorf("other runs keep moving the floating tags of %q: run it again after them", w.r)
 		}
 		listed, err := w.r.tags(ctx, true)
 		if err != nil {
@@ -596,20 +585,19 @@ func (w *work) settle(ctx context.Context) error {
 			break
 		}
 	}
-	// The version's tag last: whoever lost it must say so.
-	there, err := w.own(ctx)
-	if err == nil && !there {
-		err = fmt.Errorf("read back tag %q: %w: it was deleted meanwhile: run it again", w.exact, ErrNotFound)
+	// A run that lost the version's tag must fail.
+	owned, err := w.own(ctx)
+	if err == nil && !owned {
+		err = fmt.Errorf("read back tag %q: %w: it was deleted in the meantime: run it again", w.exact, ErrNotFound)
 	}
 	return err
 }
 
-// keep makes sure that a floating tag that was moved here is still here, or with
-// a higher version.
+// keep moves a floating tag back unless it still names this image or a higher version.
 func (w *work) keep(ctx context.Context, tag string) (repaired bool, err error) {
 	var f *found
-	there, err := w.soon(ctx, func() (bool, error) {
-		if f, err = w.r.at(ctx, true, tag); err != nil || f == nil {
+	visible, err := w.soon(ctx, func() (bool, error) {
+		if f, err = w.r.resolve(ctx, true, tag); err != nil || f == nil {
 			return false, err
 		}
 		was := w.before[tag]
@@ -618,31 +606,31 @@ func (w *work) keep(ctx context.Context, tag string) (repaired bool, err error) 
 	switch {
 	case err != nil:
 		return false, err
-	case !there && f == nil:
+	case !visible && f == nil:
 		return false, fmt.Errorf("read back tag %q: the registry accepted it but does not serve it: run it again", tag)
-	case !there:
+	case !visible:
 		return false, fmt.Errorf("read back tag %q: the registry accepted it, but it still names %s: run it again", tag, f.digest)
 	case f.digest == w.digest:
 		return false, nil
 	}
-	if higher, err := w.compare(ctx, f, tag); err != nil || higher {
+	if higher, err := w.isHigher(ctx, f, tag); err != nil || higher {
 		return false, err
 	}
 	return w.move(ctx, tag)
 }
 
-// yield gives a floating tag to a higher version that was published meanwhile,
-// unless it has it, or a higher one still.
+// yield moves a floating tag to a higher version that another run published, unless the
+// tag names it or an even higher one.
 func (w *work) yield(ctx context.Context, tag string, to *semver.Version) (repaired bool, err error) {
 	image, err := w.r.descriptor(ctx, true, w.options.Exact(to))
 	if errors.Is(err, ErrNotFound) {
-		return false, nil // a release whose image is still to come; it will move the tag
+		return false, nil // its publication will move the tag
 	}
 	if err != nil {
 		return false, err
 	}
 	repaired, err = w.put(ctx, tag, image, func() (bool, error) {
-		f, err := w.r.at(ctx, true, tag)
+		f, err := w.r.resolve(ctx, true, tag)
 		if err != nil || f == nil || f.digest == image.Digest {
 			return false, err
 		}
@@ -656,12 +644,12 @@ func (w *work) yield(ctx context.Context, tag string, to *semver.Version) (repai
 		return err == nil && v.LessThan(to), nil
 	})
 	if repaired {
-		w.report.Done = append(w.report.Done, Step{ActionMove, tag, w.Version.String(), "version " + to.String() + " was published meanwhile"})
+		w.report.Done = append(w.report.Done, Step{ActionMove, tag, w.Version.String(), "version " + to.String() + " was published in the meantime"})
 	}
 	return repaired, err
 }
 
-// highestOf is the highest version that a floating tag may name, or nil.
+// highestOf returns the highest version that a floating tag may name, or nil.
 func highestOf(tag string, known []*semver.Version, o version.TagOptions) *semver.Version {
 	var top *semver.Version
 	for _, v := range known {
@@ -672,7 +660,7 @@ func highestOf(tag string, known []*semver.Version, o version.TagOptions) *semve
 	return top
 }
 
-// floats says whether a floating tag is among those of a version.
+// floats reports whether a version may have a floating tag.
 func floats(v *semver.Version, tag string, o version.TagOptions) bool {
 	tags, err := version.ImageTags(v, nil, o)
 	return err == nil && slices.ContainsFunc(tags, func(t version.ImageTag) bool { return !t.Exact && t.Tag == tag })

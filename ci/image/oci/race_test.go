@@ -75,7 +75,7 @@ func TestRepairsAreBounded(t *testing.T) {
 		})
 	}
 	p.during(puts("latest"), steps...)
-	require.ErrorContains(t, publishTiny(t, p.repository(t, fast), "1.0.0"), "run it again when they are done")
+	require.ErrorContains(t, publishTiny(t, p.repository(t, fast), "1.0.0"), "run it again after them")
 	assert.Less(t, next, 15)
 }
 
@@ -136,7 +136,7 @@ func TestTwoImagesOfOneVersion(t *testing.T) {
 		require.True(t, errors.As(first, &conflict) || errors.As(second, &conflict), at)
 		if second == nil && p.tags(t)["1.2.3"] == must(tiny(t, "1.2.3").Digest()).String() {
 			overwritten++
-			assert.ErrorContains(t, first, "another run published it meanwhile", at)
+			assert.ErrorContains(t, first, "another run published it in the meantime", at)
 		}
 		owner := tiny(t, "1.2.3")
 		if p.tags(t)["1.2.3"] != must(owner.Digest()).String() {
@@ -208,7 +208,7 @@ func TestExactTagIsLookedAtInTheEnd(t *testing.T) {
 				require.ErrorAs(t, err, new(*oci.ConflictError))
 				return
 			}
-			require.ErrorContains(t, err, "it was deleted meanwhile: run it again")
+			require.ErrorContains(t, err, "it was deleted in the meantime: run it again")
 		})
 	}
 }
@@ -225,7 +225,7 @@ func TestRepairIsReported(t *testing.T) {
 			repairs = append(repairs, s)
 		}
 	}
-	assert.Equal(t, []oci.Step{{Action: oci.ActionMove, Ref: "latest", From: "1.0.0", Why: "version 1.1.0 was published meanwhile"}}, repairs)
+	assert.Equal(t, []oci.Step{{Action: oci.ActionMove, Ref: "latest", From: "1.0.0", Why: "version 1.1.0 was published in the meantime"}}, repairs)
 	assert.Equal(t, must(tiny(t, "1.1.0").Digest()).String(), p.tags(t)["latest"])
 }
 

@@ -20,10 +20,9 @@ import (
 // found is a manifest in a registry.
 type found struct {
 	digest v1.Hash
-	// described says that the manifest was read, so that the fields below are
-	// known.
+	// described reports that the manifest was read, and the fields below are known.
 	described bool
-	// index says that it is an index of platforms.
+	// index reports an index of platforms.
 	index bool
 	// annotations of the manifest or index.
 	annotations map[string]string
@@ -31,10 +30,9 @@ type found struct {
 	images []v1.Hash
 }
 
-// look reads the manifest of a tag or a digest. Its error wraps ErrNotFound only
-// if the registry confirmed that there is none. What a digest names never
-// changes, so that a manifest is read once.
-func (r *Repository) look(ctx context.Context, write bool, reference string) (*found, error) {
+// manifest reads the manifest of a tag or a digest. Its error wraps ErrNotFound only if
+// the registry confirmed the absence.
+func (r *Repository) manifest(ctx context.Context, write bool, reference string) (*found, error) {
 	d, err := r.descriptor(ctx, write, reference)
 	if err != nil {
 		return nil, err
@@ -42,12 +40,13 @@ func (r *Repository) look(ctx context.Context, write bool, reference string) (*f
 	return r.remember(d), nil
 }
 
+// remember keeps a manifest, since its digest always names it.
 func (r *Repository) remember(d *remote.Descriptor) *found {
 	f := &found{digest: d.Digest, described: true, index: d.MediaType.IsIndex()}
 	var m struct {
 		Annotations map[string]string `json:"annotations"`
 	}
-	if json.Unmarshal(d.Manifest, &m) == nil { // an older one has no annotations
+	if json.Unmarshal(d.Manifest, &m) == nil { // older manifests have no annotations
 		f.annotations = m.Annotations
 	}
 	if f.index {
@@ -63,10 +62,9 @@ func (r *Repository) remember(d *remote.Descriptor) *found {
 	return f
 }
 
-// at says what a tag names; nil when there is certainly nothing. It asks for the
-// digest alone, which no registry counts as a pull, and reads a manifest only
-// where that is not enough; see describe.
-func (r *Repository) at(ctx context.Context, write bool, tag string) (*found, error) {
+// resolve returns what a tag names, or nil if it is confirmed absent. It only asks for
+// the digest, which no registry counts as a pull; describe reads the manifest.
+func (r *Repository) resolve(ctx context.Context, write bool, tag string) (*found, error) {
 	digest, err := r.head(ctx, write, tag)
 	if err == nil {
 		r.mu.Lock()
@@ -79,30 +77,30 @@ func (r *Repository) at(ctx context.Context, write bool, tag string) (*found, er
 	if transient(err) || ctx.Err() != nil {
 		return nil, err
 	}
-	// The answer to a HEAD has no code, so that it can't confirm anything, and not
-	// every registry gives a digest with it.
-	f, err := r.look(ctx, write, tag)
+	// The response to a HEAD has no code to confirm absence, and from some registries no
+	// digest.
+	f, err := r.manifest(ctx, write, tag)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	return f, err
 }
 
-// describe reads the manifest of what was found, unless it was read before.
+// describe reads the manifest, unless it was read before.
 func (r *Repository) describe(ctx context.Context, write bool, f *found) error {
 	if f.described {
 		return nil
 	}
-	full, err := r.look(ctx, write, f.digest.String())
+	full, err := r.manifest(ctx, write, f.digest.String())
 	if err == nil {
 		*f = *full
 	}
 	return err
 }
 
-// has says whether a manifest is in the repository.
+// has reports whether a manifest is in the repository.
 func (r *Repository) has(ctx context.Context, write bool, digest v1.Hash) (bool, error) {
-	f, err := r.at(ctx, write, digest.String())
+	f, err := r.resolve(ctx, write, digest.String())
 	return f != nil, err
 }
 
@@ -122,16 +120,14 @@ func (r *Repository) head(ctx context.Context, write bool, reference string) (v1
 	return d.Digest, nil
 }
 
-// The bounds of a list of tags. A registry may give fewer tags a page than it is
-// asked for.
+// Bounds of a list of tags. A registry may return fewer tags per page than requested.
 const (
 	tagsPerPage = 1000
 	maxTagPages = 2000
 	maxTagPage  = 16 << 20
 )
 
-// Tags lists all tags, of every page, sorted; none if the registry confirmed
-// that there is no such repository.
+// Tags lists all tags, sorted. A repository that is confirmed absent has none.
 func (r *Repository) Tags(ctx context.Context) ([]string, error) { return r.tags(ctx, false) }
 
 func (r *Repository) tags(ctx context.Context, write bool) ([]string, error) {
@@ -146,9 +142,9 @@ func (r *Repository) tags(ctx context.Context, write bool) ([]string, error) {
 	return slices.Compact(tags), nil
 }
 
-// list follows the pages itself: the library compares the scheme of a next page
-// with the one it guesses from the registry's name, which is wrong for TLS at
-// private addresses, and follows pages that link to themselves for ever.
+// list follows the pages itself: the library guesses the scheme of the next page from
+// the registry's name, which is wrong for TLS at private addresses, and never stops
+// following pages that link to themselves.
 func (r *Repository) list(ctx context.Context, write bool) ([]string, error) {
 	session, err := r.session(ctx, write)
 	if err != nil {
@@ -161,16 +157,16 @@ func (r *Repository) list(ctx context.Context, write bool) ([]string, error) {
 	seen := map[string]bool{}
 	for next != nil {
 		if seen[next.RequestURI()] {
-			return nil, fmt.Errorf("the registry's pages of tags lead back to %q: it would never end", next.RequestURI())
+			return nil, fmt.Errorf("the registry's pages of tags lead back to %q, which would never end", next.RequestURI())
 		}
 		if seen[next.RequestURI()] = true; len(seen) > maxTagPages {
-			return nil, fmt.Errorf("the list of tags has more than %d pages: delete tags that nobody needs, or publish to another repository", maxTagPages)
+			return nil, fmt.Errorf("the list of tags has more than %d pages: delete old tags, or publish to another repository", maxTagPages)
 		}
 		page, after, err := readTagPage(ctx, client, next)
 		if err != nil {
 			var refused *transport.Error
 			if len(seen) == 1 && errors.As(err, &refused) && refused.StatusCode == http.StatusBadRequest {
-				next.RawQuery = "" // a page of that size is refused by some
+				next.RawQuery = "" // some registries refuse this size
 				continue
 			}
 			return nil, err
@@ -181,7 +177,7 @@ func (r *Repository) list(ctx context.Context, write bool) ([]string, error) {
 	return all, nil
 }
 
-// readTagPage reads a page of tags, and where the next one is.
+// readTagPage reads a page of tags and the address of the next page, if any.
 func readTagPage(ctx context.Context, client *http.Client, page *url.URL) ([]string, *url.URL, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page.String(), nil)
 	if err != nil {
@@ -205,8 +201,8 @@ func readTagPage(ctx context.Context, client *http.Client, page *url.URL) ([]str
 	return list.Tags, next, err
 }
 
-// nextPage reads where a Link header leads, relative to the page that it came
-// with; nil if it leads nowhere. It has to stay at the registry.
+// nextPage returns the address in a Link header, relative to its page, or nil. The
+// address must be at the same host.
 func nextPage(link string, page *url.URL) (*url.URL, error) {
 	if link == "" {
 		return nil, nil
@@ -225,6 +221,6 @@ func nextPage(link string, page *url.URL) (*url.URL, error) {
 	if u.Host != page.Host {
 		return nil, fmt.Errorf("the registry's link to more tags leads to another host, %q", u.Host)
 	}
-	u.Scheme = page.Scheme // behind a proxy, a registry may not know its own
+	u.Scheme = page.Scheme // a registry behind a proxy may not know it
 	return u, nil
 }

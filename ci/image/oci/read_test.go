@@ -71,13 +71,13 @@ func TestEndlessPages(t *testing.T) {
 		next func(last string) string
 		says string
 	}{
-		"a page that links to itself": {func(string) string { return list + "a" }, "it would never end"},
+		"a page that links to itself": {func(string) string { return list + "a" }, "which would never end"},
 		"two that link to each other": {func(last string) string {
 			if last == "a" {
 				return list + "b"
 			}
 			return list + "a"
-		}, "it would never end"},
+		}, "which would never end"},
 		"always another one": {func(last string) string { return list + last + "a" }, "more than 2000 pages"},
 		"another host":       {func(string) string { return "http://127.0.0.2" + list }, "leads to another host"},
 		"no URL":             {func(string) string { return "http://%zz" }, "the registry's link to more tags"},

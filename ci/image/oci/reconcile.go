@@ -16,28 +16,28 @@ import (
 	"dagger/gantry/ci/version"
 )
 
-// Candidate is a release whose image should be in repositories.
+// Candidate is a release with an image for repositories.
 type Candidate struct {
 	// Manifest of the release.
 	Manifest *manifest.Manifest
-	// Known are the component's released versions.
+	// Known has the component's released versions.
 	Known []*semver.Version
-	// Flagged are stable versions whose releases are flagged as prereleases; see
+	// Flagged has the stable versions whose releases are flagged as prereleases; see
 	// [version.TagOptions].
 	Flagged []*semver.Version
-	// Repositories of the image. One [Repository] may, and should, be shared by
-	// all candidates that have its address.
+	// Repositories of the image. Candidates should share the [Repository] of an
+	// address.
 	Repositories []*Repository
 }
 
-// options say how the tags of the candidate's image are written.
+// options returns the configuration of the image's tags.
 func (c Candidate) options() version.TagOptions {
 	o := c.Manifest.Image.TagOptions()
 	o.Flagged = c.Flagged
 	return o
 }
 
-// tags of the candidate's image; an error means that it can have none.
+// tags returns the version and the tags of the image.
 func (c Candidate) tags(listed []string) (*semver.Version, []version.ImageTag, error) {
 	v, err := version.Parse(c.Manifest.Version)
 	if err != nil {
@@ -48,14 +48,14 @@ func (c Candidate) tags(listed []string) (*semver.Version, []version.ImageTag, e
 	return v, tags, err
 }
 
-// Lack is a reason to publish the image of a release once more.
+// Lack is a reason to publish the image of a release again.
 type Lack struct {
 	Repository string `json:"repository"`
 	// Why, for people.
 	Why string `json:"why"`
 }
 
-// String is the lack in a line.
+// String renders the lack in one line.
 func (l Lack) String() string { return l.Repository + ": " + l.Why }
 
 // Survey is what repositories lack, of all candidates.
@@ -66,17 +66,15 @@ type Survey struct {
 	Stats
 }
 
-// surveyDeadline bounds a survey, and an explanation.
+// surveyDeadline bounds [MissingFrom] and [Explain].
 const surveyDeadline = 10 * time.Minute
 
-// MissingFrom finds out what the repositories lack of the candidates: an exact
-// tag, an image of its index, or a floating tag that should name it. It only
-// reads: of each repository the list of tags, once; of each candidate its index,
-// and whether the index's images are there; and what each floating tag names
-// that should name a candidate.
+// MissingFrom returns what the repositories lack of the candidates: an exact tag, an
+// image of its index, or a floating tag. It only reads: the list of tags, once per
+// repository; the index of each candidate and the presence of its images; and what
+// the candidates' floating tags name.
 //
-// A repository that can't be read lacks everything, for all that is known, and
-// hides nothing of the others.
+// An unreadable repository counts as lacking everything, without effect on others.
 func MissingFrom(ctx context.Context, candidates ...Candidate) *Survey {
 	ctx, cancel := context.WithTimeoutCause(ctx, surveyDeadline, fmt.Errorf("the deadline of %s passed", surveyDeadline))
 	defer cancel()
@@ -97,7 +95,7 @@ func MissingFrom(ctx context.Context, candidates ...Candidate) *Survey {
 			return nil
 		})
 	}
-	_ = g.Wait() // what can't be read is a lack
+	_ = g.Wait() // failures are lacks
 	out := &Survey{Missing: make([][]Lack, len(candidates))}
 	for i, s := range surveys {
 		for n, why := range found[i] {
@@ -108,13 +106,13 @@ func MissingFrom(ctx context.Context, candidates ...Candidate) *Survey {
 	return out
 }
 
-// survey is what is read of one repository.
+// survey reads one repository.
 type survey struct {
 	r      *Repository
 	before Stats
 }
 
-// run says what is missing, by the number of the candidate.
+// run returns what is missing, by the index of the candidate.
 func (s *survey) run(ctx context.Context, candidates []Candidate) map[int]string {
 	missing := map[int]string{}
 	listed, err := s.r.Tags(ctx)
@@ -137,7 +135,7 @@ func (s *survey) run(ctx context.Context, candidates []Candidate) map[int]string
 	return missing
 }
 
-// lack says what the repository lacks of a candidate, or nothing.
+// lack returns what the repository lacks of a candidate, or "".
 func (s *survey) lack(ctx context.Context, c Candidate, listed []string) (string, error) {
 	v, tags, err := c.tags(listed)
 	if err != nil {
@@ -145,22 +143,22 @@ func (s *survey) lack(ctx context.Context, c Candidate, listed []string) (string
 	}
 	exact := tags[0].Tag
 	if !slices.Contains(listed, exact) {
-		return "the tag " + exact + " is not there", nil
+		return "the tag " + exact + " is missing", nil
 	}
-	index, err := s.r.look(ctx, false, exact)
+	index, err := s.r.manifest(ctx, false, exact)
 	switch {
-	case errors.Is(err, ErrNotFound): // it was there a moment ago
-		return "the tag " + exact + " is not there", nil
+	case errors.Is(err, ErrNotFound): // deleted a moment ago
+		return "the tag " + exact + " is missing", nil
 	case err != nil:
 		return "", err
 	case index.annotations[keyVersion] != v.String():
-		return fmt.Sprintf("the tag %s names %s, which does not say that it is of version %s", exact, index.digest, v), nil
+		return fmt.Sprintf("the tag %s names %s, which is not of version %s by its annotations", exact, index.digest, v), nil
 	}
 	for _, digest := range index.images {
-		if there, err := s.r.has(ctx, false, digest); err != nil {
+		if has, err := s.r.has(ctx, false, digest); err != nil {
 			return "", err
-		} else if !there {
-			return "the image " + digest.String() + " is not there", nil
+		} else if !has {
+			return "the image " + digest.String() + " is missing", nil
 		}
 	}
 	var stale []string
@@ -182,13 +180,13 @@ func (s *survey) lack(ctx context.Context, c Candidate, listed []string) (string
 	return "", nil
 }
 
-// floats says whether a floating tag that should name a version does, or names
-// a higher one, whose own tag is gone.
+// floats reports whether a floating tag names a version as it should, or a higher one
+// whose exact tag was deleted.
 func (s *survey) floats(ctx context.Context, tag string, v *semver.Version, want v1.Hash, listed []string, o version.TagOptions) (bool, error) {
 	if !slices.Contains(listed, tag) {
 		return false, nil
 	}
-	f, err := s.r.at(ctx, false, tag)
+	f, err := s.r.resolve(ctx, false, tag)
 	if err != nil || f == nil || f.digest == want {
 		return f != nil, err
 	}
@@ -199,7 +197,7 @@ func (s *survey) floats(ctx context.Context, tag string, v *semver.Version, want
 	return err == nil && other.GreaterThan(v) && floats(other, tag, o), nil
 }
 
-// Explain says, for each repository of a candidate, which tags its image gets or
+// Explain reports, for each repository of a candidate, which tags its image gets or
 // keeps, and why.
 func Explain(ctx context.Context, c Candidate) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, surveyDeadline, fmt.Errorf("the deadline of %s passed", surveyDeadline))
@@ -216,13 +214,13 @@ func Explain(ctx context.Context, c Candidate) (string, error) {
 		}
 		fmt.Fprintf(&out, "%s\n", r)
 		for _, t := range tags {
-			does := "moves here"
+			action := "moves here"
 			if t.Exact {
-				does = "is written once"
+				action = "is never rewritten"
 			} else if !t.Move {
-				does = "stays"
+				action = "stays"
 			}
-			fmt.Fprintf(&out, "  %-20s %-16s %s\n", t.Tag, does, t.Why)
+			fmt.Fprintf(&out, "  %-20s %-16s %s\n", t.Tag, action, t.Why)
 		}
 		if c.Manifest.Image.TagOptions().ExactOnly {
 			out.WriteString("  no floating tags: tags.floating is false in the image's configuration\n")

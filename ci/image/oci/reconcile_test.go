@@ -35,15 +35,15 @@ func TestReconcile(t *testing.T) {
 		says map[string]string // by version
 	}{
 		"nothing":          {func(*peer) error { return nil }, nil},
-		"an exact tag":     {func(p *peer) error { return drop(p, "1.1.0") }, map[string]string{"1.1.0": "the tag 1.1.0 is not there"}},
-		"the highest":      {func(p *peer) error { return drop(p, "2.0.0") }, map[string]string{"2.0.0": "the tag 2.0.0 is not there"}},
+		"an exact tag":     {func(p *peer) error { return drop(p, "1.1.0") }, map[string]string{"1.1.0": "the tag 1.1.0 is missing"}},
+		"the highest":      {func(p *peer) error { return drop(p, "2.0.0") }, map[string]string{"2.0.0": "the tag 2.0.0 is missing"}},
 		"a floating tag":   {func(p *peer) error { return drop(p, "latest") }, map[string]string{"2.0.0": "it should have the tags latest"}},
 		"a channel":        {func(p *peer) error { return drop(p, "rc") }, map[string]string{"1.1.0-rc.1": "it should have the tags rc"}},
-		"an image":         {func(p *peer) error { return drop(p, imageOf(t, "1.1.1")) }, map[string]string{"1.1.1": "the image " + imageOf(t, "1.1.1") + " is not there"}},
+		"an image":         {func(p *peer) error { return drop(p, imageOf(t, "1.1.1")) }, map[string]string{"1.1.1": "the image " + imageOf(t, "1.1.1") + " is missing"}},
 		"a floating tag's": {func(p *peer) error { return put(p, "1", "foreign") }, map[string]string{"1.1.1": "it should have the tags 1"}},
 		"several": {func(p *peer) error { return firstError(drop(p, "1.0.0"), drop(p, "1.1"), drop(p, "2")) },
 			map[string]string{"1.0.0": "the tag 1.0.0", "1.1.1": "the tags 1.1", "2.0.0": "the tags 2"}},
-		"an exact tag's": {func(p *peer) error { return put(p, "1.0.0", "foreign") }, map[string]string{"1.0.0": "does not say that it is of version 1.0.0"}},
+		"an exact tag's": {func(p *peer) error { return put(p, "1.0.0", "foreign") }, map[string]string{"1.0.0": "is not of version 1.0.0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPeer(t)
@@ -128,11 +128,11 @@ func TestMissingFromSeveralRepositories(t *testing.T) {
 	)
 	got := survey.Missing[0]
 	require.Len(t, got, 3)
-	assert.Contains(t, got[0].String(), empty.address("acme/server")+": the tag 1.0.0 is not there")
-	assert.Contains(t, got[1].String(), "does not say that it is of version 1.0.0")
+	assert.Contains(t, got[0].String(), empty.address("acme/server")+": the tag 1.0.0 is missing")
+	assert.Contains(t, got[1].String(), "is not of version 1.0.0")
 	assert.Contains(t, got[2].String(), "it can't be read")
 	require.Len(t, survey.Missing[1], 1)
-	assert.Contains(t, survey.Missing[1][0].String(), good.address("acme/server")+": the tag 0.9.0 is not there")
+	assert.Contains(t, survey.Missing[1][0].String(), good.address("acme/server")+": the tag 0.9.0 is missing")
 	assert.Positive(t, survey.Requests)
 }
 

@@ -159,7 +159,7 @@ func (r *Repository) reference(s string) name.Reference {
 // Digest returns the digest of a tag, or a digest itself if it exists. Its error
 // wraps [ErrNotFound] only if the registry confirmed that there is none.
 func (r *Repository) Digest(ctx context.Context, reference string) (v1.Hash, error) {
-	f, err := r.look(ctx, false, reference)
+	f, err := r.manifest(ctx, false, reference)
 	if err != nil {
 		return v1.Hash{}, err
 	}

@@ -368,7 +368,7 @@ func TestRegistryBases(t *testing.T) {
 	// The one that can't be read may have it, on other base images.
 	for _, all := range [][]*oci.Repository{{down.repository(t, fast)}, {fresh, down.repository(t, fast)}, {down.repository(t, fast), fresh}} {
 		_, err = oci.ReadPublished(t.Context(), "1.2.3", all...)
-		require.ErrorContains(t, err, `whether image tag "1.2.3" exists already`)
+		require.ErrorContains(t, err, `find image tag "1.2.3"`)
 		require.ErrorContains(t, err, "503")
 	}
 

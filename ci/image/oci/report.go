@@ -7,31 +7,31 @@ import (
 	"time"
 )
 
-// Report says what a publication did.
+// Report describes a publication.
 type Report struct {
 	Version string `json:"version"`
 	// Digest of the index.
 	Digest string `json:"digest"`
 	DryRun bool   `json:"dryRun,omitempty"`
-	// Repositories, in the order they were given.
+	// Repositories in the caller's order.
 	Repositories []*RepositoryReport `json:"repositories"`
 }
 
-// RepositoryReport says what a publication did in one repository.
+// RepositoryReport describes the publication to a repository.
 type RepositoryReport struct {
 	Repository string `json:"repository"`
-	// Planned are the steps that were decided on, in their order.
+	// Planned has all steps, in their order.
 	Planned []Step `json:"planned,omitempty"`
-	// Done are those that were carried out.
+	// Done has the steps that were carried out.
 	Done []Step `json:"done,omitempty"`
-	// Skipped are those that there was no need for.
+	// Skipped has the steps without need.
 	Skipped []Step `json:"skipped,omitempty"`
-	// Note is what people should know of an image that was there already.
+	// Note explains an adopted image to people.
 	Note string `json:"note,omitempty"`
-	// Failed is the error; empty when there was none.
+	// Failed is the error, if any.
 	Failed string `json:"failed,omitempty"`
 	Stats
-	// Took is how long it was.
+	// Took is the duration.
 	Took string `json:"took"`
 }
 
@@ -40,7 +40,7 @@ func (r *RepositoryReport) finish(after, before Stats, took time.Duration) {
 	r.Took = took.Round(time.Millisecond).String()
 }
 
-// Text is the report for people.
+// Text renders the report for people.
 func (r *Report) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "image %s %s\n", r.Version, r.Digest)
@@ -71,5 +71,5 @@ func (r *Report) Text() string {
 	return b.String()
 }
 
-// JSON is the report for programs.
+// JSON renders the report for programs.
 func (r *Report) JSON() ([]byte, error) { return json.MarshalIndent(r, "", "  ") }

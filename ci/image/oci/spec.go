@@ -5,15 +5,13 @@ import (
 	"dagger/gantry/ci/manifest"
 )
 
-// Choice is what goes into the image of one platform. The rules that follow from
-// the manifest alone are those of ci/imagespec, by which the first phase checks a
-// release before it publishes it.
+// Choice is [imagespec.Choice].
 type Choice = imagespec.Choice
 
-// SmokeTest is how the image of a release is tested before it gets a tag.
+// SmokeTest is [imagespec.SmokeTest].
 type SmokeTest = imagespec.SmokeTest
 
-// SmokeTestOf returns the test that the manifest asks for.
+// SmokeTestOf is [imagespec.SmokeTestOf].
 func SmokeTestOf(m *manifest.Manifest) (SmokeTest, error) { return imagespec.SmokeTestOf(m) }
 
 // See ci/imagespec.
@@ -36,5 +34,5 @@ const (
 	keyRefName    = imagespec.KeyRefName
 )
 
-// choose decides, for every platform, which archive goes onto which base image.
+// choose is [imagespec.Choose].
 func choose(m *manifest.Manifest) ([]Choice, error) { return imagespec.Choose(m) }

@@ -211,7 +211,7 @@ func TestSteps(t *testing.T) {
 
 func TestConflictsSayWhatToDo(t *testing.T) {
 	e := &ConflictError{Repository: "r", Tag: "t", Have: "h", Want: "w"}
-	assert.Contains(t, e.Error(), "never rewritten; assemble it on the base images of the published one")
+	assert.Contains(t, e.Error(), "never rewritten; assemble it on the base images of the published image")
 	e.Why = "because"
 	assert.Contains(t, e.Error(), "never rewritten; because")
 	assert.NotContains(t, e.Error(), "assemble it")
@@ -470,7 +470,7 @@ func TestBaseOfAnotherPlatform(t *testing.T) {
 	}{
 		{v1.ConfigFile{OS: "linux", Architecture: "amd64"}, "linux/amd64", ""},
 		{v1.ConfigFile{OS: "linux", Architecture: "arm"}, "linux/arm/v7", ""}, // its variant is often left out
-		{v1.ConfigFile{OS: "linux", Architecture: "arm64"}, "linux/amd64", `"base" is for "linux/arm64", not for "linux/amd64": set base to an image that has the platform`},
+		{v1.ConfigFile{OS: "linux", Architecture: "arm64"}, "linux/amd64", `"base" is for "linux/arm64", not for "linux/amd64": set base to an image for the platform`},
 		{v1.ConfigFile{OS: "windows", Architecture: "amd64"}, "linux/amd64", `"base" is for "windows/amd64"`},
 		{v1.ConfigFile{}, "linux/amd64", `not for "linux/amd64"`},
 		{v1.ConfigFile{OS: "linux", Architecture: "amd64"}, "a/b/c/d", "too many slashes"},
@@ -638,7 +638,7 @@ func TestReadLayer(t *testing.T) {
 		{"written otherwise", []tar.Header{file("./"+path, 0o755)}, good},
 		{"with a slash", []tar.Header{file("/"+path, 0o755)}, good},
 		{"others", []tar.Header{file("usr/local/bin/serve", 0o755), file("usr/local/bin/server2", 0o755), file("server", 0o755)}, map[string]entry{}},
-		{"not for everybody", []tar.Header{file(path, 0o754)}, map[string]entry{path: {sha256: x, problem: "its mode is 0754, and not everybody may execute it"}}},
+		{"not for everybody", []tar.Header{file(path, 0o754)}, map[string]entry{path: {sha256: x, problem: "its mode is 0754, so that not everybody may execute it"}}},
 		{"with more rights", []tar.Header{file(path, 0o4755)}, good},
 		{"a link", []tar.Header{link(path)}, map[string]entry{path: {problem: "it is not a regular file"}}},
 		{"a directory", []tar.Header{dir(path)}, map[string]entry{path: {problem: "it is not a regular file"}}},
@@ -778,8 +778,8 @@ func TestHowAnImageIsRun(t *testing.T) {
 		{func(*v1.Config) {}, ""},
 		{func(c *v1.Config) { c.WorkingDir = "" }, `the working directory is "", not "/"`},
 		{func(c *v1.Config) { c.WorkingDir = "/x" }, `the working directory is "/x", not "/"`},
-		{func(c *v1.Config) { c.Env[2] = "A=2" }, `the environment does not have "A=1"`},
-		{func(c *v1.Config) { c.Env = c.Env[1:] }, `the environment does not have "B=2"`},
+		{func(c *v1.Config) { c.Env[2] = "A=2" }, `the environment lacks "A=1"`},
+		{func(c *v1.Config) { c.Env = c.Env[1:] }, `the environment lacks "B=2"`},
 		{func(c *v1.Config) { delete(c.ExposedPorts, "80/tcp") }, `the port "80/tcp" is not exposed`},
 		{func(c *v1.Config) { delete(c.ExposedPorts, "53/udp") }, `the port "53/udp" is not exposed`},
 		{func(c *v1.Config) { c.Labels["x"] = "2" }, `the label "x" is "2", not "1"`},
@@ -836,10 +836,10 @@ func TestErrorsClaimNothing(t *testing.T) {
 		do   func(*work) (bool, error)
 		says string
 	}{
-		{"compare what can't be read", failing{errBroken}, func(w *work) (bool, error) { return w.compare(t.Context(), &found{digest: others}, "latest") }, "broken"},
+		{"compare what can't be read", failing{errBroken}, func(w *work) (bool, error) { return w.isHigher(t.Context(), &found{digest: others}, "latest") }, "broken"},
 		{"compare another image of the version", nil, func(w *work) (bool, error) {
-			return w.compare(t.Context(), &found{digest: others, described: true, annotations: map[string]string{keyVersion: "1.2.3"}}, "latest")
-		}, "another run published it meanwhile"},
+			return w.isHigher(t.Context(), &found{digest: others, described: true, annotations: map[string]string{keyVersion: "1.2.3"}}, "latest")
+		}, "another run published it in the meantime"},
 		{"keep what can't be read", failing{errBroken}, func(w *work) (bool, error) { return w.keep(t.Context(), "latest") }, "broken"},
 		{"keep what can't be compared", heads{others.String()}, func(w *work) (bool, error) { return w.keep(t.Context(), "latest") }, "broken"},
 		{"keep what isn't there", heads{}, func(w *work) (bool, error) { return w.keep(t.Context(), "latest") }, "does not serve it"},
@@ -848,7 +848,7 @@ func TestErrorsClaimNothing(t *testing.T) {
 			return w.keep(t.Context(), "latest")
 		}, "it still names sha256:bbb"},
 		{"own what can't be read", failing{errBroken}, func(w *work) (bool, error) { return w.own(t.Context()) }, "broken"},
-		{"own what is another's", heads{others.String()}, func(w *work) (bool, error) { return w.own(t.Context()) }, "another run published it meanwhile"},
+		{"own what is another's", heads{others.String()}, func(w *work) (bool, error) { return w.own(t.Context()) }, "another run published it in the meantime"},
 		{"yield to what can't be read", failing{errBroken}, func(w *work) (bool, error) { return w.yield(t.Context(), "latest", v) }, "broken"},
 		{"survey what can't be read", failing{errBroken}, func(w *work) (bool, error) {
 			return (&survey{r: w.r}).floats(t.Context(), "latest", v, ours, []string{"latest"}, w.options)
@@ -902,31 +902,31 @@ func TestBaseThatIsCompared(t *testing.T) {
 		fails        string
 	}{
 		{name: "none, and none named", base: Scratch},
-		{name: "a name, and none named", base: Scratch, said: "base:1", finding: `the base image is "base:1", and the release has none`},
-		{name: "a digest, and none named", base: Scratch, digest: "sha256:a", finding: `the base image is "", and the release has none`},
-		{name: "no name", base: "base:1", digest: "sha256:a", finding: "it does not say which base image it was made on"},
-		{name: "no digest", base: "base:1", said: "base:1", finding: "it does not say which base image it was made on"},
-		{name: "as named", base: "base:1", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a"}, state: "linux/amd64: base base:1@sha256:a, which is what the tag names now"},
-		{name: "moved", base: "base:1", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "b"}, state: "linux/amd64: base base:1@sha256:a, and the tag names sha256:b now"},
-		{name: "unknown", base: "base:1", said: "base:1", digest: "sha256:a", state: "linux/amd64: base base:1@sha256:a, and what the tag names now is unknown: broken"},
-		{name: "offline", base: "base:1", said: "base:1", digest: "sha256:a", offline: true, state: "linux/amd64: base base:1@sha256:a, and what the tag names now is unknown: it was not looked up"},
+		{name: "a name, and none named", base: Scratch, said: "base:1", finding: `the base image is "base:1", but the release has none`},
+		{name: "a digest, and none named", base: Scratch, digest: "sha256:a", finding: `the base image is "", but the release has none`},
+		{name: "no name", base: "base:1", digest: "sha256:a", finding: "its annotations do not name the base image"},
+		{name: "no digest", base: "base:1", said: "base:1", finding: "its annotations do not name the base image"},
+		{name: "as named", base: "base:1", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a"}, state: "linux/amd64: base base:1@sha256:a, which the tag still names"},
+		{name: "moved", base: "base:1", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "b"}, state: "linux/amd64: base base:1@sha256:a, but the tag now names sha256:b"},
+		{name: "unknown", base: "base:1", said: "base:1", digest: "sha256:a", state: "linux/amd64: base base:1@sha256:a, and it is unknown what the tag now names: broken"},
+		{name: "offline", base: "base:1", said: "base:1", digest: "sha256:a", offline: true, state: "linux/amd64: base base:1@sha256:a, and it is unknown what the tag now names: it was not read"},
 		{name: "another", base: "base:1", said: "base:2", digest: "sha256:a", now: map[string]string{"base:2": "a"},
-			state: "linux/amd64: base base:2@sha256:a, which is what the tag names now", finding: `the base image is "base:2", and the release names "base:1"`},
-		{name: "another than the default, which may change", said: "base:2", digest: "sha256:a", now: map[string]string{"base:2": "a"}, state: "linux/amd64: base base:2@sha256:a, which is what the tag names now"},
-		{name: "current", base: "base:1", current: true, said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a"}, state: "linux/amd64: base base:1@sha256:a, which is what the tag names now"},
+			state: "linux/amd64: base base:2@sha256:a, which the tag still names", finding: `the base image is "base:2", but the release names "base:1"`},
+		{name: "another than the default, which may change", said: "base:2", digest: "sha256:a", now: map[string]string{"base:2": "a"}, state: "linux/amd64: base base:2@sha256:a, which the tag still names"},
+		{name: "current", base: "base:1", current: true, said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a"}, state: "linux/amd64: base base:1@sha256:a, which the tag still names"},
 		{name: "not current", base: "base:1", current: true, said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "b"},
-			state: "linux/amd64: base base:1@sha256:a, and the tag names sha256:b now", finding: `the base image "base:1" was sha256:a, and is sha256:b now: release a new version to have it`},
+			state: "linux/amd64: base base:1@sha256:a, but the tag now names sha256:b", finding: `the base image "base:1" was sha256:a and is now sha256:b: release a new version to use it`},
 		{name: "current or not", base: "base:1", current: true, said: "base:1", digest: "sha256:a",
-			state: "linux/amd64: base base:1@sha256:a, and what the tag names now is unknown: broken", fails: `what the base image "base:1" is now could not be found out: broken`},
-		{name: "of a digest", base: "base:1@sha256:a", said: "base:1", digest: "sha256:a", offline: true, state: "linux/amd64: base base:1@sha256:a, and what the tag names now is unknown: it was not looked up"},
-		{name: "of an index's digest", base: "base:1@sha256:i", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a", "base:1@sha256:i": "a"}, state: "linux/amd64: base base:1@sha256:a, which is what the tag names now"},
-		{name: "of another digest", base: "base:1@sha256:i", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a", "base:1@sha256:i": "b"}, state: "linux/amd64: base base:1@sha256:a, which is what the tag names now",
-			finding: `the base image is "base:1@sha256:a", and the release names "base:1@sha256:i", which is sha256:b on the platform`},
-		{name: "of a digest that can't be read", base: "base:1@sha256:i", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a"}, state: "linux/amd64: base base:1@sha256:a, which is what the tag names now", fails: "broken"},
-		{name: "of a digest, offline", base: "base:1@sha256:i", said: "base:1", digest: "sha256:a", offline: true, state: "linux/amd64: base base:1@sha256:a, and what the tag names now is unknown: it was not looked up",
-			fails: `the release names the base image "base:1@sha256:i": which image of linux/amd64 that is has to be looked up`},
-		{name: "another of a digest", base: "base:1@sha256:i", said: "base:2", digest: "sha256:a", now: map[string]string{"base:2": "a"}, state: "linux/amd64: base base:2@sha256:a, which is what the tag names now",
-			finding: `the base image is "base:2", and the release names "base:1"`},
+			state: "linux/amd64: base base:1@sha256:a, and it is unknown what the tag now names: broken", fails: `what the base image "base:1" names now is unknown: broken`},
+		{name: "of a digest", base: "base:1@sha256:a", said: "base:1", digest: "sha256:a", offline: true, state: "linux/amd64: base base:1@sha256:a, and it is unknown what the tag now names: it was not read"},
+		{name: "of an index's digest", base: "base:1@sha256:i", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a", "base:1@sha256:i": "a"}, state: "linux/amd64: base base:1@sha256:a, which the tag still names"},
+		{name: "of another digest", base: "base:1@sha256:i", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a", "base:1@sha256:i": "b"}, state: "linux/amd64: base base:1@sha256:a, which the tag still names",
+			finding: `the base image is "base:1@sha256:a", but the release names "base:1@sha256:i", which is sha256:b on the platform`},
+		{name: "of a digest that can't be read", base: "base:1@sha256:i", said: "base:1", digest: "sha256:a", now: map[string]string{"base:1": "a"}, state: "linux/amd64: base base:1@sha256:a, which the tag still names", fails: "broken"},
+		{name: "of a digest, offline", base: "base:1@sha256:i", said: "base:1", digest: "sha256:a", offline: true, state: "linux/amd64: base base:1@sha256:a, and it is unknown what the tag now names: it was not read",
+			fails: `the release names the base image "base:1@sha256:i", whose image of linux/amd64 is unknown`},
+		{name: "another of a digest", base: "base:1@sha256:i", said: "base:2", digest: "sha256:a", now: map[string]string{"base:2": "a"}, state: "linux/amd64: base base:2@sha256:a, which the tag still names",
+			finding: `the base image is "base:2", but the release names "base:1"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v := &verifier{m: &manifest.Manifest{Image: &manifest.Image{Base: c.base}}, options: VerifyOptions{Bases: fixedBase{c.now}, CurrentBase: c.current}, result: &Verification{}}

@@ -24,15 +24,14 @@ import (
 	"dagger/gantry/ci/wire"
 )
 
-// Finding is something that is wrong with a published image.
+// Finding is a mismatch of a published image.
 type Finding struct {
-	// Platform it is about; empty for the whole index.
+	// Platform of the image; empty for the index.
 	Platform string `json:"platform,omitempty"`
-	// Message says what is wrong.
-	Message string `json:"message"`
+	Message  string `json:"message"`
 }
 
-// String is the finding in a line.
+// String renders the finding in one line.
 func (f Finding) String() string {
 	if f.Platform == "" {
 		return f.Message
@@ -40,40 +39,38 @@ func (f Finding) String() string {
 	return f.Platform + ": " + f.Message
 }
 
-// Verification is what came of comparing a published image with its release.
+// Verification reports how a published image compares with its release.
 type Verification struct {
-	// Digest of the index, "sha256:…"; empty when there is none.
-	Digest string `json:"digest,omitempty"`
-	// Findings are everything that is wrong.
+	// Digest of the index, "sha256:…", or empty.
+	Digest   string    `json:"digest,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
-	// Bases are the base images that the image says it was made on.
+	// Bases has the base images by the image's annotations.
 	Bases []BaseState `json:"bases,omitempty"`
 }
 
-// BaseState is the base image of one platform, and whether its name still means
-// that one.
+// BaseState is the base image of a platform, and what its name names now.
 type BaseState struct {
 	Platform string `json:"platform"`
 	Pin
-	// Now is the digest that the name has today; empty when that isn't known, for
-	// which Unknown has the reason.
+	// Now is the digest that the name has now; empty if unknown, for the reason in
+	// Unknown.
 	Now     string `json:"now,omitempty"`
 	Unknown string `json:"unknown,omitempty"`
 }
 
-// String is the base image in a line.
+// String renders the base image in one line.
 func (b BaseState) String() string {
 	text := fmt.Sprintf("%s: base %s@%s, ", b.Platform, b.Name, b.Digest)
 	switch {
 	case b.Now == b.Digest:
-		return text + "which is what the tag names now"
+		return text + "which the tag still names"
 	case b.Now != "":
-		return text + "and the tag names " + b.Now + " now"
+		return text + "but the tag now names " + b.Now
 	}
-	return text + "and what the tag names now is unknown: " + b.Unknown
+	return text + "and it is unknown what the tag now names: " + b.Unknown
 }
 
-// Text is the base images and the findings, for people; a line each.
+// Text renders the base images and the findings for people, a line each.
 func (v *Verification) Text() string {
 	var b strings.Builder
 	for _, base := range v.Bases {
@@ -85,30 +82,26 @@ func (v *Verification) Text() string {
 	return b.String()
 }
 
-// VerifyOptions direct [VerifyImage].
+// VerifyOptions configure [VerifyImage].
 type VerifyOptions struct {
-	// Reference to verify, a tag or a digest; by default, the exact version's
-	// tag.
+	// Reference is a tag or a digest; by default, the tag of the exact version.
 	Reference string
-	// Digest of the assembled index; zero when it isn't known, so that only what
-	// the registry holds is compared with the manifest.
+	// Digest of the assembled index, if known.
 	Digest v1.Hash
-	// Bases finds what the tags of base images name now. By default, that stays
-	// unknown.
+	// Bases, if set, finds what the tags of base images name now.
 	Bases Bases
-	// CurrentBase makes a base image whose tag names another one now a finding.
+	// CurrentBase makes it a finding if the tag of the base image has moved.
 	CurrentBase bool
-	// Deadline bounds the whole. By default, 30 minutes.
+	// Deadline bounds the verification. By default, 30 minutes.
 	Deadline time.Duration
 }
 
-// VerifyImage compares a published image with its release: the digest of the
-// index with that of the assembled one, the platforms, for each of them the
-// bytes of every binary as a container would see them, the base image that the
-// manifest names, how it is run, and what the annotations say it is. It returns
-// everything that is wrong.
+// VerifyImage compares a published image with its release: the digest of the index with
+// that of the assembled one, the platforms, and on each platform the bytes of every
+// binary as in a container, the base image, the configuration and the annotations. It
+// returns all findings.
 //
-// An error means that something could not be read, so that nobody knows.
+// An error means that something could not be read.
 func VerifyImage(ctx context.Context, m *manifest.Manifest, r *Repository, o VerifyOptions) (*Verification, error) {
 	if o.Deadline <= 0 {
 		o.Deadline = 30 * time.Minute
@@ -130,7 +123,7 @@ func VerifyImage(ctx context.Context, m *manifest.Manifest, r *Repository, o Ver
 	index, err := r.Index(ctx, o.Reference)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		v.find("%q of %q is not there", o.Reference, r)
+		v.find("%q of %q does not exist", o.Reference, r)
 		return v.result, nil
 	case errors.Is(err, errNoIndex):
 		v.find("%q of %q is not the release's: %v", o.Reference, r, err)
@@ -166,49 +159,49 @@ func (v *verifier) index(ctx context.Context, index v1.ImageIndex, choices []Cho
 	}
 	v.result.Digest = digest.String()
 	if want := v.options.Digest; want != (v1.Hash{}) && digest != want {
-		v.find("the index is %s, and the one assembled from the release %s", digest, want)
+		v.find("the index is %s, but the one assembled from the release is %s", digest, want)
 	}
 	im, err := index.IndexManifest()
 	if err != nil {
 		return err
 	}
 	v.annotations("the index", im.Annotations)
-	there := map[string]v1.Descriptor{}
+	platforms := map[string]v1.Descriptor{}
 	for _, d := range im.Manifests {
 		name := "unknown"
 		if d.Platform != nil {
 			name = d.Platform.String()
 		}
-		if _, twice := there[name]; twice {
-			v.find("platform %q is in the index twice", name)
+		if _, twice := platforms[name]; twice {
+			v.find("platform %q appears twice in the index", name)
 		}
-		there[name] = d
+		platforms[name] = d
 	}
 	for _, c := range choices {
 		v.platform = c.Platform
-		d, ok := there[c.Platform]
+		d, ok := platforms[c.Platform]
 		if !ok {
-			v.find("the index doesn't have the platform")
+			v.find("the index lacks the platform")
 			continue
 		}
-		delete(there, c.Platform)
+		delete(platforms, c.Platform)
 		if err := v.unlessKnown(v.again(ctx, func() error { return v.image(ctx, index, d, c) })); err != nil {
 			return fmt.Errorf("platform %q: %w", c.Platform, err)
 		}
 	}
 	v.platform = ""
-	for _, name := range sortedKeys(there) {
+	for _, name := range sortedKeys(platforms) {
 		v.find("platform %q is not the release's", name)
 	}
 	return nil
 }
 
-// again reads an image once more when the connection broke meanwhile.
+// again reads an image again after a broken connection.
 func (v *verifier) again(ctx context.Context, read func() error) error {
 	findings, bases := len(v.result.Findings), len(v.result.Bases)
 	for try := 1; ; try++ {
 		err := read()
-		var refused *transport.Error // which the transport tried again itself
+		var refused *transport.Error // the transport retried it
 		if !transient(err) || errors.As(err, &refused) || try >= v.o.Tries {
 			return err
 		}
@@ -219,14 +212,14 @@ func (v *verifier) again(ctx context.Context, read func() error) error {
 	}
 }
 
-// unknownError is what could not be found out elsewhere than in the image.
+// unknownError reports a failed read of something other than the image.
 type unknownError struct{ error }
 
-// Unwrap is the reason.
+// Unwrap returns the reason.
 func (e *unknownError) Unwrap() error { return e.error }
 
-// unlessKnown turns an error that says that the registry's content is damaged
-// into a finding; what is left means that it couldn't be read.
+// unlessKnown makes a finding of an error that reports damaged content in the registry.
+// Other errors are failed reads.
 func (v *verifier) unlessKnown(err error) error {
 	var refused *transport.Error
 	var network net.Error
@@ -234,7 +227,7 @@ func (v *verifier) unlessKnown(err error) error {
 	case err == nil, errors.As(err, new(*unknownError)), wire.IsBroken(err), errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &refused):
-		// The index names it, so that it should be there.
+		// The index names it, so it should exist.
 		if !slices.ContainsFunc(refused.Errors, func(d transport.Diagnostic) bool {
 			return refused.StatusCode == http.StatusNotFound && d.Code != transport.UnauthorizedErrorCode && d.Code != transport.DeniedErrorCode
 		}) {
@@ -255,7 +248,7 @@ func (v *verifier) annotations(of string, have map[string]string) {
 			want.value = v.m.Image.Labels[keySource]
 		}
 		if have[want.key] != want.value {
-			v.find("%s says %q is %q, and the release %q", of, want.key, have[want.key], want.value)
+			v.find("%s has %q = %q, but the release has %q", of, want.key, have[want.key], want.value)
 		}
 	}
 }
@@ -305,7 +298,7 @@ func (v *verifier) image(ctx context.Context, index v1.ImageIndex, d v1.Descript
 	return v.binaries(img, c)
 }
 
-// runs compares what else a container is run with.
+// runs compares the rest of a container's configuration.
 func (v *verifier) runs(have v1.Config, spec manifest.Image) {
 	dir := spec.Workdir
 	if dir == "" {
@@ -316,7 +309,7 @@ func (v *verifier) runs(have v1.Config, spec manifest.Image) {
 	}
 	for _, key := range sortedKeys(spec.Env) {
 		if want := key + "=" + spec.Env[key]; !slices.Contains(have.Env, want) {
-			v.find("the environment does not have %q", want)
+			v.find("the environment lacks %q", want)
 		}
 	}
 	for _, port := range spec.Expose {
@@ -334,9 +327,8 @@ func (v *verifier) runs(have v1.Config, spec manifest.Image) {
 	}
 }
 
-// base compares the base image that an image says it was made on with the one
-// that the manifest names, and with what that name means now. Another variant of
-// it, another tag, is another image.
+// base compares the base image in an image's annotations with the manifest's, and with
+// what its name names now. Another tag is another image.
 func (v *verifier) base(ctx context.Context, annotations map[string]string, c Choice) error {
 	name, digest := annotations[keyBaseName], annotations[keyBaseDigest]
 	want, pinned, _ := strings.Cut(c.Base, "@")
@@ -344,18 +336,18 @@ func (v *verifier) base(ctx context.Context, annotations map[string]string, c Ch
 	switch {
 	case c.Base == Scratch:
 		if name != "" || digest != "" {
-			v.find("the base image is %q, and the release has none", name)
+			v.find("the base image is %q, but the release has none", name)
 		}
 		return nil
 	case name == "" || digest == "":
-		v.find("it does not say which base image it was made on")
+		v.find("its annotations do not name the base image")
 		return nil
 	case named && name != want:
-		v.find("the base image is %q, and the release names %q", name, want)
+		v.find("the base image is %q, but the release names %q", name, want)
 	}
 	state := BaseState{Platform: c.Platform, Pin: Pin{Name: name, Digest: digest}}
 	if v.options.Bases == nil {
-		state.Unknown = "it was not looked up"
+		state.Unknown = "it was not read"
 	} else if now, err := v.options.Bases.Base(ctx, name, c.Platform); err != nil {
 		state.Unknown = err.Error()
 	} else {
@@ -364,7 +356,7 @@ func (v *verifier) base(ctx context.Context, annotations map[string]string, c Ch
 	v.result.Bases = append(v.result.Bases, state)
 	if named && name == want && pinned != "" && pinned != digest {
 		if v.options.Bases == nil {
-			return fmt.Errorf("the release names the base image %q: which image of %s that is has to be looked up", c.Base, c.Platform)
+			return fmt.Errorf("the release names the base image %q, whose image of %s is unknown", c.Base, c.Platform)
 		}
 		// It may be the digest of an index.
 		fixed, err := v.options.Bases.Base(ctx, c.Base, c.Platform)
@@ -372,21 +364,20 @@ func (v *verifier) base(ctx context.Context, annotations map[string]string, c Ch
 			return err
 		}
 		if fixed.Digest.String() != digest {
-			v.find("the base image is %q, and the release names %q, which is %s on the platform", name+"@"+digest, c.Base, fixed.Digest)
+			v.find("the base image is %q, but the release names %q, which is %s on the platform", name+"@"+digest, c.Base, fixed.Digest)
 		}
 	}
 	switch {
 	case !v.options.CurrentBase:
 	case state.Now == "":
-		return fmt.Errorf("what the base image %q is now could not be found out: %s", name, state.Unknown)
+		return fmt.Errorf("what the base image %q names now is unknown: %s", name, state.Unknown)
 	case state.Now != digest:
-		v.find("the base image %q was %s, and is %s now: release a new version to have it", name, digest, state.Now)
+		v.find("the base image %q was %s and is now %s: release a new version to use it", name, digest, state.Now)
 	}
 	return nil
 }
 
-// binaries compares the binaries in an image, as a container would see them,
-// with those of the manifest.
+// binaries compares the binaries in an image, as in a container, with the manifest.
 func (v *verifier) binaries(img v1.Image, c Choice) error {
 	wanted := map[string]string{}
 	for _, b := range c.Asset.Binaries {
@@ -399,7 +390,7 @@ func (v *verifier) binaries(img v1.Image, c Choice) error {
 	slices.Reverse(layers)
 	for _, l := range layers {
 		if len(wanted) == 0 {
-			return nil // what lies below can't be seen
+			return nil // lower layers are hidden
 		}
 		seen, err := readLayer(l, wanted)
 		if err != nil {
@@ -413,13 +404,13 @@ func (v *verifier) binaries(img v1.Image, c Choice) error {
 			case e.problem != "":
 				v.find("binary %q: %s", "/"+name, e.problem)
 			case e.sha256 != wanted[name]:
-				v.find("binary %q has the SHA-256 %s, and that of archive %q %s", "/"+name, e.sha256, c.Archive, wanted[name])
+				v.find("binary %q has SHA-256 %s, but that of archive %q has %s", "/"+name, e.sha256, c.Archive, wanted[name])
 			}
 			delete(wanted, name)
 		}
 	}
 	for _, name := range sortedKeys(wanted) {
-		v.find("binary %q is not there", "/"+name)
+		v.find("binary %q is missing", "/"+name)
 	}
 	return nil
 }
@@ -508,7 +499,7 @@ func (r *layerReader) read(h *tar.Header, content io.Reader) error {
 		}
 		e := entry{sha256: hex.EncodeToString(digest.Sum(nil))}
 		if h.Mode&0o111 != 0o111 {
-			e.problem = fmt.Sprintf("its mode is %#o, and not everybody may execute it", h.Mode)
+			e.problem = fmt.Sprintf("its mode is %#o, so that not everybody may execute it", h.Mode)
 		}
 		r.seen[name] = e
 	}

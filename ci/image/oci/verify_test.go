@@ -68,8 +68,8 @@ func TestVerifyImage(t *testing.T) {
 	}{
 		{"a harmless layer", with(t, file("etc/motd", []byte("x"))), ""},
 		{"the same binary again", with(t, file(path, binary)), ""},
-		{"a flipped byte", with(t, file(path, flipped)), "has the SHA-256"},
-		{"a second entry", with(t, file(path, binary), file("./"+path, flipped)), "has the SHA-256"},
+		{"a flipped byte", with(t, file(path, flipped)), "has SHA-256"},
+		{"a second entry", with(t, file(path, binary), file("./"+path, flipped)), "has SHA-256"},
 		{"a link", with(t, &tar.Header{Typeflag: tar.TypeSymlink, Name: path, Linkname: "/bin/evil"}), "not a regular file"},
 		{"a link for its folder", with(t, &tar.Header{Typeflag: tar.TypeSymlink, Name: "usr/local/bin", Linkname: "/opt"}), "not a directory"},
 		{"deleted", with(t, file("usr/local/bin/.wh.server", nil)), "deletes it"},
@@ -81,13 +81,13 @@ func TestVerifyImage(t *testing.T) {
 			c := must(img.ConfigFile()).DeepCopy()
 			c.RootFS.DiffIDs, c.History = nil, nil
 			return mutate.Annotations(must(mutate.ConfigFile(mutate.MediaType(empty.Image, types.OCIManifestSchema1), c)), must(img.Manifest()).Annotations).(v1.Image)
-		}, "is not there"},
+		}, "is missing"},
 		{"a platform less", func(p string, img v1.Image) v1.Image {
 			if p == "linux/amd64" {
 				return nil
 			}
 			return img
-		}, "linux/amd64: the index doesn't have the platform"},
+		}, "linux/amd64: the index lacks the platform"},
 		{"another entrypoint", config(func(c *v1.ConfigFile) { c.Config.Entrypoint = []string{"/bin/sh"} }), "the entrypoint is"},
 		{"root", config(func(c *v1.ConfigFile) { c.Config.User = "0" }), "the user is"},
 		{"another command", config(func(c *v1.ConfigFile) { c.Config.Cmd = []string{"x"} }), "the command is"},
@@ -128,7 +128,7 @@ func TestVerifyImage(t *testing.T) {
 	t.Run("no image", func(t *testing.T) {
 		verified, err := oci.VerifyImage(t.Context(), rel.manifest, newPeer(t).repository(t, fast), oci.VerifyOptions{})
 		require.NoError(t, err)
-		assert.Contains(t, fmt.Sprint(verified.Findings), "is not there")
+		assert.Contains(t, fmt.Sprint(verified.Findings), "does not exist")
 	})
 }
 

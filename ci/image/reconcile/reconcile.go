@@ -1,10 +1,9 @@
-// Package reconcile publishes what image repositories lack of the last releases:
-// it makes up for events that were lost and for failures.
+// Package reconcile publishes the images that repositories lack of recent releases,
+// after lost events and failures.
 //
-// It is pure but for the clients that it is handed; what publishes an image is
-// the caller's. It keeps these invariants: it only reads releases and waits for
-// none; a release that is not Gantry's is skipped; and one that fails does not
-// stop the others.
+// It is pure: the caller provides the clients and publishes images. It keeps these
+// invariants: it only reads releases, and waits for none; it skips releases that Gantry
+// did not make; and a failure does not stop the other releases.
 package reconcile
 
 import (
@@ -26,12 +25,12 @@ type Options struct {
 	Client *github.Client
 	// Repository of the releases, "owner/name".
 	Repository string
-	// Last is how many releases with an image are looked at, and Component the
-	// one that they are of; by default, all.
+	// Last is how many releases with an image to check, and Component their component;
+	// by default, any.
 	Last      int
 	Component string
-	// Settings of registries. Their addresses, if any, take the place of those of
-	// each release's manifest.
+	// Settings of registries. Their addresses, if any, replace those of each release's
+	// manifest.
 	Settings registries.Settings
 	// DryRun publishes nothing.
 	DryRun bool
@@ -39,18 +38,18 @@ type Options struct {
 	Publish func(context.Context, *published.Release, *registries.Registries, []*oci.Repository) error
 }
 
-// Report says what was found and done.
+// Report describes a run.
 type Report struct {
-	// Lines are one for each release, newest first.
+	// Lines has a line for each release, newest first.
 	Lines []Line `json:"releases"`
-	// Notes are what people should know in addition.
+	// Notes are for people.
 	Notes []string `json:"notes,omitempty"`
-	// Looking took so many requests; Publishing what was missing, so many more.
-	Looking    Requests `json:"looking"`
+	// Checking and Publishing count the requests.
+	Checking   Requests `json:"checking"`
 	Publishing Requests `json:"publishing"`
 }
 
-// Line is what became of one release.
+// Line is the outcome for a release.
 type Line struct {
 	Tag string `json:"tag"`
 	// Outcome is "ok", "published", "would publish", "skipped" or "failed".
@@ -68,7 +67,7 @@ const (
 	Failed    = "failed"
 )
 
-// Requests are counted by whom they were sent to.
+// Requests counts requests by their destination.
 type Requests struct {
 	GitHub     int64 `json:"github"`
 	Registries int64 `json:"registries"`
@@ -78,10 +77,10 @@ func (r Requests) minus(o Requests) Requests {
 	return Requests{r.GitHub - o.GitHub, r.Registries - o.Registries}
 }
 
-// Total of all requests.
+// Total counts all requests.
 func (r Requests) Total() int64 { return r.GitHub + r.Registries }
 
-// Text is the report for people.
+// Text renders the report for people.
 func (r *Report) Text() string {
 	var b strings.Builder
 	for _, l := range r.Lines {
@@ -90,7 +89,7 @@ func (r *Report) Text() string {
 	for _, n := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}
-	fmt.Fprintf(&b, "requests: %d to find out what is missing (%d to GitHub, %d to registries)", r.Looking.Total(), r.Looking.GitHub, r.Looking.Registries)
+	fmt.Fprintf(&b, "requests: %d to find what is missing (%d to GitHub, %d to registries)", r.Checking.Total(), r.Checking.GitHub, r.Checking.Registries)
 	if r.Publishing.Total() > 0 {
 		fmt.Fprintf(&b, ", %d to publish it (%d to GitHub, %d to registries)", r.Publishing.Total(), r.Publishing.GitHub, r.Publishing.Registries)
 	}
@@ -98,14 +97,14 @@ func (r *Report) Text() string {
 	return b.String()
 }
 
-// JSON is the report for programs.
+// JSON renders the report for programs.
 func (r *Report) JSON() ([]byte, error) { return json.MarshalIndent(r, "", "  ") }
 
-// Run publishes what is missing of the last releases. The report is there with
-// an error too, which joins those of the releases that failed.
+// Run publishes the missing images of recent releases. It returns the report also with
+// an error, which joins those of the failed releases.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.Last <= 0 {
-		return nil, fmt.Errorf("--last=%d: look at one release at least", o.Last)
+		return nil, fmt.Errorf("--last=%d: pass at least 1", o.Last)
 	}
 	given, notes := o.Settings.Addresses, []string(nil)
 	if len(given) > 0 {
@@ -127,7 +126,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{Options: o, from: from, opened: map[string]*oci.Repository{}, report: &Report{Lines: make([]Line, len(entries)), Notes: notes}}
+	r := &run{Options: o, registries: from, opened: map[string]*oci.Repository{}, report: &Report{Lines: make([]Line, len(entries)), Notes: notes}}
 	for i, e := range entries {
 		switch {
 		case e.Err != nil:
@@ -135,13 +134,13 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		case e.Skipped != "":
 			r.set(i, e.Tag, Skipped, e.Skipped)
 		default:
-			r.todo = append(r.todo, &todo{place: i, candidate: e.Candidate})
+			r.releases = append(r.releases, &release{line: i, candidate: e.Candidate})
 		}
 	}
-	r.look(ctx, r.todo)
-	// What is missing by the image of a newer release may not be by its own.
-	var changed []*todo
-	for _, t := range r.todo {
+	r.check(ctx, r.releases)
+	// An assumed manifest may be wrong about what is missing.
+	var changed []*release
+	for _, t := range r.releases {
 		if !t.candidate.Assumed || len(t.missing) == 0 && t.err == nil {
 			continue
 		}
@@ -152,30 +151,30 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			changed = append(changed, t)
 		}
 	}
-	r.look(ctx, changed)
-	r.report.Looking = count().minus(before)
-	looked := count()
-	// Oldest first, so that no floating tag waits for a lower version.
-	for _, t := range slices.Backward(r.todo) {
-		r.settle(ctx, t)
+	r.check(ctx, changed)
+	r.report.Checking = count().minus(before)
+	checked := count()
+	// The oldest first, so that floating tags move up.
+	for _, t := range slices.Backward(r.releases) {
+		r.publishMissing(ctx, t)
 	}
-	r.report.Publishing = count().minus(looked)
+	r.report.Publishing = count().minus(checked)
 	return r.report, errors.Join(r.errs...)
 }
 
-// todo is a candidate and what is missing of it.
-type todo struct {
-	place        int
+// release is a candidate and what the repositories lack of it.
+type release struct {
+	line         int // in the report
 	candidate    *published.Candidate
 	repositories []*oci.Repository
 	missing      []oci.Lack
 	err          error
 }
 
-// look finds out what is missing of candidates, all at once.
-func (r *run) look(ctx context.Context, all []*todo) {
-	var looked []*todo
-	var looks []oci.Candidate
+// check finds what the repositories lack of the releases.
+func (r *run) check(ctx context.Context, all []*release) {
+	var checked []*release
+	var candidates []oci.Candidate
 	for _, t := range all {
 		c := t.candidate
 		var named []string
@@ -184,26 +183,26 @@ func (r *run) look(ctx context.Context, all []*todo) {
 		}
 		t.missing = nil
 		if t.repositories, t.err = r.repositories(named); t.err == nil {
-			looked = append(looked, t)
-			looks = append(looks, oci.Candidate{Manifest: c.Manifest, Known: c.Known, Flagged: c.Flagged, Repositories: t.repositories})
+			checked = append(checked, t)
+			candidates = append(candidates, oci.Candidate{Manifest: c.Manifest, Known: c.Known, Flagged: c.Flagged, Repositories: t.repositories})
 		}
 	}
-	if len(looks) == 0 {
+	if len(candidates) == 0 {
 		return
 	}
-	survey := oci.MissingFrom(ctx, looks...)
-	for i, t := range looked {
+	survey := oci.MissingFrom(ctx, candidates...)
+	for i, t := range checked {
 		t.missing = survey.Missing[i]
 	}
 }
 
 type run struct {
 	Options
-	from   *registries.Registries
-	opened map[string]*oci.Repository
-	report *Report
-	todo   []*todo
-	errs   []error
+	registries *registries.Registries
+	opened     map[string]*oci.Repository
+	report     *Report
+	releases   []*release
+	errs       []error
 }
 
 func (r *run) set(i int, tag, outcome, why string) { r.report.Lines[i] = Line{tag, outcome, why} }
@@ -213,7 +212,7 @@ func (r *run) fail(i int, tag string, err error) {
 	r.set(i, tag, Failed, err.Error())
 }
 
-// repositories of a release, each opened once for all releases.
+// repositories returns the repositories of a release, opened once for all releases.
 func (r *run) repositories(named []string) ([]*oci.Repository, error) {
 	addresses, _, err := registries.Addresses(r.Settings.Addresses, named)
 	if err != nil {
@@ -222,7 +221,7 @@ func (r *run) repositories(named []string) ([]*oci.Repository, error) {
 	var all []*oci.Repository
 	for _, a := range addresses {
 		if r.opened[a] == nil {
-			one, err := r.from.Repositories([]string{a})
+			one, err := r.registries.Repositories([]string{a})
 			if err != nil {
 				return nil, err
 			}
@@ -233,9 +232,9 @@ func (r *run) repositories(named []string) ([]*oci.Repository, error) {
 	return all, nil
 }
 
-// settle publishes what is missing of one release.
-func (r *run) settle(ctx context.Context, t *todo) {
-	i, tag := t.place, t.candidate.Manifest.Tag
+// publishMissing publishes the image of a release if the repositories lack it.
+func (r *run) publishMissing(ctx context.Context, t *release) {
+	i, tag := t.line, t.candidate.Manifest.Tag
 	switch {
 	case errors.Is(t.err, registries.ErrNowhere):
 		r.set(i, tag, Skipped, "its image has no repository: pass --addresses")
@@ -256,9 +255,9 @@ func (r *run) settle(ctx context.Context, t *todo) {
 		r.set(i, tag, Would, why)
 		return
 	}
-	release, err := t.candidate.Open(ctx)
+	opened, err := t.candidate.Open(ctx)
 	if err == nil {
-		err = r.Publish(ctx, release, r.from, t.repositories)
+		err = r.Publish(ctx, opened, r.registries, t.repositories)
 	}
 	if err != nil {
 		r.fail(i, tag, fmt.Errorf("%s: %w", why, err))

@@ -154,9 +154,9 @@ func (w *world) run(change func(*Options)) (*Report, error) {
 	before, calls, now := w.asked.Load(), len(w.hub.Calls()), w.clock.Now()
 	report, err := Run(w.t.Context(), o)
 	if report != nil {
-		assert.Equal(w.t, int64(len(w.hub.Calls())-calls), report.Looking.GitHub+report.Publishing.GitHub)
+		assert.Equal(w.t, int64(len(w.hub.Calls())-calls), report.Checking.GitHub+report.Publishing.GitHub)
 		// A host without TLS is asked over TLS first, once for each session.
-		assert.InDelta(w.t, w.asked.Load()-before, report.Looking.Registries+report.Publishing.Registries, 6)
+		assert.InDelta(w.t, w.asked.Load()-before, report.Checking.Registries+report.Publishing.Registries, 6)
 	}
 	assert.Less(w.t, w.clock.Now().Sub(now), 3*time.Second, "it waited for more than a 404 to be confirmed")
 	return report, err
@@ -193,9 +193,9 @@ func TestFewRequests(t *testing.T) {
 	require.NoError(t, err)
 	t.Log("nothing is missing:\n" + report.Text())
 	assert.Equal(t, map[string]int{Skipped: 9, OK: 10}, outcomes(report))
-	assert.LessOrEqual(t, report.Looking.Total(), int64(60))
+	assert.LessOrEqual(t, report.Checking.Total(), int64(60))
 	assert.Zero(t, report.Publishing.Total())
-	assert.Contains(t, report.Text(), fmt.Sprintf("requests: %d to find out what is missing", report.Looking.Total()))
+	assert.Contains(t, report.Text(), fmt.Sprintf("requests: %d to find what is missing", report.Checking.Total()))
 	assert.Contains(t, report.Text(), "v1.38.0: skipped: it has no release-manifest.json\n")
 
 	// What is lost is found as cheaply, and comes back.
@@ -211,7 +211,7 @@ func TestFewRequests(t *testing.T) {
 	require.NoError(t, err)
 	t.Log("three are missing:\n" + report.Text())
 	assert.Equal(t, map[string]int{Skipped: 9, OK: 7, Published: 3}, outcomes(report))
-	assert.LessOrEqual(t, report.Looking.Total(), int64(60))
+	assert.LessOrEqual(t, report.Checking.Total(), int64(60))
 	assert.Positive(t, report.Publishing.GitHub)
 	assert.Equal(t, everything, w.tags(), "nothing missing is left")
 	again, err := w.run(nil)
@@ -260,14 +260,14 @@ func TestComponents(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, map[string]int{Skipped: 24, Published: 2}, outcomes(report))
 	assert.Equal(t, `skipped: it is of component "cli"`, line(report, "cli-2.3.0"))
-	assert.LessOrEqual(t, report.Looking.GitHub, int64(1+2*4), "one file for each component that is none, and for each candidate")
+	assert.LessOrEqual(t, report.Checking.GitHub, int64(1+2*4), "one file for each component that is none, and for each candidate")
 	assert.Equal(t, []string{"1", "1.1", "1.1.0", "1.2", "1.2.0", "latest"}, w.tags())
 
 	report, err = w.run(func(o *Options) { o.Last, o.DryRun = 3, true })
 	require.NoError(t, err)
 	assert.Equal(t, map[string]int{Skipped: 3, Would: 3}, outcomes(report))
 	assert.Equal(t, `skipped: component "lib" has no image`, line(report, "lib-0.11.0"))
-	assert.Contains(t, line(report, "cli-2.11.0"), "would publish: "+host+"/acme/cli: the tag 2.11.0 is not there")
+	assert.Contains(t, line(report, "cli-2.11.0"), "would publish: "+host+"/acme/cli: the tag 2.11.0 is missing")
 }
 
 // Whoever names the repositories needs no image specification in the manifest.
@@ -334,7 +334,7 @@ func TestFailures(t *testing.T) {
 		}
 	})
 	require.ErrorContains(t, err, "the smoke test failed")
-	assert.Contains(t, line(report, "v1.4.0"), "failed: registry.example/acme/server: the tag 1.4.0 is not there: the smoke test failed")
+	assert.Contains(t, line(report, "v1.4.0"), "failed: registry.example/acme/server: the tag 1.4.0 is missing: the smoke test failed")
 
 	_, err = w.run(func(o *Options) { o.Last = 0 })
 	require.ErrorContains(t, err, "--last=0")
@@ -375,7 +375,7 @@ func TestImagesThatMoved(t *testing.T) {
 	w.drop("1.1.0-x")
 	report, err = w.run(nil)
 	require.NoError(t, err)
-	assert.Equal(t, "published: registry.example/acme/server: the tag 1.1.0-x is not there", line(report, "v1.1.0"))
+	assert.Equal(t, "published: registry.example/acme/server: the tag 1.1.0-x is missing", line(report, "v1.1.0"))
 	assert.Equal(t, map[string]int{OK: 2, Published: 1}, outcomes(report))
 }
 
