@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -396,15 +397,8 @@ func errorMessage(r *http.Response) string {
 // alreadyExists reports whether GitHub refused something because it exists.
 func alreadyExists(err error) bool {
 	var e *gh.ErrorResponse
-	if !errors.As(err, &e) || e.Response.StatusCode != http.StatusUnprocessableEntity {
-		return false
-	}
-	for _, d := range e.Errors {
-		if d.Code == "already_exists" {
-			return true
-		}
-	}
-	return false
+	return errors.As(err, &e) && e.Response.StatusCode == http.StatusUnprocessableEntity &&
+		slices.ContainsFunc(e.Errors, func(d gh.Error) bool { return d.Code == "already_exists" })
 }
 
 // onImmutable reports whether GitHub refused something because the release is

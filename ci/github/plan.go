@@ -1,10 +1,12 @@
 package github
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Masterminds/semver/v3"
@@ -53,39 +55,27 @@ type Step struct {
 func (s Step) Write() bool { return s.Action != AdoptDraft && s.Action != Keep }
 
 func (s Step) String() string {
-	var t string
-	switch s.Action {
-	case CreateDraft:
-		t = "create draft " + s.Tag
-	case AdoptDraft:
-		t = fmt.Sprintf("adopt draft %d", s.Release)
-	case CorrectDraft:
-		t = "correct the draft"
-	case SetNotes:
-		t = "set title and notes"
-	case DeleteStarter:
-		t = "delete starter " + s.Asset
-	case Replace:
-		t = fmt.Sprintf("replace %s (%d bytes)", s.Asset, s.Size)
-	case Upload:
-		t = fmt.Sprintf("upload %s (%d bytes)", s.Asset, s.Size)
-	case Keep:
-		t = "keep " + s.Asset
-	case Publish:
-		t = "publish " + s.Tag
-	case Promote:
-		t = "promote " + s.Tag + " to latest"
-	case SendEvent:
-		t = "dispatch " + s.Tag
-	case DeleteDraft:
-		t = fmt.Sprintf("delete draft %d", s.Release)
-	default:
-		t = string(s.Action)
-	}
+	values := strings.NewReplacer("TAG", s.Tag, "ASSET", s.Asset, "SIZE", fmt.Sprint(s.Size), "ID", fmt.Sprint(s.Release))
+	text := values.Replace(cmp.Or(sentences[s.Action], string(s.Action)))
 	if s.Why != "" {
-		t += " (" + s.Why + ")"
+		text += " (" + s.Why + ")"
 	}
-	return t
+	return text
+}
+
+var sentences = map[Action]string{
+	CreateDraft:   "create draft TAG",
+	AdoptDraft:    "adopt draft ID",
+	CorrectDraft:  "correct the draft",
+	SetNotes:      "set title and notes",
+	DeleteStarter: "delete starter ASSET",
+	Replace:       "replace ASSET (SIZE bytes)",
+	Upload:        "upload ASSET (SIZE bytes)",
+	Keep:          "keep ASSET",
+	Publish:       "publish TAG",
+	Promote:       "promote TAG to latest",
+	SendEvent:     "dispatch TAG",
+	DeleteDraft:   "delete draft ID",
 }
 
 // State is the state of a release on GitHub.
@@ -206,10 +196,16 @@ type work struct {
 	spec    *Spec
 	made    map[int64]bool  // drafts that this run created
 	deleted map[int64]bool  // drafts that this run deleted
-	known   known           // assets whose content this run has compared
-	ours    known           // assets that this run sent
+	known   sync.Map        // assets whose content this run has compared
+	ours    sync.Map        // assets that this run sent
 	left    map[string]bool // assets of the published release that stay different
 	tagged  bool            // the tag was at the commit when it was last read
+}
+
+// has reports whether a set has the id of an asset.
+func has(set *sync.Map, id int64) bool {
+	_, ok := set.Load(id)
+	return ok
 }
 
 // body returns the notes to send, and whether they were shortened.
@@ -630,7 +626,7 @@ func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, 
 		return "", nil // not built yet
 	case got.Size != a.Size:
 		return fmt.Sprintf("it has %d bytes, not %d", got.Size, a.Size), nil
-	case got.SHA256 == "" && w.known.has(got.ID):
+	case got.SHA256 == "" && has(&w.known, got.ID):
 		got.SHA256 = a.SHA256 // read by this run before
 	case got.SHA256 == "":
 		// GitHub used not to record digests, and some servers still don't.
@@ -643,7 +639,7 @@ func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, 
 	if got.SHA256 != a.SHA256 {
 		return fmt.Sprintf("its SHA-256 is %s, not %s", short(got.SHA256), short(a.SHA256)), nil
 	}
-	w.known.add(got.ID)
+	w.known.Store(got.ID, true)
 	return "", nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	gh "github.com/google/go-github/v84/github"
@@ -509,7 +508,7 @@ func (w *work) check(ctx context.Context, rel *Release, got []RemoteAsset) (lack
 		if err != nil {
 			return "", err
 		}
-		if diff != "" && rel.Draft && w.ours.has(got[i].ID) {
+		if diff != "" && rel.Draft && has(&w.ours, got[i].ID) {
 			if err := w.deleteAsset(ctx, got[i].ID); err != nil {
 				return "", err
 			}
@@ -723,25 +722,4 @@ func (w *work) dispatch(ctx context.Context) error {
 		})
 		return err
 	})
-}
-
-// known is a set of assets, by id.
-type known struct {
-	mu  sync.Mutex
-	ids map[int64]bool
-}
-
-func (k *known) add(id int64) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.ids == nil {
-		k.ids = map[int64]bool{}
-	}
-	k.ids[id] = true
-}
-
-func (k *known) has(id int64) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.ids[id]
 }

@@ -1,7 +1,6 @@
 package github
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/Masterminds/semver/v3"
+
+	"dagger/gantry/ci/notation"
 )
 
 // GitHub's limits on a release.
@@ -126,11 +127,8 @@ func (e *problemsError) Error() string {
 }
 
 var (
-	shaRE   = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
-	safeRE  = regexp.MustCompile(`^[A-Za-z0-9_+-]([A-Za-z0-9._+-]*[A-Za-z0-9_+-])?$`)
-	slugRE  = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
-	badRef  = regexp.MustCompile(`[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^/|/$|\.$|\.lock$`)
-	dotsRun = regexp.MustCompile(`\.\.`)
+	plainName = regexp.MustCompile(`^[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*$`) // GitHub changes others
+	slug      = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 )
 
 // problems is a list of problems to add to.
@@ -156,13 +154,13 @@ func (s *Spec) check() []Problem {
 }
 
 func (s *Spec) checkNames(ps *problems) {
-	if !slugRE.MatchString(s.Owner) || !slugRE.MatchString(s.Repo) {
+	if !slug.MatchString(s.Owner) || !slug.MatchString(s.Repo) {
 		ps.add("", "%q is not a repository", s.Owner+"/"+s.Repo)
 	}
-	if s.Tag == "" || badRef.MatchString(s.Tag) {
+	if !notation.Tag.Matches(s.Tag) {
 		ps.add("", "%q is not a tag", s.Tag)
 	}
-	if !shaRE.MatchString(s.Commit) {
+	if !notation.Commit.Matches(s.Commit) {
 		ps.add("pass the full hash", "%q is not a commit", s.Commit)
 	}
 	switch s.Existing {
@@ -194,7 +192,7 @@ func (s *Spec) checkAssets(ps *problems) {
 	}
 	seen := map[string]string{}
 	for _, a := range s.Assets {
-		if !safeRE.MatchString(a.Name) || dotsRun.MatchString(a.Name) {
+		if !plainName.MatchString(a.Name) {
 			ps.add("use letters, digits, '.', '_', '+' and '-', and no period at either end", "asset name %q: GitHub would change it", a.Name)
 		}
 		if other, ok := seen[strings.ToLower(a.Name)]; ok {
@@ -210,7 +208,7 @@ func (s *Spec) checkAssets(ps *problems) {
 		if a.Size <= 0 {
 			ps.add("", "asset %q is empty: GitHub refuses it", a.Name)
 		}
-		if b, err := hex.DecodeString(a.SHA256); err != nil || len(b) != 32 {
+		if !notation.SHA256.Matches(a.SHA256) {
 			ps.add("", "asset %q has no SHA-256", a.Name)
 		}
 	}

@@ -26,21 +26,21 @@ func TestProblems(t *testing.T) {
 		return &Spec{Owner: "o", Repo: "r", Tag: "v1.0.0", Commit: strings.Repeat("a", 40), VersionOf: versionOf}
 	}
 	for want, edit := range map[string]func(*Spec){
-		"":                      func(*Spec) {},
-		"is not a repository":   func(s *Spec) { s.Owner = "a/b" },
-		"is not a tag":          func(s *Spec) { s.Tag = "a b" },
-		"is not a commit":       func(s *Spec) { s.Commit = "abc" },
-		"is a prerelease":       func(s *Spec) { s.Tag = "v1.0.0-rc.1" },
-		"is not a version":      func(s *Spec) { s.Tag, s.OwnsLatest = "edge", true },
-		"needs a way to read":   func(s *Spec) { s.VersionOf, s.OwnsLatest = nil, true },
-		"less than 2 GiB":       func(s *Spec) { s.Assets = []Asset{{Name: "a", Size: 2 << 30}} },
-		"--existing=keep is unknown: pass strict":    func(s *Spec) { s.Existing = "keep" },
-		"takes 1000 at most":    func(s *Spec) { s.Assets = many(1001) },
-		"not among the assets":  func(s *Spec) { s.Changelog = "CHANGELOG.md" },
-		"want 1 to 100":         func(s *Spec) { s.Dispatch = &Dispatch{EventType: strings.Repeat("x", 101)} },
-		"11 keys":               func(s *Spec) { s.Dispatch = &Dispatch{EventType: "x", Payload: keys(11)} },
-		"want an object":        func(s *Spec) { s.Dispatch = &Dispatch{EventType: "x", Payload: []int{1}} },
-		"takes less than 64 Ki": func(s *Spec) { s.Dispatch = &Dispatch{EventType: "x", Payload: keys(1, strings.Repeat("x", 70000))} },
+		"":                    func(*Spec) {},
+		"is not a repository": func(s *Spec) { s.Owner = "a/b" },
+		"is not a tag":        func(s *Spec) { s.Tag = "a b" },
+		"is not a commit":     func(s *Spec) { s.Commit = "abc" },
+		"is a prerelease":     func(s *Spec) { s.Tag = "v1.0.0-rc.1" },
+		"is not a version":    func(s *Spec) { s.Tag, s.OwnsLatest = "edge", true },
+		"needs a way to read": func(s *Spec) { s.VersionOf, s.OwnsLatest = nil, true },
+		"less than 2 GiB":     func(s *Spec) { s.Assets = []Asset{{Name: "a", Size: 2 << 30}} },
+		"--existing=keep is unknown: pass strict": func(s *Spec) { s.Existing = "keep" },
+		"takes 1000 at most":                      func(s *Spec) { s.Assets = many(1001) },
+		"not among the assets":                    func(s *Spec) { s.Changelog = "CHANGELOG.md" },
+		"want 1 to 100":                           func(s *Spec) { s.Dispatch = &Dispatch{EventType: strings.Repeat("x", 101)} },
+		"11 keys":                                 func(s *Spec) { s.Dispatch = &Dispatch{EventType: "x", Payload: keys(11)} },
+		"want an object":                          func(s *Spec) { s.Dispatch = &Dispatch{EventType: "x", Payload: []int{1}} },
+		"takes less than 64 Ki":                   func(s *Spec) { s.Dispatch = &Dispatch{EventType: "x", Payload: keys(1, strings.Repeat("x", 70000))} },
 	} {
 		s := base()
 		edit(s)

@@ -27,9 +27,9 @@ func (w *work) upload(ctx context.Context, release int64, a Asset, s Step) error
 			if diff, err = w.accepted(a, got); err == nil && diff == "" {
 				// Without a digest in the answer, the asset is downloaded and
 				// compared before the release is published.
-				w.ours.add(got.ID)
+				w.ours.Store(got.ID, true)
 				if got.SHA256 != "" {
-					w.known.add(got.ID)
+					w.known.Store(got.ID, true)
 				}
 				return nil
 			}
