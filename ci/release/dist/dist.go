@@ -104,9 +104,7 @@ func Inspect(t Target) ([]binary.Facts, error) {
 		all = append(all, facts)
 		want := t.Want
 		want.Binary = bin.Bin
-		for _, problem := range binary.Check(facts, want) {
-			errs = append(errs, problem)
-		}
+		errs = append(errs, binary.Check(facts, want)...)
 		if bin.Run == "" {
 			continue
 		}

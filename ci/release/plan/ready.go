@@ -23,7 +23,7 @@ func (p *Project) Ready(git Git) (string, error) {
 			report(c, "excluded: %s", c.helper)
 			continue
 		}
-		tag, here, released := p.nextTag(c, git)
+		tag, tagged, released := p.nextTag(c, git)
 		if released != "" {
 			report(c, "released as %s; the next release needs another version", released)
 			continue
@@ -35,7 +35,7 @@ func (p *Project) Ready(git Git) (string, error) {
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("component %q can't be released as %q: %w", c.Name, tag, err))
-		case here:
+		case tagged:
 			report(c, "tagged as %s at this commit; ready to release", tag)
 		default:
 			report(c, "ready to release as %s", tag)
@@ -45,9 +45,9 @@ func (p *Project) Ready(git Git) (string, error) {
 }
 
 // nextTag returns the tag that releases the component at its manifest's version. If
-// the version is tagged at git's commit, it returns that tag and sets here; if it is
-// tagged elsewhere, released is that tag.
-func (p *Project) nextTag(c *Component, git Git) (tag string, here bool, released string) {
+// the version is tagged at git's commit, it is that tag; if it is tagged elsewhere,
+// released is the other tag.
+func (p *Project) nextTag(c *Component, git Git) (tag string, tagged bool, released string) {
 	tag = c.newTag(c.Packages[0].Version)
 	for _, t := range p.Scheme.Tags(c.Name, git.Tags) {
 		if t.Version.Original() != c.Packages[0].Version {
@@ -56,9 +56,9 @@ func (p *Project) nextTag(c *Component, git Git) (tag string, here bool, release
 		if !slices.Contains(git.Tags, version.GitTag{Name: t.Name, Commit: git.Commit}) {
 			return tag, false, t.Name
 		}
-		if !here || t.Name == c.newTag(c.Packages[0].Version) {
-			tag, here = t.Name, true
+		if !tagged || t.Name == c.newTag(c.Packages[0].Version) {
+			tag, tagged = t.Name, true
 		}
 	}
-	return tag, here, ""
+	return tag, tagged, ""
 }

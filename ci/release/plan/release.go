@@ -17,9 +17,9 @@ func (p *Project) DefaultTag(git Git) (string, error) {
 		if c.helper != "" {
 			continue
 		}
-		here := p.Scheme.Tags(c.Name, slices.DeleteFunc(slices.Clone(git.Tags), func(t version.GitTag) bool { return t.Commit != git.Commit }))
-		if len(here) > 0 {
-			highest := slices.MaxFunc(here, func(a, b version.Tag) int { return a.Version.Compare(b.Version) })
+		tags := p.Scheme.Tags(c.Name, slices.DeleteFunc(slices.Clone(git.Tags), func(t version.GitTag) bool { return t.Commit != git.Commit }))
+		if len(tags) > 0 {
+			highest := slices.MaxFunc(tags, func(a, b version.Tag) int { return a.Version.Compare(b.Version) })
 			tagged = append(tagged, highest.Name)
 		}
 		tag, _, _ := p.nextTag(c, git)
