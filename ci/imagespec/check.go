@@ -123,29 +123,29 @@ func isBare(base string) bool {
 
 // checkProgram reports an entrypoint whose program is known to be absent.
 func checkProgram(spec manifest.Image, program string, places map[string]bool) error {
-	at := program
+	place := program
 	switch {
 	case !isBare(spec.Base):
 		return nil
 	case path.IsAbs(program):
 	case strings.Contains(program, "/"):
-		at = path.Join("/", spec.Workdir, program)
+		place = path.Join("/", spec.Workdir, program)
 	case spec.Env["PATH"] != "":
 		return nil
 	default:
-		at = BinDir + "/" + program
+		place = BinDir + "/" + program
 	}
-	if places[path.Clean(at)] {
+	if places[path.Clean(place)] {
 		return nil
 	}
 	known := sortedKeys(places)
 	var names []string
-	for _, place := range known {
-		names = append(names, path.Base(place))
+	for _, p := range known {
+		names = append(names, path.Base(p))
 	}
-	hint := nearest.Hint(at, known)
+	hint := nearest.Hint(place, known)
 	// A hint must also match by name: paths are similar by their directories.
-	if hint == "" || nearest.Hint(path.Base(at), names) == "" {
+	if hint == "" || nearest.Hint(path.Base(place), names) == "" {
 		hint = fmt.Sprintf("; binaries are in %s", BinDir)
 	}
 	return fmt.Errorf("%w: entrypoint %q is not in the image%s: name a file of the archives, or set base to an image that has it", ErrSpec, program, hint)

@@ -144,8 +144,8 @@ type fieldChecker struct {
 
 // value checks that a value has a type. An optional string must not be empty: to
 // omit it is the one way to say nothing.
-func (c *fieldChecker) value(v any, t reflect.Type, at string, optional bool) error {
-	must := func(be string) error { return fmt.Errorf("field %q: it must be %s", at, be) }
+func (c *fieldChecker) value(v any, t reflect.Type, path string, optional bool) error {
+	must := func(be string) error { return fmt.Errorf("field %q: it must be %s", path, be) }
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -156,10 +156,10 @@ func (c *fieldChecker) value(v any, t reflect.Type, at string, optional bool) er
 			return must("an object")
 		}
 		if t.Kind() == reflect.Struct {
-			return c.object(object, t, at)
+			return c.object(object, t, path)
 		}
 		for _, key := range slices.Sorted(maps.Keys(object)) {
-			if err := c.value(object[key], t.Elem(), strict.Field(at, key), false); err != nil {
+			if err := c.value(object[key], t.Elem(), strict.Field(path, key), false); err != nil {
 				return err
 			}
 		}
@@ -169,7 +169,7 @@ func (c *fieldChecker) value(v any, t reflect.Type, at string, optional bool) er
 			return must("an array")
 		}
 		for i, element := range list {
-			if err := c.value(element, t.Elem(), strict.Element(at, i), false); err != nil {
+			if err := c.value(element, t.Elem(), strict.Element(path, i), false); err != nil {
 				return err
 			}
 		}
@@ -179,7 +179,7 @@ func (c *fieldChecker) value(v any, t reflect.Type, at string, optional bool) er
 			return must("a string")
 		}
 		if optional && text == "" {
-			return fmt.Errorf("field %q: it is empty: omit it", at)
+			return fmt.Errorf("field %q: it is empty: omit it", path)
 		}
 	case reflect.Bool:
 		if _, ok := v.(bool); !ok {
@@ -196,7 +196,7 @@ func (c *fieldChecker) value(v any, t reflect.Type, at string, optional bool) er
 	return nil
 }
 
-func (c *fieldChecker) object(object map[string]any, t reflect.Type, at string) error {
+func (c *fieldChecker) object(object map[string]any, t reflect.Type, path string) error {
 	unknown := maps.Clone(object)
 	for i := range t.NumField() {
 		name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
@@ -204,22 +204,22 @@ func (c *fieldChecker) object(object map[string]any, t reflect.Type, at string) 
 		delete(unknown, name)
 		for key := range unknown {
 			if strings.EqualFold(name, key) {
-				return fmt.Errorf("field %q: write it %q", strict.Field(at, key), name)
+				return fmt.Errorf("field %q: write it %q", strict.Field(path, key), name)
 			}
 		}
 		optional := options == "omitempty"
 		if !found && !optional {
-			return fmt.Errorf("field %q: it is missing", strict.Field(at, name))
+			return fmt.Errorf("field %q: it is missing", strict.Field(path, name))
 		}
 		if !found {
 			continue
 		}
-		if err := c.value(value, t.Field(i).Type, strict.Field(at, name), optional); err != nil {
+		if err := c.value(value, t.Field(i).Type, strict.Field(path, name), optional); err != nil {
 			return err
 		}
 	}
 	if len(unknown) == 0 || c.tolerant {
 		return nil
 	}
-	return fmt.Errorf("field %q: schema version %s has no such field", strict.Field(at, slices.Min(slices.Collect(maps.Keys(unknown)))), c.version)
+	return fmt.Errorf("field %q: schema version %s has no such field", strict.Field(path, slices.Min(slices.Collect(maps.Keys(unknown)))), c.version)
 }

@@ -127,44 +127,44 @@ func (v *validator) assets(assets []Asset) {
 	}
 	targets := map[string]string{}
 	for i, a := range assets {
-		at := fmt.Sprintf("assets[%d]", i)
-		if v.match(at+".name", a.Name, notation.Asset) {
+		path := fmt.Sprintf("assets[%d]", i)
+		if v.match(path+".name", a.Name, notation.Asset) {
 			if other, found := names[strings.ToLower(a.Name)]; found {
-				v.fail(at+".name", "%q is taken by %q", a.Name, other)
+				v.fail(path+".name", "%q is taken by %q", a.Name, other)
 			}
 			names[strings.ToLower(a.Name)] = a.Name
 		}
-		v.content(at, a.SHA256, a.Size)
-		v.asset(at, a)
+		v.content(path, a.SHA256, a.Size)
+		v.asset(path, a)
 		if a.Kind == KindArchive {
 			if other, found := targets[a.Target]; found {
-				v.fail(at+".target", "%q already has the archive %q", a.Target, other)
+				v.fail(path+".target", "%q already has the archive %q", a.Target, other)
 			}
 			targets[a.Target] = a.Name
 		}
 	}
 }
 
-func (v *validator) asset(at string, a Asset) {
+func (v *validator) asset(path string, a Asset) {
 	switch a.Kind {
 	case KindArchive:
 		if len(a.Binaries) == 0 {
-			v.fail(at+".binaries", "an archive has at least one binary")
+			v.fail(path+".binaries", "an archive has at least one binary")
 		}
 		if a.Target == "" {
-			v.fail(at+".target", "an archive has a target")
+			v.fail(path+".target", "an archive has a target")
 		}
 	case KindSBOM, KindChangelog, KindFile:
 		if len(a.Binaries) > 0 || len(a.Files) > 0 {
-			v.fail(at+".kind", "only an archive has binaries and files, but this is a %q", a.Kind)
+			v.fail(path+".kind", "only an archive has binaries and files, but this is a %q", a.Kind)
 		}
 		if a.Target != "" && a.Kind == KindChangelog {
-			v.fail(at+".target", "a changelog has no target")
+			v.fail(path+".target", "a changelog has no target")
 		}
 	default:
-		v.fail(at+".kind", "%q is not one of %q, %q, %q and %q", a.Kind, KindArchive, KindSBOM, KindChangelog, KindFile)
+		v.fail(path+".kind", "%q is not one of %q, %q, %q and %q", a.Kind, KindArchive, KindSBOM, KindChangelog, KindFile)
 	}
-	v.matchOptional(at+".target", a.Target, notation.Target)
+	v.matchOptional(path+".target", a.Target, notation.Target)
 
 	paths := map[string]bool{}
 	checkPath := func(field, p string) {
@@ -176,35 +176,35 @@ func (v *validator) asset(at string, a Asset) {
 	}
 	names := map[string]bool{}
 	for i, b := range a.Binaries {
-		at := fmt.Sprintf("%s.binaries[%d]", at, i)
-		v.binary(at, b)
-		checkPath(at+".path", b.Path)
+		path := fmt.Sprintf("%s.binaries[%d]", path, i)
+		v.binary(path, b)
+		checkPath(path+".path", b.Path)
 		if names[b.Name] {
-			v.fail(at+".name", "%q is in the archive twice", b.Name)
+			v.fail(path+".name", "%q is in the archive twice", b.Name)
 		}
 		names[b.Name] = true
 	}
 	for i, f := range a.Files {
-		at := fmt.Sprintf("%s.files[%d]", at, i)
-		v.content(at, f.SHA256, f.Size)
-		v.match(at+".mode", f.Mode, notation.Mode)
-		checkPath(at+".path", f.Path)
+		path := fmt.Sprintf("%s.files[%d]", path, i)
+		v.content(path, f.SHA256, f.Size)
+		v.match(path+".mode", f.Mode, notation.Mode)
+		checkPath(path+".path", f.Path)
 	}
 }
 
-func (v *validator) binary(at string, b Binary) {
-	v.match(at+".name", b.Name, notation.Name)
-	v.match(at+".package", b.Package, notation.Name)
-	v.content(at, b.SHA256, b.Size)
-	v.oneOf(at+".format", b.Format, "elf", "pe", "macho")
-	v.match(at+".arch", b.Arch, notation.Arch)
-	v.oneOf(at+".linkage", b.Linkage, "static", "dynamic")
-	v.matchOptional(at+".glibcFloor", b.GlibcFloor, notation.Glibc)
+func (v *validator) binary(path string, b Binary) {
+	v.match(path+".name", b.Name, notation.Name)
+	v.match(path+".package", b.Package, notation.Name)
+	v.content(path, b.SHA256, b.Size)
+	v.oneOf(path+".format", b.Format, "elf", "pe", "macho")
+	v.match(path+".arch", b.Arch, notation.Arch)
+	v.oneOf(path+".linkage", b.Linkage, "static", "dynamic")
+	v.matchOptional(path+".glibcFloor", b.GlibcFloor, notation.Glibc)
 	if b.Linkage == "static" && (b.Interpreter != "" || len(b.Needed) > 0) {
-		v.fail(at+".linkage", "a static binary has neither an interpreter nor needed libraries")
+		v.fail(path+".linkage", "a static binary has neither an interpreter nor needed libraries")
 	}
 	if slices.Contains(b.Needed, "") {
-		v.fail(at+".needed", "a library has an empty name")
+		v.fail(path+".needed", "a library has an empty name")
 	}
 }
 
@@ -214,55 +214,55 @@ func (v *validator) oneOf(field, value string, known ...string) {
 	}
 }
 
-func (v *validator) content(at, digest string, size int64) {
-	v.match(at+".sha256", digest, notation.SHA256)
+func (v *validator) content(path, digest string, size int64) {
+	v.match(path+".sha256", digest, notation.SHA256)
 	if size < 0 {
-		v.fail(at+".size", "%d is less than 0", size)
+		v.fail(path+".size", "%d is less than 0", size)
 	}
 }
 
-func (v *validator) image(at string, i Image) {
-	v.list(at+".repositories", i.Repositories, notation.ImageRepository)
-	v.matchOptional(at+".base", i.Base, notation.ImageReference)
-	v.matchOptional(at+".user", i.User, notation.User)
+func (v *validator) image(path string, i Image) {
+	v.list(path+".repositories", i.Repositories, notation.ImageRepository)
+	v.matchOptional(path+".base", i.Base, notation.ImageReference)
+	v.matchOptional(path+".user", i.User, notation.User)
 	if i.Workdir != "" {
-		v.check(at+".workdir", notation.CheckAbsolute(i.Workdir))
+		v.check(path+".workdir", notation.CheckAbsolute(i.Workdir))
 	}
 	if slices.Contains(i.Entrypoint, "") {
-		v.fail(at+".entrypoint", "an element is empty")
+		v.fail(path+".entrypoint", "an element is empty")
 	}
-	v.list(at+".expose", i.Expose, notation.Port)
-	v.list(at+".platforms", i.Platforms, notation.Platform)
-	v.keys(at+".labels", i.Labels)
-	v.keys(at+".env", i.Env)
+	v.list(path+".expose", i.Expose, notation.Port)
+	v.list(path+".platforms", i.Platforms, notation.Platform)
+	v.keys(path+".labels", i.Labels)
+	v.keys(path+".env", i.Env)
 	if i.Tags != nil {
-		v.matchOptional(at+".tags.prefix", i.Tags.Prefix, notation.ImageTagPrefix)
-		v.matchOptional(at+".tags.suffix", i.Tags.Suffix, notation.ImageTagSuffix)
+		v.matchOptional(path+".tags.prefix", i.Tags.Prefix, notation.ImageTagPrefix)
+		v.matchOptional(path+".tags.suffix", i.Tags.Suffix, notation.ImageTagSuffix)
 	}
 	if s := i.Smoke; s != nil && s.Skip && (len(s.Args) > 0 || s.Expect != "") {
-		v.fail(at+".smoke", "skip is true, so that args and expect have no effect: remove either")
+		v.fail(path+".smoke", "skip is true, so that args and expect have no effect: remove either")
 	}
 	for _, from := range sortedKeys(i.Include) {
-		v.check(at+".include", notation.CheckPath(from))
-		v.check(at+".include."+from, notation.CheckAbsolute(i.Include[from]))
+		v.check(path+".include", notation.CheckPath(from))
+		v.check(path+".include."+from, notation.CheckAbsolute(i.Include[from]))
 	}
 }
 
-func (v *validator) list(at string, values []string, n notation.Notation) {
+func (v *validator) list(path string, values []string, n notation.Notation) {
 	for i, value := range values {
-		at := fmt.Sprintf("%s[%d]", at, i)
-		v.match(at, value, n)
+		path := fmt.Sprintf("%s[%d]", path, i)
+		v.match(path, value, n)
 		if slices.Contains(values[:i], value) {
-			v.fail(at, "%q appears twice", value)
+			v.fail(path, "%q appears twice", value)
 		}
 	}
 }
 
-func (v *validator) keys(at string, values map[string]string) {
+func (v *validator) keys(path string, values map[string]string) {
 	for _, key := range sortedKeys(values) {
-		v.match(at, key, notation.Key)
+		v.match(path, key, notation.Key)
 		if strings.ContainsRune(values[key], 0) {
-			v.fail(at+"."+key, "its value has a NUL character")
+			v.fail(path+"."+key, "its value has a NUL character")
 		}
 	}
 }

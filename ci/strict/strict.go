@@ -53,8 +53,8 @@ type reader struct {
 	fold int
 }
 
-// value reads the next value, whose path is at.
-func (r *reader) value(at string, depth int) (any, error) {
+// value reads the next value, which is at a path.
+func (r *reader) value(path string, depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("more than %d levels", maxDepth)
 	}
@@ -64,11 +64,11 @@ func (r *reader) value(at string, depth int) (any, error) {
 	}
 	switch token {
 	case json.Delim('{'):
-		return r.object(at, depth)
+		return r.object(path, depth)
 	case json.Delim('['):
 		list := []any{}
 		for r.More() {
-			v, err := r.value(Element(at, len(list)), depth+1)
+			v, err := r.value(Element(path, len(list)), depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -81,7 +81,7 @@ func (r *reader) value(at string, depth int) (any, error) {
 }
 
 // object reads the fields of an object, whose opening brace has been read.
-func (r *reader) object(at string, depth int) (map[string]any, error) {
+func (r *reader) object(path string, depth int) (map[string]any, error) {
 	object, seen := map[string]any{}, map[string]bool{}
 	for r.More() {
 		token, err := r.Token()
@@ -94,10 +94,10 @@ func (r *reader) object(at string, depth int) (map[string]any, error) {
 			name = strings.ToLower(key)
 		}
 		if seen[name] {
-			return nil, fmt.Errorf("field %q appears twice", Field(at, key))
+			return nil, fmt.Errorf("field %q appears twice", Field(path, key))
 		}
 		seen[name] = true
-		if object[key], err = r.value(Field(at, key), depth+1); err != nil {
+		if object[key], err = r.value(Field(path, key), depth+1); err != nil {
 			return nil, err
 		}
 	}
@@ -106,12 +106,12 @@ func (r *reader) object(at string, depth int) (map[string]any, error) {
 }
 
 // Field returns the path of a field of the object at a path.
-func Field(at, key string) string {
-	if at == "" {
+func Field(path, key string) string {
+	if path == "" {
 		return key
 	}
-	return at + "." + key
+	return path + "." + key
 }
 
 // Element returns the path of an element of the array at a path.
-func Element(at string, i int) string { return at + "[" + strconv.Itoa(i) + "]" }
+func Element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
