@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/Masterminds/semver/v3"
@@ -71,8 +73,26 @@ func file(name string, data []byte) Asset {
 	sum := sha256.Sum256(data)
 	return Asset{
 		Name: name, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:]),
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
+		Open: func() (io.ReadCloser, error) { return &opened{r: bytes.NewReader(data)}, nil },
 	}
+}
+
+// opened is an open file: once it is closed, reading it fails.
+type opened struct {
+	r      *bytes.Reader
+	closed atomic.Bool
+}
+
+func (f *opened) Read(p []byte) (int, error) {
+	if f.closed.Load() {
+		return 0, os.ErrClosed
+	}
+	return f.r.Read(p)
+}
+
+func (f *opened) Close() error {
+	f.closed.Store(true)
+	return nil
 }
 
 // bytesOf is deterministic content of a length.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync/atomic"
 
 	gh "github.com/google/go-github/v84/github"
 
@@ -154,8 +155,8 @@ func (w *work) sendOnce(ctx context.Context, o op, release int64, a Asset, s Ste
 		_, err = w.c.api.Do(ctx, req, g)
 		if err == nil {
 			got = assetFrom(g)
-		} else if last.bad != nil {
-			return last.bad
+		} else if bad := last.bad.Load(); bad != nil {
+			return bad
 		}
 		return stall.Explain(err)
 	})
@@ -169,7 +170,10 @@ type body struct {
 	n     int64
 	sum   hash.Hash
 	moved func(n, total int64)
-	bad   error
+	// closed is set once the transport has dropped the body. Under HTTP/2 it may do
+	// so during a read, whose error then is not the asset's.
+	closed atomic.Bool
+	bad    atomic.Pointer[permanent]
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -185,13 +189,20 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	switch {
 	case changed:
-		b.bad = &permanent{fmt.Errorf("read %q: it changed since it was planned", b.a.Name)}
-		return 0, b.bad
-	case err != nil && err != io.EOF:
-		b.bad = &permanent{fmt.Errorf("read %q: %w", b.a.Name, err)}
-		return 0, b.bad
+		return 0, b.fail(fmt.Errorf("read %q: it changed since it was planned", b.a.Name))
+	case err != nil && err != io.EOF && !b.closed.Load():
+		return 0, b.fail(fmt.Errorf("read %q: %w", b.a.Name, err))
 	}
 	return n, err
 }
 
-func (b *body) Close() error { return b.r.Close() }
+func (b *body) fail(err error) error {
+	bad := &permanent{err}
+	b.bad.Store(bad)
+	return bad
+}
+
+func (b *body) Close() error {
+	b.closed.Store(true)
+	return b.r.Close()
+}
