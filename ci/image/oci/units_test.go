@@ -958,3 +958,10 @@ func TestBaseThatIsCompared(t *testing.T) {
 	require.NoError(t, v.base(t.Context(), map[string]string{keyBaseName: "base:2", keyBaseDigest: "sha256:a"}, Choice{Base: "base:1"}))
 	assert.Empty(t, v.result.Findings, "without image settings, the default may change")
 }
+
+// A binary that can't be read to its end has no digest.
+func TestBinaryThatBreaksOff(t *testing.T) {
+	r := &layerReader{wanted: map[string]string{"a": ""}, seen: map[string]entry{}, hidden: map[string]entry{}}
+	require.ErrorIs(t, r.read(&tar.Header{Typeflag: tar.TypeReg, Name: "a", Mode: 0o755}, errorReader{errBroken}), errBroken)
+	assert.Empty(t, r.seen)
+}
