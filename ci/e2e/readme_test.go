@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -61,6 +62,25 @@ func TestReadme(t *testing.T) {
 	got := call(t, "--source="+dir, "release", "--tag=server-1.0.0", "plan")
 	require.NoError(t, got.err)
 	assert.Contains(t, got.stdout, "ready to release")
+}
+
+// Settings can come from a file in the directory of the call.
+func TestDefaultsFromEnvFile(t *testing.T) {
+	dir := tiny(t, "")
+	write(t, dir, map[string]string{".env": "GANTRY_REPOSITORY=not-a-repository\nGANTRY_MANIFESTPATH=none/Cargo.toml\n"})
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"verify-release", "--tag=v1.0.0"}, `repository "not-a-repository" is not owner/name`},
+		{[]string{"--source=.", "release", "--tag=v1.0.0", "plan"}, "none/Cargo.toml"},
+	} {
+		cmd := exec.CommandContext(t.Context(), "dagger", append([]string{"-m", root(t), "call", "--progress=plain"}, c.args...)...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		require.Error(t, err)
+		assert.Contains(t, string(out), c.says)
+	}
 }
 
 // functionsOf returns the names of the functions of what a call returns.
