@@ -71,6 +71,7 @@ func TestTrust(t *testing.T) {
 	assert.EqualValues(t, tls.VersionTLS12, mine.TLSClientConfig.MinVersion)
 	assert.NotNil(t, mine.Proxy)
 	assert.True(t, mine.ForceAttemptHTTP2)
+	assert.Equal(t, 16, mine.MaxIdleConnsPerHost)
 }
 
 func TestSleep(t *testing.T) {
@@ -239,5 +240,32 @@ func TestStallEnds(t *testing.T) {
 			stall.End()
 			cancel()
 		}
+	})
+}
+
+// idle is a body that gives nothing a few times, a minute apart.
+type idle struct {
+	context.Context
+	left int
+}
+
+func (i *idle) Read([]byte) (int, error) {
+	time.Sleep(time.Minute)
+	if i.left--; i.left == 0 {
+		return 0, io.EOF
+	}
+	return 0, i.Err()
+}
+
+func (*idle) Close() error { return io.ErrClosedPipe }
+
+// Reading nothing is no progress.
+func TestStallOfIdleBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stall := NewStall(t.Context(), 90*time.Second)
+		body := stall.Body(&idle{ctx, 5})
+		_, err := io.ReadAll(body)
+		require.ErrorIs(t, err, ErrStalled)
+		require.ErrorIs(t, body.Close(), io.ErrClosedPipe)
 	})
 }
