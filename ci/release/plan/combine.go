@@ -14,24 +14,26 @@ import (
 type sharedKey struct {
 	name  string
 	value func(Config) any
+	// set takes the setting over from a package; only for a release.
+	set func(to *Config, from Config)
 }
 
 // releaseKeys and buildKeys are the keys that a release and that a build has once.
 var (
 	releaseKeys = []sharedKey{
-		{"archive", func(c Config) any { return or(c.Archive, defaultArchive) }},
-		{"max-glibc", func(c Config) any { return c.MaxGlibc }},
-		{"cargo-command", func(c Config) any { return or(c.CargoCommand, DefaultCargoCommand) }},
-		{"targets", func(c Config) any { return slices.Sorted(slices.Values(c.targets())) }},
-		{"changelog.config", func(c Config) any { return c.Changelog.Config }},
-		{"image", func(c Config) any { return unlessZero(c.Image) }},
+		{"archive", func(c Config) any { return or(c.Archive, defaultArchive) }, func(to *Config, from Config) { to.Archive = from.Archive }},
+		{"max-glibc", func(c Config) any { return c.MaxGlibc }, func(to *Config, from Config) { to.MaxGlibc = from.MaxGlibc }},
+		{"cargo-command", func(c Config) any { return or(c.CargoCommand, DefaultCargoCommand) }, func(to *Config, from Config) { to.CargoCommand = from.CargoCommand }},
+		{"targets", func(c Config) any { return slices.Sorted(slices.Values(c.targets())) }, func(to *Config, from Config) { to.Targets = from.Targets }},
+		{"changelog.config", func(c Config) any { return c.Changelog.Config }, func(to *Config, from Config) { to.Changelog.Config = from.Changelog.Config }},
+		{"image", func(c Config) any { return unlessZero(c.Image) }, func(*Config, Config) {}},
 	}
 	buildKeys = []sharedKey{
-		{"profile", func(c Config) any { return or(c.Profile, defaultProfile) }},
-		{"all-features", func(c Config) any { return isTrue(c.AllFeatures) }},
-		{"no-default-features", func(c Config) any { return isTrue(c.NoDefaultFeatures) }},
-		{"env", func(c Config) any { return maps.Collect(maps.All(c.Env)) }},
-		{"pre-build", func(c Config) any { return unlessZero(c.PreBuild) }},
+		{name: "profile", value: func(c Config) any { return or(c.Profile, defaultProfile) }},
+		{name: "all-features", value: func(c Config) any { return isTrue(c.AllFeatures) }},
+		{name: "no-default-features", value: func(c Config) any { return isTrue(c.NoDefaultFeatures) }},
+		{name: "env", value: func(c Config) any { return maps.Collect(maps.All(c.Env)) }},
+		{name: "pre-build", value: func(c Config) any { return unlessZero(c.PreBuild) }},
 	}
 )
 
@@ -71,11 +73,8 @@ func (c *Component) conflictsOf(keys []sharedKey, configs []Config) []string {
 // combineBuild), and lists are joined. A release and a build have all other keys
 // once: a key on which the packages differ is a conflict.
 func (c *Component) combine(workspace Config) {
-	first := c.settings[0].merged
 	c.Config = workspace
 	c.Config.Name, c.Config.TagPrefix = c.Name, nil
-	c.Config.Archive, c.Config.MaxGlibc, c.Config.CargoCommand = first.Archive, first.MaxGlibc, first.CargoCommand
-	c.Config.Targets, c.Config.Changelog.Config = first.Targets, first.Changelog.Config
 	var configs []Config
 	for _, s := range c.settings {
 		if isTrue(s.merged.SBOM) {
@@ -95,7 +94,12 @@ func (c *Component) combine(workspace Config) {
 		}
 		configs = append(configs, s.merged)
 	}
-	c.conflicts = c.conflictsOf(releaseKeys, configs)
+	for _, key := range releaseKeys {
+		conflicts := c.conflictsOf([]sharedKey{key}, configs)
+		if c.conflicts = append(c.conflicts, conflicts...); conflicts == nil {
+			key.set(&c.Config, configs[0])
+		}
+	}
 	targets := map[string][]string{} // by conflict
 	for _, triple := range c.Config.targets() {
 		_, conflicts := c.combineBuild(triple)
