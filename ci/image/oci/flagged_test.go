@@ -25,7 +25,7 @@ func TestFlaggedReleases(t *testing.T) {
 	lacks := func(number string, known []*semver.Version, flagged ...string) []oci.Lack {
 		return oci.MissingFrom(t.Context(), oci.Candidate{
 			Manifest: &manifest.Manifest{Version: number}, Known: known, Flagged: versions(flagged...), Repositories: []*oci.Repository{p.repository(t, fast)},
-		}).Missing[0]
+		})[0]
 	}
 	publish("1.0.0")
 	tags := publish("1.1.0", "1.1.0")

@@ -188,8 +188,8 @@ func TestResetsOverHTTP2(t *testing.T) {
 		"reconcile": func(r *oci.Repository) error {
 			survey := oci.MissingFrom(t.Context(), oci.Candidate{Manifest: release.manifest, Known: versions("1.2.2"), Repositories: []*oci.Repository{r}},
 				oci.Candidate{Manifest: &manifest.Manifest{Version: "1.2.2"}, Known: versions("1.2.3"), Repositories: []*oci.Repository{r}})
-			if len(survey.Missing[0])+len(survey.Missing[1]) > 0 {
-				return fmt.Errorf("%v", survey.Missing)
+			if len(survey[0])+len(survey[1]) > 0 {
+				return fmt.Errorf("%v", survey)
 			}
 			return nil
 		},

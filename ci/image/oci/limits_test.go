@@ -90,7 +90,7 @@ func TestWhatIsDoneAtOnce(t *testing.T) {
 			for i := range 6 {
 				c.Repositories = append(c.Repositories, must(oci.NewRepository(fmt.Sprintf("registry.test/acme/%d", i), serial(slowHub{h, g}))))
 			}
-			assert.Len(t, oci.MissingFrom(t.Context(), c).Missing[0], 6)
+			assert.Len(t, oci.MissingFrom(t.Context(), c)[0], 6)
 			assert.Equal(t, 4, g.most)
 		})
 	})
@@ -145,7 +145,7 @@ func TestDeadlinesThatPass(t *testing.T) {
 			return "", err
 		}, 30 * time.Minute, "the deadline of 30m0s passed"},
 		"survey": {func(r *oci.Repository) (string, error) {
-			return fmt.Sprint(oci.MissingFrom(context.Background(), candidates(r, "1.2.3")...).Missing), nil
+			return fmt.Sprint(oci.MissingFrom(context.Background(), candidates(r, "1.2.3")...)), nil
 		}, 10 * time.Minute, "the deadline of 10m0s passed"},
 		"explain": {func(r *oci.Repository) (string, error) {
 			return oci.Explain(context.Background(), candidates(r, "1.2.3")[0])

@@ -144,7 +144,7 @@ func TestDeadlines(t *testing.T) {
 			return err
 		},
 		"reconcile": func(r *oci.Repository) error {
-			assert.Empty(t, oci.MissingFrom(context.Background(), oci.Candidate{Manifest: rel.manifest, Repositories: []*oci.Repository{r}}).Missing[0])
+			assert.Empty(t, oci.MissingFrom(context.Background(), oci.Candidate{Manifest: rel.manifest, Repositories: []*oci.Repository{r}})[0])
 			return nil
 		},
 		"verify": func(r *oci.Repository) error {
@@ -201,7 +201,7 @@ func TestHeadsOfAllKinds(t *testing.T) {
 			r := p.repository(t, fast)
 			require.NoError(t, publishTiny(t, r, "1.0.0"), "nothing to do")
 			assert.Equal(t, before, p.tags(t))
-			assert.Empty(t, oci.MissingFrom(t.Context(), candidates(r, "1.0.0")...).Missing[0])
+			assert.Empty(t, oci.MissingFrom(t.Context(), candidates(r, "1.0.0")...)[0])
 			if name == "without a digest" || name == "a proxy's page" || name == "of a page" || name == "not allowed" {
 				return // the library itself can't push to such a registry
 			}
@@ -364,7 +364,7 @@ func TestTagsAsConfigured(t *testing.T) {
 				want[tag] = must(tiny(t, v).Digest()).String()
 			}
 			assert.Equal(t, want, p.tags(t))
-			for i, missing := range oci.MissingFrom(t.Context(), all...).Missing {
+			for i, missing := range oci.MissingFrom(t.Context(), all...) {
 				assert.Empty(t, missing, all[i].Manifest.Version)
 			}
 			text, err := oci.Explain(t.Context(), all[2])

@@ -58,72 +58,60 @@ type Lack struct {
 // String renders the lack in one line.
 func (l Lack) String() string { return l.Repository + ": " + l.Why }
 
-// Survey is what repositories lack, of all candidates.
-type Survey struct {
-	// Missing says, for each candidate in its place, what the repositories lack.
-	Missing [][]Lack `json:"missing"`
-	// Stats count what finding out took.
-	Stats
-}
-
 // surveyDeadline bounds [MissingFrom] and [Explain].
 const surveyDeadline = 10 * time.Minute
 
-// MissingFrom returns what the repositories lack of the candidates: an exact tag, an
+// MissingFrom returns what the repositories lack of each candidate: an exact tag, an
 // image of its index, or a floating tag. It only reads: the list of tags, once per
 // repository; the index of each candidate and the presence of its images; and what
 // the candidates' floating tags name.
 //
 // An unreadable repository counts as lacking everything, without effect on others.
-func MissingFrom(ctx context.Context, candidates ...Candidate) *Survey {
+func MissingFrom(ctx context.Context, candidates ...Candidate) [][]Lack {
 	ctx, cancel := context.WithTimeoutCause(ctx, surveyDeadline, fmt.Errorf("the deadline of %s passed", surveyDeadline))
 	defer cancel()
-	var surveys []*survey
+	var repositories []*Repository
 	for _, c := range candidates {
 		for _, r := range c.Repositories {
-			if !slices.ContainsFunc(surveys, func(s *survey) bool { return s.r.String() == r.String() }) {
-				surveys = append(surveys, &survey{r: r, before: r.Stats()})
+			if !slices.ContainsFunc(repositories, r.same) {
+				repositories = append(repositories, r)
 			}
 		}
 	}
-	found := make([]map[int]string, len(surveys))
+	found := make([]map[int]string, len(repositories))
 	var g errgroup.Group
 	g.SetLimit(4)
-	for i, s := range surveys {
+	for i, r := range repositories {
 		g.Go(func() error {
-			found[i] = s.run(ctx, candidates)
+			found[i] = r.lacks(ctx, candidates)
 			return nil
 		})
 	}
 	_ = g.Wait() // failures are lacks
-	out := &Survey{Missing: make([][]Lack, len(candidates))}
-	for i, s := range surveys {
+	missing := make([][]Lack, len(candidates))
+	for i, r := range repositories {
 		for n, why := range found[i] {
-			out.Missing[n] = append(out.Missing[n], Lack{Repository: s.r.String(), Why: why})
+			missing[n] = append(missing[n], Lack{Repository: r.String(), Why: why})
 		}
-		out.Stats = out.Stats.plus(s.r.Stats().minus(s.before))
 	}
-	return out
+	return missing
 }
 
-// survey reads one repository.
-type survey struct {
-	r      *Repository
-	before Stats
-}
+// same reports whether two repositories have the same address.
+func (r *Repository) same(other *Repository) bool { return r.String() == other.String() }
 
-// run returns what is missing, by the index of the candidate.
-func (s *survey) run(ctx context.Context, candidates []Candidate) map[int]string {
+// lacks returns what is missing, by the index of the candidate.
+func (r *Repository) lacks(ctx context.Context, candidates []Candidate) map[int]string {
 	missing := map[int]string{}
-	listed, err := s.r.Tags(ctx)
+	listed, err := r.Tags(ctx)
 	for i, c := range candidates {
-		if !slices.ContainsFunc(c.Repositories, func(r *Repository) bool { return r.String() == s.r.String() }) {
+		if !slices.ContainsFunc(c.Repositories, r.same) {
 			continue
 		}
 		why := ""
 		err := err
 		if err == nil {
-			why, err = s.lack(ctx, c, listed)
+			why, err = r.lack(ctx, c, listed)
 		}
 		if err != nil {
 			why = fmt.Sprintf("it can't be read: %v", err)
@@ -136,7 +124,7 @@ func (s *survey) run(ctx context.Context, candidates []Candidate) map[int]string
 }
 
 // lack returns what the repository lacks of a candidate, or "".
-func (s *survey) lack(ctx context.Context, c Candidate, listed []string) (string, error) {
+func (r *Repository) lack(ctx context.Context, c Candidate, listed []string) (string, error) {
 	v, tags, err := c.tags(listed)
 	if err != nil {
 		return "", err
@@ -145,7 +133,7 @@ func (s *survey) lack(ctx context.Context, c Candidate, listed []string) (string
 	if !slices.Contains(listed, exact) {
 		return "the tag " + exact + " is missing", nil
 	}
-	index, err := s.r.manifest(ctx, false, exact)
+	index, err := r.manifest(ctx, false, exact)
 	switch {
 	case errors.Is(err, ErrNotFound): // deleted a moment ago
 		return "the tag " + exact + " is missing", nil
@@ -155,7 +143,7 @@ func (s *survey) lack(ctx context.Context, c Candidate, listed []string) (string
 		return fmt.Sprintf("the tag %s names %s, which is not of version %s by its annotations", exact, index.digest, v), nil
 	}
 	for _, digest := range index.images {
-		if has, err := s.r.has(ctx, false, digest); err != nil {
+		if has, err := r.has(ctx, false, digest); err != nil {
 			return "", err
 		} else if !has {
 			return "the image " + digest.String() + " is missing", nil
@@ -166,7 +154,7 @@ func (s *survey) lack(ctx context.Context, c Candidate, listed []string) (string
 		if !t.Move {
 			continue
 		}
-		ok, err := s.floats(ctx, t.Tag, v, index.digest, listed, c.options())
+		ok, err := r.hasFloating(ctx, t.Tag, v, index.digest, listed, c.options())
 		if err != nil {
 			return "", err
 		}
@@ -180,17 +168,17 @@ func (s *survey) lack(ctx context.Context, c Candidate, listed []string) (string
 	return "", nil
 }
 
-// floats reports whether a floating tag names a version as it should, or a higher one
+// hasFloating reports whether a floating tag names a version as it should, or a higher one
 // whose exact tag was deleted.
-func (s *survey) floats(ctx context.Context, tag string, v *semver.Version, want v1.Hash, listed []string, o version.TagOptions) (bool, error) {
+func (r *Repository) hasFloating(ctx context.Context, tag string, v *semver.Version, want v1.Hash, listed []string, o version.TagOptions) (bool, error) {
 	if !slices.Contains(listed, tag) {
 		return false, nil
 	}
-	f, err := s.r.resolve(ctx, false, tag)
+	f, err := r.resolve(ctx, false, tag)
 	if err != nil || f == nil || f.digest == want {
 		return f != nil, err
 	}
-	if err := s.r.describe(ctx, false, f); err != nil {
+	if err := r.describe(ctx, false, f); err != nil {
 		return false, err
 	}
 	other, err := version.Parse(f.annotations[keyVersion])

@@ -235,14 +235,16 @@ func otherImage(h *hub) v1.ImageIndex {
 func surveys() []scenario {
 	survey := func(all ...string) func(*hub, *oci.Repository) (string, error) {
 		return func(_ *hub, r *oci.Repository) (string, error) {
+			before := r.Stats()
 			survey := oci.MissingFrom(context.Background(), candidates(r, all...)...)
+			after := r.Stats()
 			var text strings.Builder
-			for i, missing := range survey.Missing {
+			for i, missing := range survey {
 				for _, lack := range missing {
 					fmt.Fprintf(&text, "%s lacks: %s\n", all[i], lack)
 				}
 			}
-			fmt.Fprintf(&text, "%d requests, %d retries\n", survey.Requests, survey.Retries)
+			fmt.Fprintf(&text, "%d requests, %d retries\n", after.Requests-before.Requests, after.Retries-before.Retries)
 			return text.String(), nil
 		}
 	}

@@ -32,8 +32,6 @@ func (s Stats) minus(o Stats) Stats {
 	return Stats{Requests: s.Requests - o.Requests, Retries: s.Retries - o.Retries, BytesPushed: s.BytesPushed - o.BytesPushed}
 }
 
-func (s Stats) plus(o Stats) Stats { return s.minus(Stats{}.minus(o)) }
-
 type stats struct{ requests, retries, pushed atomic.Int64 }
 
 func (s *stats) read() Stats {

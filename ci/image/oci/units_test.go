@@ -598,7 +598,7 @@ func TestReleasesThatAreRefused(t *testing.T) {
 	assert.NotErrorIs(t, err, ErrSpec, "the version is looked at first")
 	_, _, err = bad.tags(nil)
 	require.ErrorContains(t, err, "1.2")
-	_, err = (&survey{r: r}).lack(t.Context(), bad, nil)
+	_, err = r.lack(t.Context(), bad, nil)
 	require.ErrorContains(t, err, "1.2")
 	_, _, err = Candidate{Manifest: &manifest.Manifest{Version: "1.2.3+x"}}.tags(nil)
 	require.ErrorContains(t, err, "build metadata")
@@ -851,10 +851,10 @@ func TestErrorsClaimNothing(t *testing.T) {
 		{"own what is another's", heads{others.String()}, func(w *work) (bool, error) { return w.own(t.Context()) }, "another run published it in the meantime"},
 		{"yield to what can't be read", failing{errBroken}, func(w *work) (bool, error) { return w.yield(t.Context(), "latest", v) }, "broken"},
 		{"survey what can't be read", failing{errBroken}, func(w *work) (bool, error) {
-			return (&survey{r: w.r}).floats(t.Context(), "latest", v, ours, []string{"latest"}, w.options)
+			return w.r.hasFloating(t.Context(), "latest", v, ours, []string{"latest"}, w.options)
 		}, "broken"},
 		{"survey what can't be compared", heads{others.String()}, func(w *work) (bool, error) {
-			return (&survey{r: w.r}).floats(t.Context(), "latest", v, ours, []string{"latest"}, w.options)
+			return w.r.hasFloating(t.Context(), "latest", v, ours, []string{"latest"}, w.options)
 		}, "broken"},
 	} {
 		r, err := NewRepository("registry.example/acme/server", RegistryOptions{Transport: c.over, Tries: 1})

@@ -190,9 +190,9 @@ func (r *run) check(ctx context.Context, all []*release) {
 	if len(candidates) == 0 {
 		return
 	}
-	survey := oci.MissingFrom(ctx, candidates...)
+	missing := oci.MissingFrom(ctx, candidates...)
 	for i, t := range checked {
-		t.missing = survey.Missing[i]
+		t.missing = missing[i]
 	}
 }
 
