@@ -482,7 +482,9 @@ func (w *world) options(p *peer) oci.RegistryOptions {
 func (w *world) remoteBases(f *fault) oci.Bases {
 	w.base = newPeer(w.t, w.bench.registry)
 	w.base.fault = f
-	return oci.RegistryBases(w.options(w.base))
+	return oci.BasesFrom(func(registry, repository string) (*oci.Repository, error) {
+		return oci.NewRepository(registry+"/"+repository, w.options(w.base))
+	})
 }
 
 // phase2 is a run for a release, in the steps of the module's own, but for the

@@ -169,13 +169,6 @@ func (p pinned) Base(ctx context.Context, ref, platform string) (Base, error) {
 	return p.Bases.Base(ctx, ref, platform)
 }
 
-// RegistryBases finds base images in registries.
-func RegistryBases(o RegistryOptions) Bases {
-	return BasesFrom(func(registry, repository string) (*Repository, error) {
-		return NewRepository(registry+"/"+repository, o)
-	})
-}
-
 // BasesFrom finds base images in the repositories that open returns for a registry
 // such as "gcr.io" and a repository such as "distroless/static": the repository or a
 // mirror. It resolves each reference once, so that all platforms are from one index.

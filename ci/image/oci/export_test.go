@@ -19,3 +19,10 @@ func VerifyIndex(ctx context.Context, m *manifest.Manifest, index v1.ImageIndex,
 	err = v.index(ctx, index, choices)
 	return v.result, err
 }
+
+// RegistryBases finds base images in registries.
+func RegistryBases(o RegistryOptions) Bases {
+	return BasesFrom(func(registry, repository string) (*Repository, error) {
+		return NewRepository(registry+"/"+repository, o)
+	})
+}

@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -9,30 +8,30 @@ import (
 
 // Report describes a publication.
 type Report struct {
-	Version string `json:"version"`
+	Version string
 	// Digest of the index.
-	Digest string `json:"digest"`
-	DryRun bool   `json:"dryRun,omitempty"`
+	Digest string
+	DryRun bool
 	// Repositories in the caller's order.
-	Repositories []*RepositoryReport `json:"repositories"`
+	Repositories []*RepositoryReport
 }
 
 // RepositoryReport describes the publication to a repository.
 type RepositoryReport struct {
-	Repository string `json:"repository"`
+	Repository string
 	// Planned has all steps, in their order.
-	Planned []Step `json:"planned,omitempty"`
+	Planned []Step
 	// Done has the steps that were carried out.
-	Done []Step `json:"done,omitempty"`
+	Done []Step
 	// Skipped has the steps without need.
-	Skipped []Step `json:"skipped,omitempty"`
+	Skipped []Step
 	// Note explains an adopted image to people.
-	Note string `json:"note,omitempty"`
+	Note string
 	// Failed is the error, if any.
-	Failed string `json:"failed,omitempty"`
+	Failed string
 	Stats
 	// Took is the duration.
-	Took string `json:"took"`
+	Took string
 }
 
 func (r *RepositoryReport) finish(after, before Stats, took time.Duration) {
@@ -70,6 +69,3 @@ func (r *Report) Text() string {
 	}
 	return b.String()
 }
-
-// JSON renders the report for programs.
-func (r *Report) JSON() ([]byte, error) { return json.MarshalIndent(r, "", "  ") }

@@ -8,7 +8,6 @@ package reconcile
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,21 +40,21 @@ type Options struct {
 // Report describes a run.
 type Report struct {
 	// Lines has a line for each release, newest first.
-	Lines []Line `json:"releases"`
+	Lines []Line
 	// Notes are for people.
-	Notes []string `json:"notes,omitempty"`
+	Notes []string
 	// Checking and Publishing count the requests.
-	Checking   Requests `json:"checking"`
-	Publishing Requests `json:"publishing"`
+	Checking   Requests
+	Publishing Requests
 }
 
 // Line is the outcome for a release.
 type Line struct {
-	Tag string `json:"tag"`
+	Tag string
 	// Outcome is "ok", "published", "would publish", "skipped" or "failed".
-	Outcome string `json:"outcome"`
+	Outcome string
 	// Why, for people.
-	Why string `json:"why"`
+	Why string
 }
 
 // The outcomes.
@@ -69,8 +68,8 @@ const (
 
 // Requests counts requests by their destination.
 type Requests struct {
-	GitHub     int64 `json:"github"`
-	Registries int64 `json:"registries"`
+	GitHub     int64
+	Registries int64
 }
 
 func (r Requests) minus(o Requests) Requests {
@@ -96,9 +95,6 @@ func (r *Report) Text() string {
 	b.WriteByte('\n')
 	return b.String()
 }
-
-// JSON renders the report for programs.
-func (r *Report) JSON() ([]byte, error) { return json.MarshalIndent(r, "", "  ") }
 
 // Run publishes the missing images of recent releases. It returns the report also with
 // an error, which joins those of the failed releases.
