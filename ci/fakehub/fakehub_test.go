@@ -149,6 +149,7 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 	h.do("GET", one+"/assets", "")
 	h.must(200, "GET", fmt.Sprintf("%s/releases/assets/%d", r, a), "")
 	h.must(404, "GET", r+"/releases/assets/1", "")
+	h.must(200, "PATCH", fmt.Sprintf("%s/releases/assets/%d", r, a), `{"name":"c.txt"}`)
 	h.must(204, "DELETE", fmt.Sprintf("%s/releases/assets/%d", r, b), "")
 	h.must(404, "PATCH", r+"/releases/1", `{}`)
 	h.must(200, "PATCH", one, `{"draft":false,"make_latest":"true"}`)
@@ -163,14 +164,22 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 	h.must(404, "GET", r+"/git/tags/"+h.commit, "")
 	h.must(200, "GET", r+"/git/commits/"+h.commit, "")
 	h.must(404, "GET", r+"/git/commits/"+tag, "")
+	h.must(201, "POST", r+"/git/refs", `{"ref":"refs/tags/v1.2.0","sha":"`+h.commit+`"}`)
+	h.must(422, "POST", r+"/git/refs", `{"ref":"refs/tags/v1.2.0","sha":"`+h.commit+`"}`)
 	h.must(204, "POST", r+"/dispatches", `{"event_type":"x","client_payload":{"a":1}}`)
 	h.must(422, "POST", r+"/dispatches", `{"event_type":""}`)
+	h.must(200, "GET", "/user", "")
+	h.must(200, "GET", "/rate_limit", "")
 	h.must(403, "GET", "/installation/repositories", "")
 	h.must(204, "DELETE", one, "")
 
 	w := newHub(t, Config{Tokens: map[string]Access{"any": {Push: true, Installation: true}}})
 	w.check = check
 	w.must(200, "GET", "/installation/repositories", "")
+	w.must(403, "GET", "/user", "")
+	n := newHub(t, Config{Tokens: map[string]Access{}})
+	n.check = check
+	n.must(401, "GET", "/user", "")
 
 	require.Empty(t, missing, "described answers that were not seen")
 	t.Logf("%d answers, of %d described kinds, are valid under GitHub's OpenAPI description", answers, total)

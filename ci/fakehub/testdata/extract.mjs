@@ -23,11 +23,15 @@ const wanted = [
   ["get", "/repos/{owner}/{repo}/releases/{release_id}/assets", [200]],
   ["post", "/repos/{owner}/{repo}/releases/{release_id}/assets", [201]],
   ["get", "/repos/{owner}/{repo}/releases/assets/{asset_id}", [200, 404]],
+  ["patch", "/repos/{owner}/{repo}/releases/assets/{asset_id}", [200]],
   ["delete", "/repos/{owner}/{repo}/releases/assets/{asset_id}", [204]],
   ["get", "/repos/{owner}/{repo}/git/ref/{ref}", [200, 404]],
+  ["post", "/repos/{owner}/{repo}/git/refs", [201, 422]],
   ["get", "/repos/{owner}/{repo}/git/tags/{tag_sha}", [200, 404]],
   ["get", "/repos/{owner}/{repo}/git/commits/{commit_sha}", [200, 404]],
   ["post", "/repos/{owner}/{repo}/dispatches", [204, 422]],
+  ["get", "/user", [200, 401, 403]],
+  ["get", "/rate_limit", [200]],
   ["get", "/installation/repositories", [200, 403]],
 ];
 

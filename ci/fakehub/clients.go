@@ -1,0 +1,103 @@
+package fakehub
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// The operations in this file are for clients other than Gantry: gh, install scripts,
+// and tools that it is compared with.
+
+func (s *Server) updateAsset(w http.ResponseWriter, q *request) {
+	a := s.findAsset(w, q)
+	if a == nil {
+		return
+	}
+	var in struct{ Name, Label *string }
+	if json.Unmarshal(q.body, &in) != nil {
+		apiError(w, 400, "Problems parsing JSON", "")
+		return
+	}
+	if a.rel.immutable && !a.rel.draft {
+		apiError(w, 422, "Cannot update assets of an immutable release.", "")
+		return
+	}
+	if in.Name != nil {
+		name := rewriteName(*in.Name)
+		for _, other := range a.rel.assets {
+			if other != a && other.name == name {
+				validationFailed(w, "ReleaseAsset", "name", "already_exists", "")
+				return
+			}
+		}
+		a.name = name
+	}
+	if in.Label != nil {
+		a.label = *in.Label
+	}
+	a.updatedAt = s.cfg.Now().UTC()
+	s.event("edit-asset", a.rel, a.name)
+	answer(w, 200, s.assetJSON(q, a))
+}
+
+func (s *Server) createRef(w http.ResponseWriter, q *request) {
+	var in struct{ Ref, SHA string }
+	if json.Unmarshal(q.body, &in) != nil {
+		apiError(w, 400, "Problems parsing JSON", "")
+		return
+	}
+	name, ok := strings.CutPrefix(in.Ref, "refs/tags/")
+	if !ok {
+		apiError(w, 422, "Reference name must start with 'refs/tags/' here", "")
+		return
+	}
+	if _, ok := q.repo.tags[name]; ok {
+		apiError(w, 422, "Reference already exists", "")
+		return
+	}
+	if _, ok := q.repo.commits[q.repo.peel(in.SHA)]; !ok {
+		apiError(w, 422, "Object does not exist", "")
+		return
+	}
+	q.repo.tags[name] = in.SHA
+	answer(w, 201, s.refJSON(q, name, in.SHA))
+}
+
+func (s *Server) getUser(w http.ResponseWriter, q *request) {
+	if !q.known {
+		apiError(w, 401, "Requires authentication", "")
+		return
+	}
+	if q.access.Installation {
+		apiError(w, 403, "Resource not accessible by integration", "")
+		return
+	}
+	u := s.userJSON(q.r, q.access.User, 1)
+	for k, v := range map[string]any{
+		"bio": nil, "blog": nil, "company": nil, "email": nil, "followers": 0, "following": 0, "hireable": nil, "location": nil,
+		"name": "Mona Lisa", "public_gists": 0, "public_repos": 1, "created_at": stamp(s.cfg.Now()), "updated_at": stamp(s.cfg.Now()),
+	} {
+		u[k] = v
+	}
+	answer(w, 200, u)
+}
+
+func (s *Server) getRateLimit(w http.ResponseWriter, q *request) {
+	h := w.Header()
+	number := func(k string) int { n, _ := strconv.Atoi(h.Get(k)); return n }
+	core := map[string]any{
+		"limit": number("X-RateLimit-Limit"), "remaining": number("X-RateLimit-Remaining"),
+		"reset": number("X-RateLimit-Reset"), "used": number("X-RateLimit-Used"),
+	}
+	answer(w, 200, map[string]any{"resources": map[string]any{"core": core, "search": core, "graphql": core}, "rate": core})
+}
+
+func (s *Server) downloadLatest(w http.ResponseWriter, q *request) {
+	if a := q.repo.latestRelease().asset(q.name); a != nil && a.state == "uploaded" {
+		http.Redirect(w, q.r, objectURL(q.r, a), http.StatusFound)
+		return
+	}
+	htmlPage(w, 404, "Not Found")
+}
