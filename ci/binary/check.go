@@ -72,7 +72,7 @@ func Check(f Facts, w Requirements) []error {
 		// Toolchains of Nix and Guix leave their own paths.
 		add("loads %q, which exists only on the machine that built it: build it with a toolchain that uses /lib, or run `patchelf --set-interpreter`", f.Interpreter)
 	}
-	if w.MaxGlibc != "" && f.GlibcFloor != "" && CompareVersions(f.GlibcFloor, w.MaxGlibc) > 0 {
+	if w.MaxGlibc != "" && CompareVersions(f.GlibcFloor, w.MaxGlibc) > 0 {
 		add("needs glibc %s, but target %q allows at most %s: build it in an older toolchain image, for a musl target, or with cargo-zigbuild", f.GlibcFloor, w.Target, w.MaxGlibc)
 	}
 	return problems

@@ -265,13 +265,14 @@ func TestARMAttributes(t *testing.T) {
 		"\x06\x80":                          "arm",
 		"\x07\x80":                          "arm",
 		"\x21cut off":                       "arm",
+		"\x21a\x06\x00\x06\x0a":             "armv7", // a text that is no number
 		"":                                  "arm",
 		"\x06\x06\x06\x0a":                  "arm", // the first counts
 	} {
 		assert.Equal(t, want, inspectBytes(t, armFile([]byte(text))).Arch, "%q", text)
 	}
 
-	good := armFile([]byte{tagCPUArch, 10})
+	good, le := armFile([]byte{tagCPUArch, 10}), binary.LittleEndian
 	at := bytes.Index(good, []byte("A\x11\x00\x00\x00aeabi\x00\x01")) // 'A', size 17
 	require.Positive(t, at)
 	for name, change := range map[string]func(data []byte){
@@ -282,6 +283,8 @@ func TestARMAttributes(t *testing.T) {
 		"no vendor's end": func(data []byte) { copy(data[at+10:], "xxxxxxxx") },
 		"another scope":   func(data []byte) { data[at+11] = 2 },
 		"cut off":         func(data []byte) { data[at+1] = 13 },
+		"no size":         func(data []byte) { le.PutUint32(data[le.Uint32(data[0x20:])+40+20:], 3) },
+		"not in the file": func(data []byte) { le.PutUint32(data[le.Uint32(data[0x20:])+40+16:], 1<<30) },
 	} {
 		changed := bytes.Clone(good)
 		change(changed)
@@ -351,15 +354,16 @@ func TestCheckNamesTheRule(t *testing.T) {
 		"musl by its library": {func(f *Facts) {
 			f.Interpreter, f.Needed, f.GlibcFloor = "", []string{"libz.so", "libc.musl-x86_64.so.1"}, ""
 		}, want, []rule{ruleLibc}},
-		"musl that names a version":  {func(f *Facts) { f.Interpreter = "/lib/ld-musl-x86_64.so.1" }, want, []rule{ruleLibc}},
-		"glibc by its loader":        {func(f *Facts) { f.GlibcFloor = "" }, musl, []rule{ruleLibc}},
-		"glibc by its symbols":       {func(f *Facts) { f.Interpreter = "" }, musl, []rule{ruleLibc}},
-		"dynamic without any C":      {func(f *Facts) { f.Interpreter, f.Needed, f.GlibcFloor = "", []string{"libz.so"}, "" }, musl, []rule{ruleLibc}},
-		"another C library":          {func(f *Facts) { f.Interpreter, f.GlibcFloor = "/lib/ld-uClibc.so.0", "" }, want, []rule{ruleLibc}},
-		"another path of the loader": {func(f *Facts) { f.Interpreter = "/gnu/store/ld-linux-x86-64.so.2" }, want, []rule{ruleLoader}},
-		"a newer glibc":              {func(f *Facts) { f.GlibcFloor = "2.35" }, want, []rule{ruleGlibc}},
-		"no C library to check":      {func(f *Facts) { f.Interpreter, f.GlibcFloor = "/lib/ld-uClibc.so.0", "" }, Requirements{Target: want.Target, OS: "linux"}, nil},
-		"no system to check":         {func(f *Facts) { f.Interpreter = "/gnu/store/ld-linux-x86-64.so.2" }, Requirements{Target: want.Target}, nil},
+		"musl that names a version":       {func(f *Facts) { f.Interpreter = "/lib/ld-musl-x86_64.so.1" }, want, []rule{ruleLibc}},
+		"glibc by its loader":             {func(f *Facts) { f.GlibcFloor = "" }, musl, []rule{ruleLibc}},
+		"glibc by its symbols":            {func(f *Facts) { f.Interpreter = "" }, musl, []rule{ruleLibc}},
+		"dynamic without any C":           {func(f *Facts) { f.Interpreter, f.Needed, f.GlibcFloor = "", []string{"libz.so"}, "" }, musl, []rule{ruleLibc}},
+		"another C library":               {func(f *Facts) { f.Interpreter, f.GlibcFloor = "/lib/ld-uClibc.so.0", "" }, want, []rule{ruleLibc}},
+		"another path of the loader":      {func(f *Facts) { f.Interpreter = "/gnu/store/ld-linux-x86-64.so.2" }, want, []rule{ruleLoader}},
+		"a newer glibc":                   {func(f *Facts) { f.GlibcFloor = "2.35" }, want, []rule{ruleGlibc}},
+		"no C library to check":           {func(f *Facts) { f.Interpreter, f.GlibcFloor = "/lib/ld-uClibc.so.0", "" }, Requirements{Target: want.Target, OS: "linux"}, nil},
+		"a PE file for another C library": {func(f *Facts) { f.Format = PE }, Requirements{Target: "x86_64-pc-windows-gnu", OS: "windows", Libc: "musl"}, nil},
+		"no system to check":              {func(f *Facts) { f.Interpreter = "/gnu/store/ld-linux-x86-64.so.2" }, Requirements{Target: want.Target}, nil},
 		"everything": {
 			func(f *Facts) {
 				f.Executable, f.Arch, f.Arches, f.Interpreter, f.GlibcFloor = false, "arm", nil, "/nix/ld-musl-arm.so.1", "2.99"

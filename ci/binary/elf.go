@@ -203,7 +203,7 @@ func glibcFloor(f *elf.File) (string, error) {
 			if _, err := parseVersion(version); err != nil {
 				continue
 			}
-			if floor == "" || CompareVersions(version, floor) > 0 {
+			if CompareVersions(version, floor) > 0 {
 				floor = version
 			}
 		}
