@@ -336,6 +336,9 @@ func (i *Image) Verify(
 	// Image to verify, such as "ghcr.io/owner/name", optionally with a tag or digest.
 	// By default, the version's tag.
 	ref string,
+	// Fail if the tag of a base image has moved since, as after a security fix.
+	// +optional
+	currentBase bool,
 ) (string, error) {
-	return i.Of.phase().Verify(ctx, i.inner(), ref)
+	return i.Of.phase().Verify(ctx, i.inner(), ref, currentBase)
 }

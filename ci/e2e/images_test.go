@@ -76,7 +76,7 @@ func TestImages(t *testing.T) {
 	again := images("image", "--tag=v1.0.0", "publish", "--addresses="+inside+repository)
 	require.NoError(t, again.err)
 	assert.Contains(t, again.stdout, "0 bytes")
-	verified := images("image", "--tag=v1.0.0", "verify", "--ref="+inside+repository)
+	verified := images("image", "--tag=v1.0.0", "verify", "--ref="+inside+repository, "--current-base")
 	require.NoError(t, verified.err)
 	assert.Contains(t, verified.stdout, "byte for byte, on linux/amd64, linux/arm64")
 	reconciled := images("reconcile", "--addresses="+inside+repository)

@@ -292,7 +292,7 @@ func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Re
 }
 
 // Verify compares a published image with its release.
-func (p Phase) Verify(ctx context.Context, i Image, ref string) (string, error) {
+func (p Phase) Verify(ctx context.Context, i Image, ref string, currentBase bool) (string, error) {
 	if i.Skipped != "" {
 		return "", fmt.Errorf("the event asks for no image, so there is nothing to compare: %s", i.Skipped)
 	}
@@ -308,7 +308,7 @@ func (p Phase) Verify(ctx context.Context, i Image, ref string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	verified, err := oci.VerifyImage(ctx, t.release.Manifest, t.repositories[0], oci.VerifyOptions{Reference: reference, Digest: digest, Bases: t.from.Bases()})
+	verified, err := oci.VerifyImage(ctx, t.release.Manifest, t.repositories[0], oci.VerifyOptions{Reference: reference, Digest: digest, Bases: t.from.Bases(), CurrentBase: currentBase})
 	if err != nil {
 		return "", err
 	}

@@ -55,8 +55,6 @@ type PlatformImage struct {
 	Digest v1.Hash
 	// Pinned is the base image.
 	Pinned Pin
-	// LayerSize is the compressed size of the release's layer.
-	LayerSize int64
 }
 
 // Close removes the layers. The image is unusable afterwards.
@@ -184,7 +182,7 @@ func assemble(ctx context.Context, r *published.Release, o AssembleOptions, c Ch
 	if img, err = mutate.ConfigFile(img, config); err != nil {
 		return nil, err
 	}
-	p := &PlatformImage{Choice: c, LayerSize: layer.size}
+	p := &PlatformImage{Choice: c}
 	annotations := maps.Clone(meta)
 	if base.Image != nil {
 		p.Pinned = Pin{Name: base.Name, Digest: base.Digest.String()}

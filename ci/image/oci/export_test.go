@@ -26,3 +26,6 @@ func RegistryBases(o RegistryOptions) Bases {
 		return NewRepository(registry+"/"+repository, o)
 	})
 }
+
+// ReadLayout is openLayout.
+func ReadLayout(dir string) (v1.ImageIndex, error) { return openLayout(dir) }

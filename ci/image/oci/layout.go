@@ -43,9 +43,9 @@ func WriteLayout(dir string, index v1.ImageIndex, name string) error {
 	}
 }
 
-// ReadLayout reads the index of an OCI layout from [WriteLayout], and verifies every
+// openLayout reads the index of an OCI layout from [WriteLayout], and verifies every
 // blob.
-func ReadLayout(dir string) (v1.ImageIndex, error) {
+func openLayout(dir string) (v1.ImageIndex, error) {
 	index, err := readLayout(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read the OCI layout: %w", err)
@@ -167,13 +167,13 @@ func addFile(t *tar.Writer, file, name string) error {
 // maxTarball bounds the unpacked size for [ReadTarball].
 const maxTarball = 16 << 30
 
-// ReadTarball unpacks a tar archive of an OCI layout into the empty directory dir, and
-// reads it like [ReadLayout].
+// ReadTarball unpacks a tar archive of an OCI layout from [WriteTarball] into the empty
+// directory dir, reads its index, and verifies every blob.
 func ReadTarball(r io.Reader, dir string) (v1.ImageIndex, error) {
 	if err := unpackLayout(r, dir); err != nil {
 		return nil, fmt.Errorf("read the OCI archive: %w", err)
 	}
-	return ReadLayout(dir)
+	return openLayout(dir)
 }
 
 func unpackLayout(r io.Reader, dir string) error {
