@@ -94,7 +94,7 @@ func TestSubmodulesAndLargeFiles(t *testing.T) {
 		return got.stdout
 	}
 	said := plan()
-	assert.Contains(t, said, `1 of the files are pointers of Git LFS, such as "the film.txt"`)
+	assert.Contains(t, said, `Git LFS pointers instead of contents, such as "the film.txt" (1 in all)`)
 	assert.Contains(t, said, "\nready to release")
 
 	// As "git lfs install --local" and "git lfs pull" leave it; the program that
@@ -110,5 +110,5 @@ func TestSubmodulesAndLargeFiles(t *testing.T) {
 	assert.Equal(t, "of a submodule: "+film, run(t, files, filepath.Join(files, archive.Binaries[0].Path)))
 
 	write(t, dir, map[string]string{"the film.txt": "another\n"})
-	assert.Contains(t, plan(), `remove M "the film.txt"`)
+	assert.Contains(t, plan(), `commit or stash them: M "the film.txt"`)
 }

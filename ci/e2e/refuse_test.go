@@ -52,7 +52,7 @@ func TestRefuses(t *testing.T) {
 			require.NoError(t, err)
 			write(t, dir, map[string]string{"Cargo.toml": replaceOnce(t, string(text), `version = "1.0.0"`, `version = "1.1.0"`)})
 			commit(t, dir, "v1.1.0")
-		}, []string{"--tag=v1.1.0"}, `Cargo.lock has version 1.0.0 of package "tiny", but Cargo.toml says 1.1.0`},
+		}, []string{"--tag=v1.1.0"}, `Cargo.lock has version 1.0.0 of package "tiny", but Cargo.toml has 1.1.0`},
 		{"a submodule that is not checked out", func(t *testing.T, dir string) {
 			library := t.TempDir()
 			write(t, library, map[string]string{"Cargo.toml": "[package]\nname = \"small\"\nversion = \"0.1.0\"\n", "src/lib.rs": ""})

@@ -77,7 +77,7 @@ func (p *Plan) checkSource(project *Project, git Git) {
 				p.fail("%q would go into the archives, but it is a Git LFS pointer: %s", e.Source, remedy)
 			}
 		}
-		p.warn("%d files are Git LFS pointers, such as %q: if the build needs their contents, %s", n, git.Pointers[0], remedy)
+		p.warn("the source has Git LFS pointers instead of contents, such as %q (%d in all): if the build needs the contents, %s", git.Pointers[0], n, remedy)
 	}
 }
 
