@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -85,7 +86,7 @@ func (p Phase) assemble(ctx context.Context, tag string, content []byte) (Image,
 	}
 	before := &oci.Published{}
 	if r.Manifest.Image != nil && len(r.Manifest.Image.Repositories) > 0 {
-		if before, err = p.published(ctx, r, from); err != nil {
+		if before, err = glance(ctx, r, s); err != nil {
 			fmt.Fprintf(os.Stderr, "assembled on the current base images: %v\n", err)
 			before = &oci.Published{}
 		}
@@ -96,9 +97,14 @@ func (p Phase) assemble(ctx context.Context, tag string, content []byte) (Image,
 	return p.build(ctx, r, before.Pins.With(from.Bases()))
 }
 
-// published reads the published image of a release from the repositories of its
-// manifest.
-func (p Phase) published(ctx context.Context, r *published.Release, from *registries.Registries) (*oci.Published, error) {
+// glance reads the published image of a release from the repositories of its manifest,
+// in one try: a registry that is down must not delay an image that may go elsewhere.
+func glance(ctx context.Context, r *published.Release, s registries.Settings) (*oci.Published, error) {
+	s.Options.Tries, s.Options.Timeout = 1, 10*time.Second
+	from, err := registries.New(s)
+	if err != nil {
+		return nil, err
+	}
 	repositories, err := open(r, from, nil)
 	if err != nil {
 		return nil, err
