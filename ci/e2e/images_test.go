@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -91,6 +93,71 @@ func TestImages(t *testing.T) {
 	lost := images("reconcile", "--addresses="+inside+repository+"-lost")
 	require.NoError(t, lost.err)
 	assert.Contains(t, lost.stdout, "v1.0.0: published: ")
+}
+
+// A base image that moves doesn't change a published version: a re-run finds the base
+// images that it was made from.
+func TestMovedBase(t *testing.T) {
+	source := tiny(t, "\n[package.metadata.gantry]\ntargets = [\"x86_64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\n")
+	h := newHub(t, source)
+	require.NoError(t, h.release(t, source).err)
+	local, inside := os.Getenv("GANTRY_REGISTRY"), os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS")
+	unique := fmt.Sprint(time.Now().UnixNano())
+	// A mirror with a path, whose base image is this test's.
+	mirror := "/moved-" + unique
+	base, err := remote.Index(must(t, local+"/distroless/static-debian12:nonroot"))
+	require.NoError(t, err)
+	move := func(label string) {
+		t.Helper()
+		require.NoError(t, remote.WriteIndex(must(t, local+mirror+"/distroless/static-debian12:nonroot"), labelled(t, base, label)))
+	}
+	address := inside + "/test/moved-base-" + unique
+	image := func(args ...string) result {
+		return call(t, h.at(append([]string{"images", "with-plain-http", "--host=" + inside, "with-mirror", "--host=gcr.io", "--url=http://" + inside + mirror,
+			"image", "--tag=v1.0.0"}, args...)...)...)
+	}
+	move("first")
+	before := image("digest")
+	require.NoError(t, before.err)
+	require.NoError(t, image("publish", "--addresses="+address).err)
+
+	move("second")
+	after := image("digest")
+	require.NoError(t, after.err)
+	require.NotEqual(t, before.stdout, after.stdout, "the base did not move")
+	again := image("publish", "--addresses="+address)
+	require.NoError(t, again.err)
+	assert.Contains(t, again.log, "on other base images")
+	assert.Contains(t, again.stdout, "pushed 0 bytes")
+	have, err := remote.Head(must(t, local+"/test/moved-base-"+unique+":latest"))
+	require.NoError(t, err)
+	assert.Equal(t, strings.TrimSpace(before.stdout), have.Digest.String())
+	verified := image("verify", "--ref="+address)
+	require.NoError(t, verified.err)
+	assert.Contains(t, verified.stdout, "byte for byte")
+	current := image("verify", "--ref="+address, "--current-base")
+	require.Error(t, current.err)
+	assert.Contains(t, current.said(), "release a new version to use it")
+}
+
+// labelled returns an index whose images have one more label.
+func labelled(t *testing.T, index v1.ImageIndex, label string) v1.ImageIndex {
+	t.Helper()
+	m, err := index.IndexManifest()
+	require.NoError(t, err)
+	var added []mutate.IndexAddendum
+	for _, d := range m.Manifests {
+		image, err := index.Image(d.Digest)
+		require.NoError(t, err)
+		file, err := image.ConfigFile()
+		require.NoError(t, err)
+		config := file.Config
+		config.Labels = map[string]string{"test": label}
+		changed, err := mutate.Config(image, config)
+		require.NoError(t, err)
+		added = append(added, mutate.IndexAddendum{Add: changed, Descriptor: v1.Descriptor{Platform: d.Platform}})
+	}
+	return mutate.AppendManifests(empty.Index, added...)
 }
 
 // A registry of a company's own has a certificate of its own and wants to know
