@@ -3,6 +3,7 @@ package github
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"testing"
@@ -49,4 +50,14 @@ func TestBodyThatCannotBeRead(t *testing.T) {
 	_, err := io.ReadAll(b)
 	require.EqualError(t, err, `read "a": disk on fire`)
 	require.NotNil(t, b.bad.Load())
+}
+
+// Refusals are told from failures that another address or try may not have.
+func TestIsRefused(t *testing.T) {
+	for code, want := range map[int]bool{401: true, 403: true, 404: true, 408: false, 410: false, 429: false, 500: false, 503: false} {
+		require.Equal(t, want, isRefused(fmt.Errorf("download: %w", &statusError{code: code})), code)
+	}
+	require.True(t, isRefused(fmt.Errorf("download: %w", errLogin)))
+	require.False(t, isRefused(io.ErrUnexpectedEOF))
+	require.False(t, isRefused(nil))
 }
