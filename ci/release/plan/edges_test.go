@@ -3,12 +3,15 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/Masterminds/semver/v3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/version"
 )
@@ -46,6 +49,17 @@ func TestExplainFields(t *testing.T) {
 		p.explain(m, &manifest.FieldError{Field: c.field, Problem: c.problem})
 		assert.Equal(t, []string{c.want}, p.Messages(SeverityError), c.field)
 	}
+	metadata, err := version.Parse("1.0.0+build")
+	if err != nil {
+		metadata = semver.MustParse("1.0.0+build")
+	}
+	silent := &Plan{tag: version.Tag{Version: metadata}}
+	silent.explain(m, &manifest.FieldError{Field: "version", Problem: "has metadata"})
+	assert.Empty(t, silent.Problems, "checkVersion reports it")
+	loud := &Plan{tag: version.Tag{Version: one}}
+	loud.explain(m, &manifest.FieldError{Field: "version", Problem: "is wrong"})
+	assert.Equal(t, []string{"version of release-manifest.json would be invalid: is wrong"}, loud.Messages(SeverityError))
+
 	p := &Plan{Problems: []Problem{{SeverityError, "reported"}}, tag: version.Tag{Version: one}}
 	p.explain(m, &manifest.FieldError{Field: "assets[0].name", Problem: "follows from it"})
 	assert.Equal(t, []string{"reported"}, p.Messages(SeverityError))
@@ -84,4 +98,61 @@ func TestManifestThatIsTooLarge(t *testing.T) {
 	err := planOf(t, p, "v1.0.0", clean()).Err()
 	require.ErrorContains(t, err, "release-manifest.json would have about")
 	require.ErrorContains(t, err, "include fewer files")
+	err = planOf(t, p, "v1.0.1", clean()).Err()
+	require.ErrorContains(t, err, "1.0.1")
+	require.NotContains(t, err.Error(), "would have about", "one problem is enough to begin with")
+}
+
+// The limit of an archive counts directories too.
+func TestArchiveThatIsTooLarge(t *testing.T) {
+	for n, fits := range map[int]bool{archive.DefaultLimits.Entries - 3: true, archive.DefaultLimits.Entries - 2: false} {
+		files := []string{"Cargo.toml", "Cargo.lock"}
+		for i := range n {
+			files = append(files, fmt.Sprintf("docs/%d", i))
+		}
+		p := mustLoad(t, table{"targets": []string{"x86_64-unknown-linux-gnu"}, "include": []string{"docs/*"}}, files, pkg("app", "1.0.0", ".", nil, "app"))
+		err := planOf(t, p, "v1.0.0", clean()).Err()
+		if fits {
+			assert.NoError(t, err, n)
+		} else {
+			assert.ErrorContains(t, err, fmt.Sprintf("the archives would have %d files and directories; the limit is", archive.DefaultLimits.Entries+1), n)
+		}
+	}
+}
+
+// An SBOM is an asset of the plan, and so of the manifest that it is checked by.
+func TestSkeletonHasSBOMs(t *testing.T) {
+	for _, sbom := range []bool{true, false} {
+		p := mustLoad(t, table{"targets": []string{"x86_64-unknown-linux-gnu"}, "sbom": sbom}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+		plan := planOf(t, p, "v1.0.0", clean())
+		m := plan.skeleton(plan.Targets, "static")
+		assert.Equal(t, sbom, slices.ContainsFunc(m.Assets, func(a manifest.Asset) bool { return a.Kind == manifest.KindSBOM }))
+		for _, a := range m.Assets {
+			assert.NotEmpty(t, a.Name)
+		}
+	}
+}
+
+// Hosts that only this machine reaches are warned of, in repositories and bases.
+func TestLocalHostsOfImages(t *testing.T) {
+	image := func(settings table) []string {
+		p := mustLoad(t, table{"image": settings}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+		plan := planOf(t, p, "v1.0.0", clean())
+		require.NoError(t, plan.Err())
+		return plan.Messages(SeverityWarning)
+	}
+	assert.Contains(t, image(table{"repositories": []string{"127.0.0.1:5000/app"}}),
+		`image: repository "127.0.0.1:5000/app" is on a local host: it is only used if --addresses or with-plain-http names that host`)
+	assert.Contains(t, strings.Join(image(table{"base": "localhost:5000/base:1"}), "\n"), `image: base "localhost:5000/base:1" is on a local host`)
+	for _, w := range image(table{"repositories": []string{"ghcr.io/o/app"}, "base": "debian:bookworm-slim"}) {
+		assert.NotContains(t, w, "local host")
+	}
+}
+
+// A project without a Linux target has no image.
+func TestNoImageWithoutLinux(t *testing.T) {
+	p := mustLoad(t, table{"targets": []string{"x86_64-pc-windows-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	plan := planOf(t, p, "v1.0.0", clean("v0.9.0"))
+	assert.Nil(t, plan.ContainerImage)
+	assert.Empty(t, plan.Messages(SeverityWarning))
 }
