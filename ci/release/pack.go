@@ -51,7 +51,11 @@ func (w *workspace) program(ctx context.Context) (*dagger.Container, []string, e
 		WithoutFile("dagger.gen.go").
 		WithoutDirectory("internal").
 		AsModule().Runtime()
-	entrypoint, err := ctr.Entrypoint(ctx)
+	var entrypoint []string
+	err := engine.Retry(ctx, func() (err error) {
+		entrypoint, err = ctr.Entrypoint(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the module's own program: %v", err)
 	}
