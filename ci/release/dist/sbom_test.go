@@ -1,77 +1,57 @@
 package dist
 
 import (
-	"bytes"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/release/cargo"
 )
 
-// The official schema comes with the library's sources.
-func schema(t *testing.T) *jsonschema.Schema {
-	t.Helper()
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/CycloneDX/cyclonedx-go").Output()
-	require.NoError(t, err)
-	schemas := filepath.Join(strings.TrimSpace(string(out)), "schema")
-	compiler := jsonschema.NewCompiler()
-	for url, file := range map[string]string{
-		"http://cyclonedx.org/schema/bom-1.6.schema.json":  "bom-1.6.schema.json",
-		"http://cyclonedx.org/schema/spdx.schema.json":     "spdx.schema.json",
-		"http://cyclonedx.org/schema/jsf-0.82.schema.json": "jsf-0.82.schemax.json",
-	} {
-		text, err := os.ReadFile(filepath.Join(schemas, file))
-		require.NoError(t, err)
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-		require.NoError(t, err)
-		require.NoError(t, compiler.AddResource(url, doc))
-	}
-	compiled, err := compiler.Compile("http://cyclonedx.org/schema/bom-1.6.schema.json")
-	require.NoError(t, err)
-	return compiled
+// A bill of materials has one serial number for the same bytes, a reference for each
+// crate, and the repository if it is known.
+func TestBillOfMaterials(t *testing.T) {
+	archive := manifest.Asset{Name: "app.tar.gz", SHA256: "00ff", Target: amd}
+	crates := []cargo.Crate{{Name: "serde", Version: "1.0.0", PURL: "pkg:cargo/serde@1.0.0"}, {Name: "local", Version: "0.1.0"}}
+	bom := billOfMaterials(&manifest.Manifest{Component: "app", Repository: "https://github.com/o/r"}, archive, crates)
+	assert.Regexp(t, `^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, bom.SerialNumber)
+	assert.Equal(t, "urn:uuid:c46ea698-3785-8109-9a31-7a96546c4d89", bom.SerialNumber)
+	require.NotNil(t, bom.Metadata.Component.ExternalReferences)
+	assert.Equal(t, []cdx.ExternalReference{{Type: cdx.ERTypeVCS, URL: "https://github.com/o/r"}}, *bom.Metadata.Component.ExternalReferences)
+	assert.Equal(t, "pkg:cargo/serde@1.0.0", (*bom.Components)[0].BOMRef)
+	assert.Equal(t, "local@0.1.0", (*bom.Components)[1].BOMRef)
+
+	other := billOfMaterials(&manifest.Manifest{Component: "app"}, manifest.Asset{Name: "app.tar.gz", SHA256: "00fe"}, nil)
+	assert.NotEqual(t, bom.SerialNumber, other.SerialNumber)
+	assert.Nil(t, other.Metadata.Component.ExternalReferences)
 }
 
-func TestBillOfMaterials(t *testing.T) {
-	crates := []cargo.Crate{
-		{Name: "app", Version: "0.1.0", License: "MIT OR Apache-2.0"},
-		{Name: "inner", Version: "2.0.0", PURL: "pkg:cargo/inner@2.0.0?repository_url=https%3A%2F%2Fcrates.example.org%2Findex%2F"},
-		{Name: "serde", Version: "1.0.200", PURL: "pkg:cargo/serde@1.0.200", SHA256: strings.Repeat("ab", 32), License: "MIT OR Apache-2.0"},
+// The smoke test of an image, by the output of a native run.
+func TestSmokeOfARun(t *testing.T) {
+	test, err := imagespec.SmokeTestOf(&manifest.Manifest{Version: "1.2.3"})
+	require.NoError(t, err)
+	for run, says := range map[string]string{
+		"app 1.2.3\nexit status 0\n": "",
+		"app 1.2.4\nexit status 0\n": "does not name version 1.2.3",
+		"app 1.2.3\nexit status 1\n": "ended with exit status 1",
+		"exit status 124\n":          "did not end within 10 seconds",
+		"app 1.2.3":                  `it did not run: the output is "app 1.2.3"`,
+		"":                           "it did not run",
+	} {
+		err := smoke(test, run)
+		if says == "" {
+			assert.NoError(t, err, run)
+		} else {
+			assert.ErrorContains(t, err, says, run)
+		}
 	}
-	m := &manifest.Manifest{
-		Component: "app", Version: "0.1.0", License: "MIT", Repository: "https://github.com/example/app", CommitDate: "2023-11-14T22:13:20Z",
-		Toolchain: manifest.Toolchain{Rustc: "rustc 1.96.0 (abc 2026-01-01)", Cargo: "cargo 1.96.0"},
-	}
-	archive := manifest.Asset{
-		Name: "app-0.1.0-x86_64-unknown-linux-gnu.tar.gz", Target: "x86_64-unknown-linux-gnu", SHA256: strings.Repeat("cd", 32),
-		Binaries: []manifest.Binary{{Path: "app-0.1.0/app", SHA256: strings.Repeat("ef", 32)}},
-	}
-	write := func(crates []cargo.Crate) []byte {
-		var out bytes.Buffer
-		require.NoError(t, cdx.NewBOMEncoder(&out, cdx.BOMFileFormatJSON).SetPretty(true).EncodeVersion(billOfMaterials(m, archive, crates), cdx.SpecVersion1_6))
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(out.Bytes()))
-		require.NoError(t, err)
-		assert.NoError(t, schema(t).Validate(doc))
-		return out.Bytes()
-	}
-	text := write(crates)
-	assert.Equal(t, string(text), string(write(crates)))
+}
 
-	var bom cdx.BOM
-	require.NoError(t, cdx.NewBOMDecoder(bytes.NewReader(text), cdx.BOMFileFormatJSON).Decode(&bom))
-	assert.Equal(t, "app", bom.Metadata.Component.Name)
-	assert.Equal(t, "1.96.0", (*bom.Metadata.Tools.Components)[0].Version)
-	assert.Len(t, *bom.Components, len(crates))
-	assert.Equal(t, "pkg:cargo/serde@1.0.200", (*bom.Components)[2].PackageURL)
-
-	archive.SHA256 = strings.Repeat("0", 64)
-	assert.NotContains(t, string(write(nil)), bom.SerialNumber, "another archive has another number, also without dependencies")
+// Without an image configuration, phase 2 decides: the project may want no image.
+func TestNoImageIsNoProblem(t *testing.T) {
+	assert.NoError(t, CheckImage(&manifest.Manifest{}))
 }
