@@ -1,12 +1,17 @@
 package dist
 
 import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
 	"testing"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/release/cargo"
@@ -15,9 +20,9 @@ import (
 // A bill of materials has one serial number for the same bytes, a reference for each
 // crate, and the repository if it is known.
 func TestBillOfMaterials(t *testing.T) {
-	archive := manifest.Asset{Name: "app.tar.gz", SHA256: "00ff", Target: amd}
+	packed := manifest.Asset{Name: "app.tar.gz", SHA256: "00ff", Target: amd}
 	crates := []cargo.Crate{{Name: "serde", Version: "1.0.0", PURL: "pkg:cargo/serde@1.0.0"}, {Name: "local", Version: "0.1.0"}}
-	bom := billOfMaterials(&manifest.Manifest{Component: "app", Repository: "https://github.com/o/r"}, archive, crates)
+	bom := billOfMaterials(&manifest.Manifest{Component: "app", Repository: "https://github.com/o/r"}, packed, crates)
 	assert.Regexp(t, `^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, bom.SerialNumber)
 	assert.Equal(t, "urn:uuid:c46ea698-3785-8109-9a31-7a96546c4d89", bom.SerialNumber)
 	require.NotNil(t, bom.Metadata.Component.ExternalReferences)
@@ -54,4 +59,46 @@ func TestSmokeOfARun(t *testing.T) {
 // Without an image configuration, phase 2 decides: the project may want no image.
 func TestNoImageIsNoProblem(t *testing.T) {
 	assert.NoError(t, CheckImage(&manifest.Manifest{}))
+}
+
+func TestPartsOfABill(t *testing.T) {
+	assert.Nil(t, licensesOf(""))
+	assert.Equal(t, &cdx.Licenses{{Expression: "MIT OR Apache-2.0"}}, licensesOf("MIT OR Apache-2.0"))
+	assert.Nil(t, hashes(""))
+	assert.Equal(t, &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: "00ff"}}, hashes("00ff"))
+	rustc := tool("rustc 1.96.0 (abc 2026-01-01)")
+	assert.Equal(t, "rustc", rustc.Name)
+	assert.Equal(t, "1.96.0", rustc.Version)
+	assert.Empty(t, tool("custom").Version)
+}
+
+// What a release can't read or write is an error, never an empty file.
+func TestFilesThatCannotBeReadOrWritten(t *testing.T) {
+	broken := errors.New("disk on fire")
+	_, err := hashing(archive.Entry{Open: func() (io.ReadCloser, error) { return nil, broken }}, new(string)).Open()
+	assert.ErrorIs(t, err, broken)
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	assert.Error(t, copyFile(file, filepath.Join(file, "below")))
+
+	in := input(t, binaries(t), amd)
+	in.Manifest.Image = &manifest.Image{}
+	in.Targets[0].Binaries[0].Run = filepath.Join(t.TempDir(), "none")
+	_, err = Assemble(t.TempDir(), in, quiet(t))
+	assert.ErrorContains(t, err, "none")
+}
+
+// A part whose copy of an asset is damaged is refused, though another part has it whole.
+func TestMergeReadsEveryCopy(t *testing.T) {
+	in := input(t, binaries(t), amd)
+	parts := t.TempDir()
+	for _, name := range []string{"one", "two"} {
+		require.NoError(t, os.Rename(assemble(t, in), filepath.Join(parts, name)))
+	}
+	_, err := Merge(t.Context(), parts, t.TempDir())
+	require.NoError(t, err)
+	damaged := filepath.Join(parts, "two", manifest.ChangelogName)
+	require.NoError(t, os.WriteFile(damaged, []byte("# Changelog!\n"), 0o600))
+	_, err = Merge(t.Context(), parts, t.TempDir())
+	assert.ErrorContains(t, err, manifest.ChangelogName)
 }
