@@ -210,6 +210,8 @@ type Image struct {
 	Archive *dagger.File
 	// +private
 	Manifest string
+	// +private
+	Pins string
 }
 
 // Image assembles the multi-arch image of a release.
@@ -244,11 +246,11 @@ func (m *Images) FromEvent(
 }
 
 func (m *Images) image(i image.Image) *Image {
-	return &Image{Of: m, Digest: i.Digest, Version: i.Version, Platforms: i.Platforms, Tag: i.Tag, Skipped: i.Skipped, Archive: i.Archive, Manifest: i.Manifest}
+	return &Image{Of: m, Digest: i.Digest, Version: i.Version, Platforms: i.Platforms, Tag: i.Tag, Skipped: i.Skipped, Archive: i.Archive, Manifest: i.Manifest, Pins: i.Pins}
 }
 
 func (i *Image) inner() image.Image {
-	return image.Image{Tag: i.Tag, Version: i.Version, Digest: i.Digest, Platforms: i.Platforms, Archive: i.Archive, Manifest: i.Manifest, Skipped: i.Skipped}
+	return image.Image{Tag: i.Tag, Version: i.Version, Digest: i.Digest, Platforms: i.Platforms, Archive: i.Archive, Manifest: i.Manifest, Pins: i.Pins, Skipped: i.Skipped}
 }
 
 // Container returns the image on one platform, to run or extend.

@@ -164,7 +164,7 @@ func (r *Release) WithBinaries(
 	with := *r
 	with.BinaryTargets = append(slices.Clone(r.BinaryTargets), target)
 	with.BinaryDirs = append(slices.Clone(r.BinaryDirs), dir)
-	return &with, plan.AddTarget(r.Targets, target)
+	return &with, plan.CheckTarget(r.Targets, r.BinaryTargets, target)
 }
 
 // WithFile adds a file to the assets of the release.
@@ -187,7 +187,7 @@ func (r *Release) WithFile(
 	return &with, err
 }
 
-// Existing says what to do about a release that exists and differs from the files that were built.
+// Existing is what to do about a release that exists and differs from the files that were built.
 type Existing string
 
 const (
@@ -233,7 +233,7 @@ func (r *Release) Publish(
 	})
 }
 
-// Faults says which faults a rehearsal injects.
+// Faults selects the faults that a rehearsal injects.
 type Faults string
 
 const (

@@ -89,6 +89,19 @@ func TestImages(t *testing.T) {
 	assert.Contains(t, explained.stdout, "latest")
 	assert.Equal(t, released, h.Dump(), "phase 2 changed the release")
 
+	// The image itself, in two sessions.
+	for i := range 2 {
+		tarball := filepath.Join(t.TempDir(), fmt.Sprintf("image-%d.tar", i))
+		require.NoError(t, images("image", "--tag=v1.0.0", "tarball", "export", "--path="+tarball).err)
+		assert.Contains(t, run(t, "", "tar", "-tf", tarball), "blobs/sha256/"+strings.TrimPrefix(strings.TrimSpace(digest.stdout), "sha256:"))
+		smoked := images("image", "--tag=v1.0.0", "smoke")
+		require.NoError(t, smoked.err)
+		assert.Contains(t, smoked.stdout, "linux/arm64: tiny 1.0.0")
+		ran := images("image", "--tag=v1.0.0", "container", "--platform=linux/amd64", "with-exec", "--args=--version", "--use-entrypoint", "stdout")
+		require.NoError(t, ran.err)
+		assert.Equal(t, "tiny 1.0.0\n", ran.stdout)
+	}
+
 	// A lost event is made up for.
 	lost := images("reconcile", "--addresses="+inside+repository+"-lost")
 	require.NoError(t, lost.err)

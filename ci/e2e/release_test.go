@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -214,9 +215,16 @@ func TestReleaseOfPartsBuiltElsewhere(t *testing.T) {
 	for _, target := range []string{native, foreign} {
 		args = append(args, "with-dist", "--dist="+filepath.Join(parts, target))
 	}
-	merged := filepath.Join(t.TempDir(), "merged")
-	require.NoError(t, call(t, append(args, "dist", "export", "--path="+merged)...).err)
-	run(t, merged, "diff", "-r", whole, merged)
+	// Twice, since a later session can't reach what a function left on its own disk.
+	for _, name := range []string{"merged", "again"} {
+		merged := filepath.Join(t.TempDir(), name)
+		require.NoError(t, call(t, append(slices.Clone(args), "dist", "export", "--path="+merged)...).err)
+		run(t, merged, "diff", "-r", whole, merged)
+		more := filepath.Join(t.TempDir(), name+"-more")
+		require.NoError(t, call(t, append(slices.Clone(args), "with-file", "--file="+filepath.Join(source, "Cargo.toml"), "--name=extra.toml", "dist", "export", "--path="+more)...).err)
+		assert.FileExists(t, filepath.Join(more, "extra.toml"))
+		run(t, more, "sha256sum", "--check", "--strict", "SHA256SUMS")
+	}
 	require.NoError(t, h.releaseWith(t, h.at(append(args, "publish", "--token=env:CANARY")...)).err)
 	sums, published := h.repo.Asset("v1.0.0", manifest.SumsName)
 	require.True(t, published)

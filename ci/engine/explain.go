@@ -1,4 +1,8 @@
-// Package engine has what both phases' container graphs need.
+// Package engine has the pieces that the container graphs of both phases share: errors of
+// containers in plain words, reports, and a client of GitHub with the caller's secrets.
+//
+// It reads secrets and files of the caller, prints to the function's log, and belongs to
+// neither phase.
 package engine
 
 import (

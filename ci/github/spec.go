@@ -49,7 +49,7 @@ type Spec struct {
 	// nothing else is promoted.
 	OwnsLatest bool
 
-	// Existing says how to treat an existing release. By default, ExistingStrict.
+	// Existing is how to treat an existing release. By default, ExistingStrict.
 	Existing Existing
 	// DraftOnly stops before publishing.
 	DraftOnly bool
@@ -59,7 +59,7 @@ type Spec struct {
 	Dispatch *Dispatch
 }
 
-// Existing says how to treat an existing release that differs. Drafts are always
+// Existing is how to treat an existing release that differs. Drafts are always
 // completed.
 type Existing string
 

@@ -1,13 +1,15 @@
 // Package image is phase 2: it assembles, smoke tests, publishes, verifies and
 // reconciles container images of published releases.
 //
-// It ties ci/published and ci/image/oci together and adds what needs an engine: the
-// smoke test. It keeps one invariant: it only reads releases, so that no failure
-// here can change one.
+// It is a container graph: it reads the caller's secrets and files, writes archives to
+// the function's file system, and starts containers for the smoke test. Decisions are
+// made in ci/published and in the packages below. It keeps one invariant: it only reads
+// releases, so that no failure here can change one.
 package image
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -40,7 +42,9 @@ type Image struct {
 	Archive *dagger.File
 	// Manifest of the release, as text.
 	Manifest string
-	// Skipped says why an event asks for no image.
+	// Pins are the base images, as JSON of [oci.Pins].
+	Pins string
+	// Skipped is the reason why an event asks for no image.
 	Skipped string
 }
 
@@ -94,7 +98,7 @@ func (p Phase) assemble(ctx context.Context, tag string, content []byte) (Image,
 	if err := before.Agrees(r); err != nil {
 		return Image{}, err
 	}
-	return p.build(ctx, r, before.Pins.With(from.Bases()))
+	return build(ctx, p.Client, r, before.Pins.With(from.Bases()))
 }
 
 // glance reads the published image of a release from the repositories of its manifest,
@@ -142,12 +146,12 @@ func Assemble(ctx context.Context, client *dagger.Client, r *published.Release, 
 	if before.Unread != nil {
 		fmt.Fprintf(os.Stderr, "%s has the image; others can't be read: %v\n", before.Repository, before.Unread)
 	}
-	return Phase{Client: client}.build(ctx, r, before.Pins.With(from.Bases()))
+	return build(ctx, client, r, before.Pins.With(from.Bases()))
 }
 
 // build assembles an image and leaves it as an OCI archive in the function's file
 // system.
-func (p Phase) build(ctx context.Context, r *published.Release, bases oci.Bases) (Image, error) {
+func build(ctx context.Context, client *dagger.Client, r *published.Release, bases oci.Bases) (Image, error) {
 	image, err := oci.Assemble(ctx, r, oci.AssembleOptions{Bases: bases})
 	if err != nil {
 		return Image{}, err
@@ -165,10 +169,18 @@ func (p Phase) build(ctx context.Context, r *published.Release, bases oci.Bases)
 	if err != nil {
 		return Image{}, err
 	}
+	pins, err := oci.PinsOf(image.Index)
+	if err != nil {
+		return Image{}, err
+	}
+	pinned, err := json.Marshal(pins)
+	if err != nil {
+		return Image{}, err
+	}
 	path := "image-" + image.Digest.Hex[:12] + ".tar"
 	out := Image{
 		Tag: r.Manifest.Tag, Version: r.Manifest.Version, Digest: image.Digest.String(),
-		Archive: p.Client.CurrentModule().WorkdirFile(path), Manifest: string(text),
+		Archive: client.CurrentModule().WorkdirFile(path), Manifest: string(text), Pins: string(pinned),
 	}
 	for _, built := range image.Platforms {
 		out.Platforms = append(out.Platforms, built.Platform)
@@ -207,9 +219,9 @@ func (p Phase) target(ctx context.Context, i Image, addresses []string) (*target
 	return &target{r, from, repositories}, err
 }
 
-// at returns the image as the repositories need it: if one of them has the
-// version's image on other base images, it is assembled again on those.
-func (p Phase) at(ctx context.Context, i Image, t *target) (Image, error) {
+// onPublishedBases returns the image on the base images of the one that a repository
+// has published: the image itself, unless they differ.
+func (p Phase) onPublishedBases(ctx context.Context, i Image, t *target) (Image, error) {
 	before, err := oci.ReadPublished(ctx, t.release.ExactTag(), t.repositories...)
 	if err != nil || before.Repository == "" {
 		return i, err
@@ -217,32 +229,18 @@ func (p Phase) at(ctx context.Context, i Image, t *target) (Image, error) {
 	if err := before.Agrees(t.release); err != nil {
 		return Image{}, err
 	}
-	index, done, err := load(ctx, i)
-	if err != nil {
-		return Image{}, err
+	var pins oci.Pins
+	if err := json.Unmarshal([]byte(i.Pins), &pins); err != nil {
+		return Image{}, fmt.Errorf("read the base images of the image: %w", err)
 	}
-	defer done()
-	if same, err := before.SameBases(index); err != nil || same {
-		return i, err
+	if before.SameBases(pins) {
+		return i, nil
 	}
 	fmt.Fprintf(os.Stderr, "%s has %s on other base images: assembling it on those\n", before.Repository, t.release.ExactTag())
-	return p.build(ctx, t.release, before.Pins.With(t.from.Bases()))
+	return build(ctx, p.Client, t.release, before.Pins.With(t.from.Bases()))
 }
 
-// load exports the archive of an image and reads its index, until done is called.
-func load(ctx context.Context, i Image) (_ v1.ImageIndex, done func(), _ error) {
-	dir, err := os.MkdirTemp("", "publish-")
-	if err != nil {
-		return nil, nil, err
-	}
-	done = func() { _ = os.RemoveAll(dir) }
-	index, err := export(ctx, i, dir)
-	if err != nil {
-		done()
-	}
-	return index, done, err
-}
-
+// export writes the image to a directory as an OCI layout, and returns its index.
 func export(ctx context.Context, i Image, dir string) (v1.ImageIndex, error) {
 	path := filepath.Join(dir, "image.tar")
 	if _, err := i.Archive.Export(ctx, path); err != nil {
@@ -265,7 +263,7 @@ func (p Phase) Publish(ctx context.Context, i Image, addresses []string, dryRun 
 	if err != nil {
 		return "", err
 	}
-	if i, err = p.at(ctx, i, t); err != nil {
+	if i, err = p.onPublishedBases(ctx, i, t); err != nil {
 		return "", err
 	}
 	return engine.Report(Publish(ctx, p.Client, Publication{Image: i, Release: t.release, Repositories: t.repositories, SkipSmoke: p.SkipSmoke, DryRun: dryRun}))
@@ -281,11 +279,15 @@ type Publication struct {
 
 // Publish pushes an image, tests it and tags it.
 func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Report, error) {
-	index, done, err := load(ctx, p.Image)
+	dir, err := os.MkdirTemp("", "publish-")
 	if err != nil {
 		return nil, err
 	}
-	defer done()
+	defer os.RemoveAll(dir)
+	index, err := export(ctx, p.Image, dir)
+	if err != nil {
+		return nil, err
+	}
 	publication := oci.Publication{Version: p.Release.Version(), Manifest: p.Release.Manifest, Index: index, Known: p.Release.Known, Flagged: p.Release.Flagged, DryRun: p.DryRun}
 	if !p.SkipSmoke {
 		publication.Smoke = func(ctx context.Context) error {
@@ -307,7 +309,7 @@ func (p Phase) Verify(ctx context.Context, i Image, ref string, currentBase bool
 	if err != nil {
 		return "", err
 	}
-	if i, err = p.at(ctx, i, t); err != nil {
+	if i, err = p.onPublishedBases(ctx, i, t); err != nil {
 		return "", err
 	}
 	digest, err := v1.NewHash(i.Digest)

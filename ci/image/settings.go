@@ -14,14 +14,14 @@ import (
 	"dagger/gantry/internal/dagger"
 )
 
-// Settings say where releases are and how registries are reached.
+// Settings name the releases, and the logins and addresses of registries.
 type Settings struct {
 	// GitHub has the releases of Repository, "owner/name"; Token reads them, or is
 	// nil.
 	GitHub     engine.GitHub
 	Repository string
 	Token      *dagger.Secret
-	// Wait is how many seconds the release of an event is waited for.
+	// Wait is the time to wait for the release of an event, in seconds.
 	Wait int
 	// Each registry of LoginAddresses has a user name and a secret in the same
 	// place of the other two lists.

@@ -6,7 +6,7 @@ import (
 	"dagger/gantry/ci/fakehub"
 )
 
-// Faults says how much the fake servers fail.
+// Faults is how often the fake servers fail.
 type Faults string
 
 const (

@@ -86,8 +86,7 @@ func (s *Stage) Close() {
 	s.hub.Close()
 }
 
-// GitHub are the options of a client that plays on this stage. Waiting takes no
-// time there.
+// GitHub returns the options of a client of the fake GitHub. Its clock doesn't wait.
 func (s *Stage) GitHub() github.Options {
 	return github.Options{
 		Token:  func(context.Context) (string, error) { return token, nil },
@@ -95,13 +94,13 @@ func (s *Stage) GitHub() github.Options {
 	}
 }
 
-// Images are the options of the registry. Its addresses begin with
-// [Stage.Registry].
+// Images returns the options of a client of the fake registry, whose addresses begin
+// with [Stage.Registry].
 func (s *Stage) Images() oci.RegistryOptions {
 	return oci.RegistryOptions{PlainHTTP: true, Sleep: func(context.Context, time.Duration) error { return nil }}
 }
 
-// Event is what GitHub would send to phase 2, after the release asked for it.
+// Event returns the event that GitHub would send to phase 2 for the release's dispatch.
 func (s *Stage) Event() ([]byte, error) {
 	sent := s.repo.Dispatches()
 	if len(sent) == 0 {
@@ -113,10 +112,10 @@ func (s *Stage) Event() ([]byte, error) {
 	})
 }
 
-// State of the stand-in of GitHub, as text to compare.
+// State returns the state of the fake GitHub, as text to compare.
 func (s *Stage) State() string { return s.hub.Dump() }
 
-// Failures says how often each of the two failed.
+// Failures returns how often each of the two servers failed.
 func (s *Stage) Failures() (hub, registry int) {
 	return s.hub.FaultsMet(), int(s.failed.Load())
 }

@@ -12,6 +12,7 @@ import (
 func Program(args []string) {
 	commands := map[string]func() error{
 		packCommand:               packMain,
+		mergeCommand:              mergeMain,
 		changelog.SectionsCommand: changelog.SectionsMain,
 	}
 	if len(args) != 2 || commands[args[1]] == nil {

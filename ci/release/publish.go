@@ -110,19 +110,14 @@ func dispatch(m *manifest.Manifest, spec *github.Spec) (*github.Dispatch, error)
 // distDir has the files of the release, in the function's file system.
 const distDir = "dist"
 
-// files puts the files of the release into [distDir]: built here, or elsewhere from
-// the same commit. It compares every digest of the manifest with the file.
+// files puts the files of the release into [distDir], and compares each with the
+// manifest.
 func (w *workspace) files(ctx context.Context, p *plan.Plan, r Request) (*manifest.Manifest, error) {
-	given := r.parts()
-	if len(r.Parts) == 0 {
-		var err error
-		if given, err = w.dist(ctx, p, r); err != nil {
-			return nil, err
-		}
-	} else if len(r.BinaryTargets) > 0 {
-		return nil, errors.New("with-dist adds what was packed elsewhere, and nothing is packed here: use with-binaries where dist runs, and drop it here")
+	all, err := w.all(ctx, p, r)
+	if err != nil {
+		return nil, err
 	}
-	if _, err := given.Export(ctx, "given"); err != nil {
+	if _, err := all.Export(ctx, "given"); err != nil {
 		return nil, fmt.Errorf("export the files of the release: %v", err)
 	}
 	if err := os.MkdirAll(distDir, 0o755); err != nil {
@@ -132,41 +127,8 @@ func (w *workspace) files(ctx context.Context, p *plan.Plan, r Request) (*manife
 	if err != nil {
 		return nil, err
 	}
-	if len(r.Files) > 0 {
-		if err := r.exportFiles(ctx, "files"); err != nil {
-			return nil, err
-		}
-		if err := dist.AddFiles(distDir, m, "files", r.FileNames); err != nil {
-			return nil, err
-		}
-	}
-	if m.Tag != p.Tag || m.Commit != p.Commit || m.Component != p.Component {
-		return nil, fmt.Errorf("the dist is for tag %q at commit %s, not for %q at %s: build it from the same source", m.Tag, m.Commit, p.Tag, p.Commit)
-	}
-	var missing []string
-	for _, t := range p.Targets {
-		if _, found := m.ArchiveFor(t.Target); !found {
-			missing = append(missing, t.Target)
-		}
-	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("the dist has no archive for %s: build them too, or remove them from targets", strings.Join(missing, ", "))
-	}
 	// A published release can't be fixed.
-	if err := dist.CheckImage(m); err != nil {
-		return nil, err
-	}
-	return m, nil
-}
-
-// exportFiles writes the added files to a directory of the function's file system.
-func (r Request) exportFiles(ctx context.Context, dir string) error {
-	for i, file := range r.Files {
-		if _, err := file.Export(ctx, filepath.Join(dir, r.FileNames[i])); err != nil {
-			return fmt.Errorf("export the file %q: %v", r.FileNames[i], err)
-		}
-	}
-	return nil
+	return m, errors.Join(fits(p, m), dist.CheckImage(m))
 }
 
 // assets of the release, sorted by name.

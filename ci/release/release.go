@@ -1,8 +1,10 @@
 // Package release is phase 1, in the order of its stages: open, plan, prepare, build,
 // pack, publish.
 //
-// It is a container graph over the packages below it. It keeps one invariant: nothing
-// compiles before everything that can be checked without compiling has been checked.
+// It is a container graph: it reads the caller's source and files, runs containers, and
+// writes the files of a release to the function's file system. Decisions are made in the
+// packages below. It keeps one invariant: nothing compiles before everything that can be
+// checked without compiling has been checked.
 package release
 
 import (
@@ -119,22 +121,7 @@ func (r Request) Dist(ctx context.Context, targets []string) (*dagger.Directory,
 	if err != nil {
 		return nil, err
 	}
-	if len(r.Parts) == 0 && len(r.Files) == 0 {
-		return w.dist(ctx, p, r)
-	}
-	if _, err := w.files(ctx, p, r); err != nil {
-		return nil, err
-	}
-	return r.Client.CurrentModule().Workdir(distDir), nil
-}
-
-// parts joins the parts into one directory.
-func (r Request) parts() *dagger.Directory {
-	all := r.Client.Directory()
-	for i, part := range r.Parts {
-		all = all.WithDirectory(fmt.Sprint(i), part)
-	}
-	return all
+	return w.all(ctx, p, r)
 }
 
 // Changelog returns the changelog of the component up to the tag.
@@ -146,9 +133,9 @@ func (r Request) Changelog(ctx context.Context, opts changelog.Options) (*dagger
 	return w.changelogOf(ctx, r.Tag, opts)
 }
 
-// PublishOptions say how to publish.
+// PublishOptions configure a publication.
 type PublishOptions struct {
-	// Existing says what to do about a release that exists and differs.
+	// Existing selects what to do about a release that exists and differs.
 	Existing github.Existing
 	// Draft and DryRun are as in [github.Spec].
 	Draft, DryRun bool

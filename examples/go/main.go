@@ -22,8 +22,10 @@ func (*ReleaseJob) Release(
 	token *dagger.Secret,
 	// Image repositories in two registries, and their logins.
 	addresses []string, user string, password, otherPassword *dagger.Secret,
+	// Address of a mirror of gcr.io, for base images.
+	mirror string,
 	// +optional
-	github, mirror string,
+	github string,
 	// +optional
 	caCertificates *dagger.File,
 ) (string, error) {
@@ -42,7 +44,6 @@ func (*ReleaseJob) Release(
 	if _, err := release.WithFile(source.File("install.sh")).Publish(ctx, token); err != nil {
 		return "", err
 	}
-
 	image := gantry.Images().WithMirror("gcr.io", mirror).
 		WithRegistryAuth(addresses[0], user, password).WithRegistryAuth(addresses[1], user, otherPassword).
 		Image(tag)

@@ -137,19 +137,15 @@ func (p *Published) Agrees(r *published.Release) error {
 	return fmt.Errorf("tag %q of %q was published with image settings that replace the release's, %s, and is never rewritten: pass the same with with-image-settings (given: %s), if they are yours", r.ExactTag(), p.Repository, p.Override, given)
 }
 
-// SameBases reports whether an index has the base images of the published image, on
-// all platforms of the latter.
-func (p *Published) SameBases(index v1.ImageIndex) (bool, error) {
-	pins, err := PinsOf(index)
-	if err != nil {
-		return false, err
-	}
+// SameBases reports whether an image on the pins has the base images of the published
+// image, on all platforms of the latter.
+func (p *Published) SameBases(pins Pins) bool {
 	for platform, was := range p.Pins {
 		if pins[platform] != was {
-			return false, nil
+			return false
 		}
 	}
-	return true, nil
+	return true
 }
 
 // With returns bases that prefer the pins.

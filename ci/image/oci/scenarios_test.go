@@ -222,8 +222,8 @@ func sameBases(r *oci.Repository, index v1.ImageIndex) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	same, err := before.SameBases(index)
-	return fmt.Sprintln("same base images:", same), err
+	pins, err := oci.PinsOf(index)
+	return fmt.Sprintln("same base images:", before.SameBases(pins)), err
 }
 
 // otherImage is another image of the version 1.2.3.

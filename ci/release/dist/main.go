@@ -1,8 +1,11 @@
 package dist
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 )
 
@@ -22,4 +25,28 @@ func Main(input, out string) error {
 	}
 	_, err = Assemble(out, in, func(warning string) { fmt.Fprintln(os.Stderr, "gantry: warning:", warning) })
 	return err
+}
+
+// MergeMain merges as a program: it writes the release files of the directory parts,
+// with the files of the directory files, if there is one, to the directory out.
+func MergeMain(parts, files, out string) error {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	m, err := Merge(context.Background(), parts, out)
+	if err != nil {
+		return err
+	}
+	added, err := os.ReadDir(files)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, f := range added {
+		names = append(names, f.Name())
+	}
+	return AddFiles(out, m, files, names)
 }

@@ -22,9 +22,13 @@ func AddFile(assets []string, name string) ([]string, error) {
 	return all, nil
 }
 
-// AddTarget checks that the plan has a target whose binaries the caller adds.
-func AddTarget(targets []string, triple string) error {
-	if slices.Contains(targets, triple) {
+// CheckTarget returns an error unless the plan has a target whose binaries the caller
+// adds, and has none of it so far.
+func CheckTarget(targets, added []string, triple string) error {
+	switch {
+	case slices.Contains(added, triple):
+		return fmt.Errorf("with-binaries --target=%s appears twice: pass all binaries of a target in one directory", triple)
+	case slices.Contains(targets, triple):
 		return nil
 	}
 	return fmt.Errorf("the release has no target %q: add it to targets in [workspace.metadata.gantry], or pass one of %s", triple, strings.Join(targets, ", "))

@@ -24,8 +24,9 @@ func TestAddFile(t *testing.T) {
 	}
 }
 
-func TestAddTarget(t *testing.T) {
+func TestCheckTarget(t *testing.T) {
 	targets := []string{"x86_64-unknown-linux-gnu", "aarch64-apple-darwin"}
-	assert.NoError(t, AddTarget(targets, "aarch64-apple-darwin"))
-	assert.ErrorContains(t, AddTarget(targets, "x86_64-apple-darwin"), `no target "x86_64-apple-darwin": add it to targets`)
+	assert.NoError(t, CheckTarget(targets, []string{"x86_64-unknown-linux-gnu"}, "aarch64-apple-darwin"))
+	assert.ErrorContains(t, CheckTarget(targets, []string{"aarch64-apple-darwin"}, "aarch64-apple-darwin"), "with-binaries --target=aarch64-apple-darwin appears twice")
+	assert.ErrorContains(t, CheckTarget(targets, nil, "x86_64-apple-darwin"), `no target "x86_64-apple-darwin": add it to targets`)
 }

@@ -33,8 +33,7 @@ func TestFactsOfAPlan(t *testing.T) {
 // An invalid field of the manifest is reported in terms of Cargo.toml and the tag.
 func TestExplainFields(t *testing.T) {
 	m := &manifest.Manifest{Assets: []manifest.Asset{{}, {Binaries: []manifest.Binary{{Name: "first"}, {Name: "tool"}}}}}
-	one, err := version.Parse("1.0.0")
-	require.NoError(t, err)
+	one := semver.MustParse("1.0.0")
 	for _, c := range []struct{ field, problem, want string }{
 		{"component", `"a b" is not a name`, `component name "a b" is not a name, with name in [package.metadata.gantry] or [workspace.metadata.gantry]`},
 		{"repository", `"x" is not a URL`, `repository of Cargo.toml: "x" is not a URL: write it like https://github.com/owner/name`},
@@ -49,11 +48,7 @@ func TestExplainFields(t *testing.T) {
 		p.explain(m, &manifest.FieldError{Field: c.field, Problem: c.problem})
 		assert.Equal(t, []string{c.want}, p.Messages(SeverityError), c.field)
 	}
-	metadata, err := version.Parse("1.0.0+build")
-	if err != nil {
-		metadata = semver.MustParse("1.0.0+build")
-	}
-	silent := &Plan{tag: version.Tag{Version: metadata}}
+	silent := &Plan{tag: version.Tag{Version: semver.MustParse("1.0.0+build")}}
 	silent.explain(m, &manifest.FieldError{Field: "version", Problem: "has metadata"})
 	assert.Empty(t, silent.Problems, "checkVersion reports it")
 	loud := &Plan{tag: version.Tag{Version: one}}

@@ -2,40 +2,8 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-
-	"dagger/gantry/ci/version"
 )
-
-// DefaultTag returns the tag to release if the caller names none: the one with the
-// highest version at the commit of git, or else the one for the version in Cargo.toml.
-// It fails if several components qualify.
-func (p *Project) DefaultTag(git Git) (string, error) {
-	var tagged, next []string
-	for _, c := range p.Components {
-		if c.helper != "" {
-			continue
-		}
-		tags := p.Scheme.Tags(c.Name, slices.DeleteFunc(slices.Clone(git.Tags), func(t version.GitTag) bool { return t.Commit != git.Commit }))
-		if len(tags) > 0 {
-			highest := slices.MaxFunc(tags, func(a, b version.Tag) int { return a.Version.Compare(b.Version) })
-			tagged = append(tagged, highest.Name)
-		}
-		tag, _, _ := p.nextTag(c, git)
-		next = append(next, tag)
-	}
-	if len(tagged) == 0 {
-		tagged = next
-	}
-	switch len(tagged) {
-	case 0:
-		return "", fmt.Errorf("no package of the workspace is released: pass --tag")
-	case 1:
-		return tagged[0], nil
-	}
-	return "", fmt.Errorf("several releases are possible: pass --tag=%s", strings.Join(tagged, " or --tag="))
-}
 
 // Triples returns the target triples of the plan.
 func (p *Plan) Triples() []string {
