@@ -138,15 +138,14 @@ func checkProgram(spec manifest.Image, program string, places map[string]bool) e
 	if places[path.Clean(place)] {
 		return nil
 	}
-	known := sortedKeys(places)
-	var names []string
-	for _, p := range known {
-		names = append(names, path.Base(p))
+	// Paths are similar by their directories, so their names are compared.
+	byName := map[string]string{}
+	for _, p := range sortedKeys(places) {
+		byName[path.Base(p)] = p
 	}
-	hint := nearest.Hint(place, known)
-	// A hint must also match by name: paths are similar by their directories.
-	if hint == "" || nearest.Hint(path.Base(place), names) == "" {
-		hint = fmt.Sprintf("; binaries are in %s", BinDir)
+	hint := fmt.Sprintf("; binaries are in %s", BinDir)
+	if name := nearest.Of(path.Base(place), sortedKeys(byName)); name != "" {
+		hint = fmt.Sprintf("; did you mean %q?", byName[name])
 	}
 	return fmt.Errorf("%w: entrypoint %q is not in the image%s: name a file of the archives, or set base to an image that has it", ErrSpec, program, hint)
 }
