@@ -186,8 +186,13 @@ func (m *Images) Reconcile(
 	// Report what would be published, and write nothing.
 	// +optional
 	dryRun bool,
+	// Return the report as Markdown, such as for $GITHUB_STEP_SUMMARY.
+	// +optional
+	markdown bool,
 ) (string, error) {
-	return m.phase().Reconcile(ctx, last, component, addresses, dryRun)
+	return m.phase().Reconcile(ctx, image.ReconcileOptions{
+		Last: last, Component: component, PublishOptions: image.PublishOptions{Addresses: addresses, DryRun: dryRun, Markdown: markdown},
+	})
 }
 
 // Image is the multi-arch container image of one release.
@@ -323,8 +328,11 @@ func (i *Image) Publish(
 	// Report what would be done, and write nothing.
 	// +optional
 	dryRun bool,
+	// Return the report as Markdown, such as for $GITHUB_STEP_SUMMARY.
+	// +optional
+	markdown bool,
 ) (string, error) {
-	return i.Of.phase().Publish(ctx, i.inner(), addresses, dryRun)
+	return i.Of.phase().Publish(ctx, i.inner(), image.PublishOptions{Addresses: addresses, DryRun: dryRun, Markdown: markdown})
 }
 
 // Verify compares a published image with its release, byte for byte.

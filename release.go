@@ -50,6 +50,8 @@ type Release struct {
 	// +private
 	Text string
 	// +private
+	Summary string
+	// +private
 	JSON string
 	// +private
 	TargetMatrix string
@@ -85,7 +87,7 @@ func (g *Gantry) Release(
 	return &Release{
 		Of: g, Tag: p.Tag, Version: p.Version, Channel: p.Channel, Component: p.Component, PreviousTag: p.PreviousTag, Commit: p.Commit,
 		Prerelease: p.Channel != "stable", Latest: p.Latest && p.OwnsLatest, Assets: p.Assets, ImageTags: p.MovedTags(), Targets: p.Triples(),
-		Problems: p.Messages(plan.SeverityError), Warnings: p.Messages(plan.SeverityWarning), Text: p.Text(), JSON: p.JSON(), TargetMatrix: p.Matrix(),
+		Problems: p.Messages(plan.SeverityError), Warnings: p.Messages(plan.SeverityWarning), Text: p.Text(), Summary: p.Markdown(), JSON: p.JSON(), TargetMatrix: p.Matrix(),
 	}, nil
 }
 
@@ -102,6 +104,11 @@ func (r *Release) Plan() string { return r.Text }
 //
 // A CI runs it before anything else.
 func (r *Release) Check() (string, error) { return r.Text, plan.Refusal(r.Tag, r.Problems) }
+
+// Markdown returns the plan as GitHub-flavoured Markdown, such as for $GITHUB_STEP_SUMMARY.
+//
+// Problems come first.
+func (r *Release) Markdown() string { return r.Summary }
 
 // AsJSON returns the plan as JSON.
 func (r *Release) AsJSON() dagger.JSON { return dagger.JSON(r.JSON) }
@@ -227,9 +234,12 @@ func (r *Release) Publish(
 	// Report what would be done, and write nothing.
 	// +optional
 	dryRun bool,
+	// Return the report as Markdown, such as for $GITHUB_STEP_SUMMARY.
+	// +optional
+	markdown bool,
 ) (string, error) {
 	return r.request().Publish(ctx, token, release.PublishOptions{
-		Existing: github.Existing(strings.ToLower(string(existing))), Draft: draft, Dispatch: dispatch, DryRun: dryRun,
+		Existing: github.Existing(strings.ToLower(string(existing))), Draft: draft, Dispatch: dispatch, DryRun: dryRun, Markdown: markdown,
 	})
 }
 
@@ -266,6 +276,11 @@ func (r *Release) Rehearse(
 	// Mirrors of the registries of base images, each as HOST=URL, such as "gcr.io=https://mirror.example.com".
 	// +optional
 	mirrors []string,
+	// Return the report as Markdown, such as for $GITHUB_STEP_SUMMARY.
+	// +optional
+	markdown bool,
 ) (string, error) {
-	return play.Both(ctx, r.request(), play.Options{Faults: rehearse.Faults(strings.ToLower(string(faults))), SkipSmoke: skipSmoke, Mirrors: mirrors})
+	return play.Both(ctx, r.request(), play.Options{
+		Faults: rehearse.Faults(strings.ToLower(string(faults))), SkipSmoke: skipSmoke, Mirrors: mirrors, Markdown: markdown,
+	})
 }

@@ -118,5 +118,8 @@ func TestExampleShell(t *testing.T) {
 	head, err := remote.Head(ref)
 	require.NoError(t, err)
 	assert.Contains(t, string(printed), head.Digest.String())
+	for _, heading := range []string{"## v1.0.0: tiny 1.0.0 is ready to release", "### Release of v1.0.0", "### Image of v1.0.0", "### Images of recent releases"} {
+		assert.Contains(t, string(printed), heading+"\n\n", "reports as Markdown")
+	}
 	assert.Regexp(t, regexp.MustCompile(`v1\.0\.0: ok: `), string(printed), "reconcile has nothing to do")
 }

@@ -21,9 +21,9 @@ func TestRehearse(t *testing.T) {
 	assert.Contains(t, got.stdout, "pushed 0 bytes")
 	assert.Contains(t, got.stdout, "phase 2 did not change the release")
 
-	none := call(t, "--source="+tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\"]\n"), "release", "--tag=v1.0.0", "rehearse", "--faults=none")
+	none := call(t, "--source="+tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\"]\n"), "release", "--tag=v1.0.0", "rehearse", "--faults=none", "--markdown")
 	require.NoError(t, none.err)
-	assert.Contains(t, none.stdout, "that failed 0 times")
+	assert.Contains(t, none.stdout, "### Rehearsal of v1.0.0\n\n```text\nphase 1, against a fake GitHub that failed 0 times:\n")
 	assert.Contains(t, none.stdout, "phase 2: skipped, since Cargo.toml has no [package.metadata.gantry.image]")
 }
 

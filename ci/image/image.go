@@ -254,19 +254,32 @@ func export(ctx context.Context, i Image, dir string) (v1.ImageIndex, error) {
 	return oci.ReadTarball(f, filepath.Join(dir, "layout"))
 }
 
+// PublishOptions configure the publication of an image.
+type PublishOptions struct {
+	// Addresses are the repositories; by default, those in the release's manifest.
+	Addresses []string
+	// DryRun writes nothing.
+	DryRun bool
+	// Markdown returns the report as Markdown.
+	Markdown bool
+}
+
 // Publish publishes an image and returns a report.
-func (p Phase) Publish(ctx context.Context, i Image, addresses []string, dryRun bool) (string, error) {
+func (p Phase) Publish(ctx context.Context, i Image, o PublishOptions) (string, error) {
+	format := engine.Format{Markdown: o.Markdown, Title: "Image of " + i.Tag}
 	if i.Skipped != "" {
-		return fmt.Sprintf("skipped: %s\n", i.Skipped), nil
+		format.Title = "No image"
+		return format.Render(fmt.Sprintf("skipped: %s\n", i.Skipped)), nil
 	}
-	t, err := p.target(ctx, i, addresses)
+	t, err := p.target(ctx, i, o.Addresses)
 	if err != nil {
 		return "", err
 	}
 	if i, err = p.onPublishedBases(ctx, i, t); err != nil {
 		return "", err
 	}
-	return engine.Report(Publish(ctx, p.Client, Publication{Image: i, Release: t.release, Repositories: t.repositories, SkipSmoke: p.SkipSmoke, DryRun: dryRun}))
+	report, err := Publish(ctx, p.Client, Publication{Image: i, Release: t.release, Repositories: t.repositories, SkipSmoke: p.SkipSmoke, DryRun: o.DryRun})
+	return engine.Report(report, err, format)
 }
 
 // Publication is an image and where to publish it.
@@ -339,8 +352,17 @@ func (p Phase) Explain(ctx context.Context, i Image, addresses []string) (string
 	return oci.Explain(ctx, oci.Candidate{Manifest: t.release.Manifest, Known: t.release.Known, Flagged: t.release.Flagged, Repositories: t.repositories})
 }
 
+// ReconcileOptions configure what to look at.
+type ReconcileOptions struct {
+	// Last is how many of the newest releases to look at.
+	Last int
+	// Component to look at; by default, every one.
+	Component string
+	PublishOptions
+}
+
 // Reconcile publishes images missing from the last releases and returns a report.
-func (p Phase) Reconcile(ctx context.Context, last int, component string, addresses []string, dryRun bool) (string, error) {
+func (p Phase) Reconcile(ctx context.Context, o ReconcileOptions) (string, error) {
 	if p.Override != "" {
 		return "", errors.New("image settings are for one release, and reconcile looks at several: publish that release with them (image --tag=… publish)")
 	}
@@ -352,9 +374,9 @@ func (p Phase) Reconcile(ctx context.Context, last int, component string, addres
 	if err != nil {
 		return "", err
 	}
-	settings.Addresses = addresses
-	return engine.Report(reconcile.Run(ctx, reconcile.Options{
-		Client: client, Repository: p.Repository, Last: last, Component: component, Settings: settings, DryRun: dryRun,
+	settings.Addresses = o.Addresses
+	report, err := reconcile.Run(ctx, reconcile.Options{
+		Client: client, Repository: p.Repository, Last: o.Last, Component: o.Component, Settings: settings, DryRun: o.DryRun,
 		Publish: func(ctx context.Context, r *published.Release, from *registries.Registries, to []*oci.Repository) error {
 			i, err := Assemble(ctx, p.Client, r, from, to)
 			if err != nil {
@@ -366,7 +388,8 @@ func (p Phase) Reconcile(ctx context.Context, last int, component string, addres
 			}
 			return err
 		},
-	}))
+	})
+	return engine.Report(report, err, engine.Format{Markdown: o.Markdown, Title: "Images of recent releases"})
 }
 
 // Smoke starts the image on each platform, foreign ones under emulation, as the

@@ -141,6 +141,8 @@ type PublishOptions struct {
 	Draft, DryRun bool
 	// Dispatch sends a repository_dispatch event once the release is published.
 	Dispatch bool
+	// Markdown returns the report as Markdown.
+	Markdown bool
 }
 
 // Publish creates or completes the release on the GitHub of the settings, and
@@ -150,7 +152,8 @@ func (r Request) Publish(ctx context.Context, token *dagger.Secret, opts Publish
 	if err != nil {
 		return "", err
 	}
-	return engine.Report(r.PublishTo(ctx, client, opts))
+	report, err := r.PublishTo(ctx, client, opts)
+	return engine.Report(report, err, engine.Format{Markdown: opts.Markdown, Title: "Release of " + r.Tag})
 }
 
 // PublishTo is Publish to the GitHub of a client. The report is there with an error

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/image"
@@ -25,6 +26,8 @@ type Options struct {
 	SkipSmoke bool
 	// Mirrors of the registries of base images, each as HOST=URL.
 	Mirrors []string
+	// Markdown returns the report as Markdown.
+	Markdown bool
 }
 
 // rehearsal is one run of both phases.
@@ -55,7 +58,7 @@ func Both(ctx context.Context, request release.Request, o Options) (string, erro
 	if err != nil {
 		return "", fmt.Errorf("phase 2: %v", err)
 	}
-	return r.report.Text(), nil
+	return engine.Format{Markdown: o.Markdown, Title: "Rehearsal of " + request.Tag}.Render(r.report.Text()), nil
 }
 
 // start plans the release and starts the fake servers.

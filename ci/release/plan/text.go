@@ -5,31 +5,19 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+
+	"dagger/gantry/ci/version"
 )
 
 // Text renders the plan for people.
 func (p *Plan) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s (%s)\n\n", p.Component, p.Version, p.Channel)
-	rows := [][]string{
-		{"tag", p.Tag},
-		{"commit", strings.TrimSpace(p.Commit + "  " + p.CommitDate)},
-		{"previous tag", or(p.PreviousTag, "none, this is the first release")},
-		{"repository", p.Repository},
-		{"toolchain", p.Toolchain},
-	}
-	for _, l := range p.LeftOut {
-		rows = append(rows, []string{"excluded", fmt.Sprintf("%s: %s", l.Package, l.Why)})
-	}
-	writeRows(&b, "", rows)
+	writeRows(&b, "", p.facts())
 	b.WriteString("\ntargets\n")
-	rows = nil
+	var rows [][]string
 	for _, t := range p.Targets {
-		var bins []string
-		for _, bin := range t.Binaries {
-			bins = append(bins, bin.Name)
-		}
-		rows = append(rows, []string{t.Target, strings.Join(bins, ", "), "profile " + t.Profile})
+		rows = append(rows, []string{t.Target, strings.Join(t.programs(), ", "), "profile " + t.Profile})
 	}
 	writeRows(&b, "  ", rows)
 	b.WriteString("\nassets\n")
@@ -43,25 +31,57 @@ func (p *Plan) Text() string {
 	b.WriteString("\nimage tags\n")
 	rows = nil
 	for _, t := range p.ImageTags {
-		effect := "moves"
-		switch {
-		case t.Exact:
-			effect = "is written once"
-		case !t.Move:
-			effect = "stays"
-		}
-		rows = append(rows, []string{t.Tag, effect, t.Why})
+		rows = append(rows, []string{t.Tag, effect(t), t.Why})
 	}
 	writeRows(&b, "  ", rows)
 	for _, problem := range p.Problems {
 		fmt.Fprintf(&b, "\n%s: %s\n", problem.Severity, problem.Message)
 	}
-	verdict := "ready to release"
-	if p.Err() != nil {
-		verdict = "not ready to release"
-	}
-	fmt.Fprintf(&b, "\n%s\n", verdict)
+	fmt.Fprintf(&b, "\n%s\n", p.verdict())
 	return b.String()
+}
+
+func (p *Plan) verdict() string {
+	if p.Err() != nil {
+		return "not ready to release"
+	}
+	return "ready to release"
+}
+
+// facts describes the tag and its source.
+func (p *Plan) facts() [][]string {
+	facts := [][]string{
+		{"tag", p.Tag},
+		{"commit", strings.TrimSpace(p.Commit + "  " + p.CommitDate)},
+		{"previous tag", or(p.PreviousTag, "none, this is the first release")},
+		{"repository", p.Repository},
+		{"toolchain", p.Toolchain},
+	}
+	for _, l := range p.LeftOut {
+		facts = append(facts, []string{"excluded", fmt.Sprintf("%s: %s", l.Package, l.Why)})
+	}
+	return facts
+}
+
+// programs returns the names of the target's binaries.
+func (t TargetPlan) programs() []string {
+	var names []string
+	for _, bin := range t.Binaries {
+		names = append(names, bin.Name)
+	}
+	return names
+}
+
+// effect describes what happens to a tag of the image.
+func effect(t version.ImageTag) string {
+	switch {
+	case t.Exact:
+		return "is written once"
+	case t.Move:
+		return "moves"
+	default:
+		return "stays"
+	}
 }
 
 // rows describes the container image.
