@@ -18,7 +18,7 @@ hub_start() {
   HUB=$!
   until_true 10 grep -q '^listening on' "$GANTRY_LOGS/fakehub.log" || die "the fake GitHub did not start; see $GANTRY_LOGS/fakehub.log"
   HUB_PORT=$(sed -n 's/^listening on .*://p' "$GANTRY_LOGS/fakehub.log")
-  hub=(--repository="$2" --github="http://${GANTRY_REGISTRY_IN_CONTAINERS%:*}:$HUB_PORT")
+  hub=(--repository="$2" --github="http://$GANTRY_HOST_IN_CONTAINERS:$HUB_PORT")
   # shellcheck disable=SC2034 # for whoever sources this
   images=("${hub[@]}" images with-plain-http --host="$GANTRY_REGISTRY_IN_CONTAINERS" with-mirror --host=gcr.io --url="http://$GANTRY_REGISTRY_IN_CONTAINERS")
   log "a fake GitHub (ci/fakehub) listens at port $HUB_PORT; this is not github.com"

@@ -17,16 +17,22 @@ GANTRY_CACHE=${GANTRY_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/gantry}
 GANTRY_LOGS=$GANTRY_CACHE/log
 # What is true only until the next reboot: process ids and the lock.
 GANTRY_RUN=/run/gantry
+((EUID == 0)) || GANTRY_RUN=${XDG_RUNTIME_DIR:-/tmp}/gantry-$UID
 
 GANTRY_DAGGER_VERSION=v0.19.10
 GANTRY_RUNNER_HOST=unix:///run/dagger/engine.sock
 # The registry as programs of this machine see it. Containers of the engine reach
-# it at $GANTRY_REGISTRY_IN_CONTAINERS.
-GANTRY_REGISTRY=127.0.0.1:5000
-GANTRY_REGISTRY_IN_CONTAINERS=10.87.0.1:5000
+# it at $GANTRY_REGISTRY_IN_CONTAINERS, which gantry_env sets.
+GANTRY_REGISTRY=${GANTRY_REGISTRY:-127.0.0.1:5000}
+# Debian's registry; where it is not installed, crane serves one.
+GANTRY_DOCKER_REGISTRY=/usr/bin/docker-registry
+# The Docker that scripts/up --docker starts: its socket, and its bridge's address.
+GANTRY_DOCKER_HOST=unix://$GANTRY_RUN/docker.sock
+GANTRY_DOCKER_GATEWAY=${GANTRY_DOCKER_GATEWAY:-172.29.0.1}
+GANTRY_DOCKER_ENGINE=dagger-engine-$GANTRY_DAGGER_VERSION
 # What scripts/engine/place left: while this directory is there, the Dagger in
 # /usr/local/bin is ours.
-GANTRY_OURS=/usr/local/share/dagger/gantry
+GANTRY_OURS=${GANTRY_OURS:-/usr/local/share/dagger/gantry}
 
 # The time that goes into everything made here, so that it is made the same twice.
 GANTRY_EPOCH=1767225600 # 2026-01-01
@@ -126,27 +132,134 @@ discard() {
 
 # --- Dagger ---------------------------------------------------------------
 
-# has_own_dagger: a Dagger CLI that we did not build, and a container runtime to
-# start its engine with, are installed here.
-has_own_dagger() {
-  [[ ! -d $GANTRY_OURS ]] && command -v dagger >/dev/null && docker info >/dev/null 2>&1
+# container_runtime prints the program with which Dagger starts its engine: the
+# first of these that is installed, whether it works or not.
+container_runtime() {
+  local program
+  for program in docker podman finch nerdctl; do
+    if command -v "$program" >/dev/null; then
+      printf '%s\n' "$program"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# gantry_engine prints which engine is used:
+#
+#   own     the Dagger CLI that is installed here, with the engine that it starts
+#           in Docker or the like, or that _EXPERIMENTAL_DAGGER_RUNNER_HOST names
+#   bare    an engine that scripts/up builds, as a process of this machine
+#   docker  the same in a container, in a Docker that scripts/up --docker starts
+#
+# GANTRY_ENGINE chooses one. By default it is own if both programs are installed,
+# and bare if not, or if scripts/up has once made that.
+gantry_engine() {
+  case ${GANTRY_ENGINE:-} in
+    own | bare | docker) printf '%s\n' "$GANTRY_ENGINE" ;;
+    '')
+      if [[ ! -d $GANTRY_OURS ]] && command -v dagger >/dev/null &&
+        { [[ ${_EXPERIMENTAL_DAGGER_RUNNER_HOST:-} ]] || container_runtime >/dev/null; }; then
+        echo own
+      else
+        echo bare
+      fi
+      ;;
+    *) die "GANTRY_ENGINE is \"$GANTRY_ENGINE\": it can be own, bare or docker" ;;
+  esac
 }
 
 # gantry_env_lines prints what a shell needs for `dagger` to work, to be eval'ed.
 gantry_env_lines() {
-  if ! has_own_dagger; then
-    printf 'export _EXPERIMENTAL_DAGGER_RUNNER_HOST=%q\n' "$GANTRY_RUNNER_HOST"
-    # shellcheck disable=SC2016 # the reader's PATH
-    printf 'export PATH=%q:"$PATH"\n' /usr/local/bin
-    # Programs that use Dagger's SDK would download a CLI of their own.
-    printf 'export _EXPERIMENTAL_DAGGER_CLI_BIN=%q\n' /usr/local/bin/dagger
-  fi
+  local engine dagger
+  engine=$(gantry_engine)
+  printf 'export GANTRY_ENGINE=%q\n' "$engine"
+  case $engine in
+    own) dagger=$(command -v dagger) || die "dagger is not installed: see https://docs.dagger.io/install" ;;
+    bare)
+      dagger=/usr/local/bin/dagger
+      printf 'export _EXPERIMENTAL_DAGGER_RUNNER_HOST=%q\n' "$GANTRY_RUNNER_HOST"
+      ;;
+    docker)
+      dagger=$GANTRY_CACHE/docker/cli/dagger
+      printf 'unset _EXPERIMENTAL_DAGGER_RUNNER_HOST DOCKER_CONTEXT\n'
+      printf 'export DOCKER_HOST=%q\n' "$GANTRY_DOCKER_HOST"
+      ;;
+  esac
+  # shellcheck disable=SC2016 # the reader's PATH
+  [[ $engine == own ]] || printf 'export PATH=%q:"$PATH"\n' "${dagger%/*}"
+  # Programs that use Dagger's SDK would download another CLI.
+  printf 'export _EXPERIMENTAL_DAGGER_CLI_BIN=%q\n' "$dagger"
   printf 'export DAGGER_NO_NAG=1\n'
   printf 'export DO_NOT_TRACK=1\n'
 }
 
-# gantry_env sets the same in this shell.
-gantry_env() { eval "$(gantry_env_lines)"; }
+# host_in_containers prints an address at which containers of the engine reach this
+# machine.
+host_in_containers() {
+  case $(gantry_engine) in
+    bare) echo 10.87.0.1 ;;
+    docker) printf '%s\n' "$GANTRY_DOCKER_GATEWAY" ;;
+    # Any address but loopback, which is the container's.
+    own) ip -4 route get 1.1.1.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p' ;;
+  esac
+}
+
+# gantry_env sets the same in this shell, and for the programs that it starts the
+# addresses at which containers of the engine reach this machine and its registry.
+gantry_env() {
+  local lines
+  lines=$(gantry_env_lines)
+  eval "$lines"
+  export GANTRY_REGISTRY
+  export GANTRY_HOST_IN_CONTAINERS=${GANTRY_HOST_IN_CONTAINERS:-$(host_in_containers)}
+  export GANTRY_REGISTRY_IN_CONTAINERS=${GANTRY_REGISTRY_IN_CONTAINERS:-$GANTRY_HOST_IN_CONTAINERS:${GANTRY_REGISTRY##*:}}
+}
+
+# need PROGRAM… stops before any work if one is missing.
+need() {
+  local program missing=()
+  for program; do command -v "$program" >/dev/null || missing+=("$program"); done
+  ((!${#missing[@]})) || die "not installed: ${missing[*]} (on Debian: apt-get install ${missing[*]})"
+}
+
+# crane is the command line of the library with which Gantry pushes images, in the
+# same version. The first call builds it.
+crane() {
+  "$(crane_program)" "$@"
+}
+crane_program() {
+  local version directory
+  version=$(cd "$GANTRY_ROOT" && go list -m -f '{{.Version}}' github.com/google/go-containerregistry)
+  directory=$GANTRY_CACHE/crane-$version
+  [[ -x $directory/crane ]] ||
+    GOBIN=$directory GOFLAGS=-mod=mod go install "github.com/google/go-containerregistry/cmd/crane@$version" >"$GANTRY_LOGS/crane.log" 2>&1 ||
+    die "crane could not be built: see $GANTRY_LOGS/crane.log"
+  printf '%s\n' "$directory/crane"
+}
+
+# with_engine ENGINE COMMAND… runs COMMAND with another engine than this shell's.
+with_engine() {
+  env -u GANTRY_HOST_IN_CONTAINERS -u GANTRY_REGISTRY_IN_CONTAINERS GANTRY_ENGINE="$1" "${@:2}"
+}
+
+# engine_state prints the directory that the engine writes everything into, or
+# fails and prints why it can't be read.
+engine_state() {
+  local container runtime directory
+  case $(gantry_engine) in
+    bare) echo /var/lib/dagger && return ;;
+    docker) runtime=docker container=$GANTRY_DOCKER_ENGINE ;;
+    own)
+      [[ ! ${_EXPERIMENTAL_DAGGER_RUNNER_HOST:-} ]] || { echo "the engine is elsewhere" && return 1; }
+      runtime=$(container_runtime)
+      container=$("$runtime" ps --format '{{.Names}}' | grep -m 1 '^dagger-engine-') || { echo "$runtime runs no engine" && return 1; }
+      ;;
+  esac
+  directory=$("$runtime" inspect -f '{{range .Mounts}}{{if eq .Destination "/var/lib/dagger"}}{{.Source}}{{end}}{{end}}' "$container")
+  [[ -r $directory ]] || { echo "this user can't read $runtime's volume \"$directory\"" && return 1; }
+  printf '%s\n' "$directory"
+}
 
 # --- Processes ------------------------------------------------------------
 
@@ -173,6 +286,9 @@ stop() {
   fi
   rm -f "$GANTRY_RUN/$1.pid"
 }
+
+# registry_runs: the local registry is one of ours.
+registry_runs() { alive registry "$GANTRY_DOCKER_REGISTRY" || alive registry "$GANTRY_CACHE/crane-"; }
 
 # until_true SECONDS COMMAND… waits for COMMAND to succeed.
 until_true() {

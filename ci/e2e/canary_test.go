@@ -27,7 +27,7 @@ func noCanaryInEngine(t *testing.T, since time.Time) {
 	t.Helper()
 	state := os.Getenv("GANTRY_ENGINE_STATE")
 	if state == "" {
-		t.Log("not searched: the engine's state, since GANTRY_ENGINE_STATE does not name its folder")
+		t.Log("not searched: the engine's state, since GANTRY_ENGINE_STATE does not name its directory")
 		return
 	}
 	files, traces := 0, 0
