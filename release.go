@@ -62,6 +62,8 @@ type Release struct {
 	// +private
 	BinaryDirs []*dagger.Directory
 	// +private
+	AnyVersionTargets []string
+	// +private
 	FileNames []string
 	// +private
 	Files []*dagger.File
@@ -93,7 +95,7 @@ func (g *Gantry) Release(
 
 func (r *Release) request() release.Request {
 	return release.Request{
-		Settings: r.Of.settings(), Tag: r.Tag, Parts: r.Parts, BinaryTargets: r.BinaryTargets, BinaryDirs: r.BinaryDirs, FileNames: r.FileNames, Files: r.Files,
+		Settings: r.Of.settings(), Tag: r.Tag, Parts: r.Parts, BinaryTargets: r.BinaryTargets, BinaryDirs: r.BinaryDirs, AnyVersion: r.AnyVersionTargets, FileNames: r.FileNames, Files: r.Files,
 	}
 }
 
@@ -161,14 +163,19 @@ func (r *Release) WithDist(
 //
 // `dist` and `publish` then don't compile the target.
 // They check the binaries like their own: format, architecture, linkage and glibc floor.
+// A binary must also have the version in Cargo.toml: if it runs natively, it is started with --version; otherwise its data must contain the version.
 // May be used once for each target.
 func (r *Release) WithBinaries(
 	// Rust target triple of the plan, such as "aarch64-apple-darwin".
 	target string,
 	// Directory with the binaries at its top, named as Cargo names them.
 	dir *dagger.Directory,
+	// Accept binaries that don't contain their version, and don't start any.
+	// +optional
+	anyVersion bool,
 ) (*Release, error) {
 	with := *r
+	with.AnyVersionTargets = plan.AddIf(anyVersion, r.AnyVersionTargets, target)
 	with.BinaryTargets = append(slices.Clone(r.BinaryTargets), target)
 	with.BinaryDirs = append(slices.Clone(r.BinaryDirs), dir)
 	return &with, plan.CheckTarget(r.Targets, r.BinaryTargets, target)

@@ -62,37 +62,61 @@ const MaxSize = 2 << 30
 
 // Inspect reads the facts of a binary of size bytes. Errors wrap [ErrFormat] if the
 // file is not a binary.
-func Inspect(r io.ReaderAt, size int64) (facts Facts, err error) {
+func Inspect(r io.ReaderAt, size int64) (Facts, error) {
 	if size > MaxSize {
 		return Facts{}, fmt.Errorf("inspect binary: %d bytes, more than GitHub's limit of %d for an asset: strip it", size, int64(MaxSize))
 	}
-	// The standard library's parsers have panicked on damaged files before.
-	defer func() {
-		if p := recover(); p != nil {
-			facts, err = Facts{}, fmt.Errorf("inspect binary: %w: %v", ErrFormat, p)
-		}
-	}()
-	var magic [4]byte
-	if _, err := r.ReadAt(magic[:], 0); err != nil || size < int64(len(magic)) {
-		return Facts{}, fmt.Errorf("inspect binary: %w: it is too short", ErrFormat)
-	}
-	file := io.NewSectionReader(r, 0, size)
-	switch m := string(magic[:]); {
-	case m == "\x7fELF":
-		facts, err = inspectELF(file)
-	case m[:2] == "MZ":
-		facts, err = inspectPE(file)
-	case m == "\xca\xfe\xba\xbe":
-		facts, err = inspectFat(file)
-	case m == "\xcf\xfa\xed\xfe", m == "\xce\xfa\xed\xfe", m == "\xfe\xed\xfa\xcf", m == "\xfe\xed\xfa\xce":
-		facts, err = inspectMachO(file)
-	default:
-		err = fmt.Errorf("%w: it starts with %q", ErrFormat, magic[:])
-	}
+	facts, err := inspectFile(io.NewSectionReader(r, 0, size))
 	if err != nil {
 		return Facts{}, fmt.Errorf("inspect binary: %w", err)
 	}
 	return facts, nil
+}
+
+func inspectFile(file *io.SectionReader) (facts Facts, err error) {
+	defer recovered(&err)
+	format, err := formatOf(file)
+	switch format {
+	case ELF:
+		return inspectELF(file)
+	case PE:
+		return inspectPE(file)
+	case MachO:
+		return inspectMachO(file)
+	case fat:
+		return inspectFat(file)
+	}
+	return Facts{}, err
+}
+
+// recovered makes an error of a panic: the standard library's parsers have panicked on
+// damaged files before.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %v", ErrFormat, p)
+	}
+}
+
+// fat is a Mach-O file with several programs.
+const fat Format = "fat"
+
+// formatOf returns the format of a file by its first bytes.
+func formatOf(file io.ReaderAt) (Format, error) {
+	var magic [4]byte
+	if _, err := file.ReadAt(magic[:], 0); err != nil {
+		return "", fmt.Errorf("%w: it is too short", ErrFormat)
+	}
+	switch m := string(magic[:]); {
+	case m == "\x7fELF":
+		return ELF, nil
+	case m[:2] == "MZ":
+		return PE, nil
+	case m == "\xca\xfe\xba\xbe":
+		return fat, nil
+	case m == "\xcf\xfa\xed\xfe", m == "\xce\xfa\xed\xfe", m == "\xfe\xed\xfa\xcf", m == "\xfe\xed\xfa\xce":
+		return MachO, nil
+	}
+	return "", fmt.Errorf("%w: it starts with %q", ErrFormat, magic[:])
 }
 
 // damaged wraps an error of the standard library's parsers.

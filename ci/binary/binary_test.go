@@ -244,8 +244,8 @@ func TestArchitecturesOfELF(t *testing.T) {
 	}
 }
 
-// fat makes a Mach-O file of a bare program for each architecture.
-func fat(cpus ...macho.Cpu) []byte {
+// fatFile makes a Mach-O file of a bare program for each architecture.
+func fatFile(cpus ...macho.Cpu) []byte {
 	const align = 64
 	out := binary.BigEndian.AppendUint32(nil, macho.MagicFat)
 	out = binary.BigEndian.AppendUint32(out, uint32(len(cpus)))
@@ -267,7 +267,7 @@ func fat(cpus ...macho.Cpu) []byte {
 
 func TestInspectFatPrograms(t *testing.T) {
 	inspect := func(cpus ...macho.Cpu) Facts {
-		data := fat(cpus...)
+		data := fatFile(cpus...)
 		facts, err := Inspect(bytes.NewReader(data), int64(len(data)))
 		require.NoError(t, err)
 		return facts
@@ -312,7 +312,7 @@ func (panicking) ReadAt([]byte, int64) (int, error) { panic("parser") }
 func FuzzInspect(f *testing.F) {
 	f.Add(header(elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB))
 	f.Add(armFile([]byte("\x05ARM v7\x00\x06\x0a\x08\x01")))
-	f.Add(fat(macho.CpuAmd64, macho.CpuArm64))
+	f.Add(fatFile(macho.CpuAmd64, macho.CpuArm64))
 	f.Add([]byte("MZ\x90\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		facts, err := Inspect(bytes.NewReader(data), int64(len(data)))

@@ -34,11 +34,17 @@ type hub struct {
 
 func newHub(t *testing.T, source string) *hub {
 	t.Helper()
-	return newHubWith(t, source, nil)
+	return newHubOf(t, source, "v1.0.0", nil)
 }
 
 // newHubWith serves HTTPS, if a certificate is given.
 func newHubWith(t *testing.T, source string, certificate *tls.Certificate) *hub {
+	t.Helper()
+	return newHubOf(t, source, "v1.0.0", certificate)
+}
+
+// newHubOf has a tag of the source.
+func newHubOf(t *testing.T, source, tag string, certificate *tls.Certificate) *hub {
 	t.Helper()
 	server := fakehub.New(fakehub.Config{Tokens: map[string]fakehub.Access{canary: {User: "octocat", Push: true, Scopes: "repo"}}})
 	t.Cleanup(server.Close)
@@ -56,7 +62,7 @@ func newHubWith(t *testing.T, source string, certificate *tls.Certificate) *hub 
 	host := os.Getenv("GANTRY_HOST_IN_CONTAINERS")
 	require.NotEmpty(t, host, "set by scripts/test: the address at which containers of the engine reach this machine")
 	h := &hub{Server: server, repo: server.AddRepo("example", "tiny"), api: fmt.Sprintf("%s://%s:%d/api/v3/", scheme, host, l.Addr().(*net.TCPAddr).Port)}
-	h.repo.Tag("v1.0.0", strings.TrimSpace(run(t, source, "git", "rev-parse", "v1.0.0")))
+	h.repo.Tag(tag, strings.TrimSpace(run(t, source, "git", "rev-parse", tag)))
 	return h
 }
 

@@ -216,7 +216,7 @@ func (w *workspace) take(ctx context.Context, p *plan.Plan, pk *packer, r Reques
 		if t, err := p.Target(b.Target.Triple); err == nil && t.SBOM != "" {
 			return nil, nil, fmt.Errorf("target %q: an SBOM lists what was compiled, which is unknown of binaries that were built elsewhere: set sbom = false", t.Target)
 		}
-		target, err := pk.give(ctx, b, r.BinaryDirs[i])
+		target, err := pk.give(ctx, b, r.BinaryDirs[i], slices.Contains(r.AnyVersion, b.Target.Triple))
 		if err != nil {
 			return nil, nil, err
 		}

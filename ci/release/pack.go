@@ -39,7 +39,10 @@ type packer struct {
 	// outputs of the builds of each group.
 	outputs []*dagger.Directory
 	// given are directories of binaries that were built elsewhere.
-	given     []*dagger.Directory
+	given []*dagger.Directory
+	// runs are directories of the output of given binaries; nil for those that don't run
+	// here.
+	runs      []*dagger.Directory
 	changelog *dagger.File
 }
 
@@ -82,25 +85,45 @@ func (p *packer) add(i int, group []plan.Build, output *toolchain.Output) []dist
 	return targets
 }
 
-// give adds the binaries of a target that were built elsewhere.
-func (p *packer) give(ctx context.Context, b plan.Build, dir *dagger.Directory) (dist.Target, error) {
-	names, err := dir.Entries(ctx)
+// give adds the binaries of a target that were built elsewhere. Those that run natively
+// start here, which is how their version is known best.
+func (p *packer) give(ctx context.Context, b plan.Build, dir *dagger.Directory, anyVersion bool) (dist.Target, error) {
+	have, err := dir.Entries(ctx)
 	if err != nil {
 		return dist.Target{}, fmt.Errorf("read the binaries of target %q: %v", b.Target.Triple, err)
 	}
-	var files []string
+	var names, files []string
+	at := givenDir(len(p.given))
 	for _, bin := range b.Bins {
 		name := bin.Name + b.Target.ExeSuffix
-		if !slices.Contains(names, name) {
-			return dist.Target{}, fmt.Errorf("the directory of with-binaries --target=%s has no %q: it has %q", b.Target.Triple, name, names)
+		if !slices.Contains(have, name) {
+			return dist.Target{}, fmt.Errorf("the directory of with-binaries --target=%s has no %q: it has %q", b.Target.Triple, name, have)
 		}
-		files = append(files, path.Join(givenDir(len(p.given)), name))
+		names, files = append(names, name), append(files, path.Join(at, name))
 	}
 	p.given = append(p.given, dir)
-	return dist.NewTarget(b, files), nil
+	t := dist.NewTarget(b, files)
+	t.Elsewhere = true
+	if anyVersion {
+		return t, nil
+	}
+	runs, err := p.w.toolchain.Start(ctx, b.Target, dir, names)
+	if err != nil {
+		return dist.Target{}, err
+	}
+	p.runs = append(p.runs, runs)
+	for i, bin := range b.Bins {
+		t.Binaries[i].Version = bin.Version
+		if runs != nil {
+			t.Binaries[i].Run = path.Join(runDir(len(p.runs)-1), names[i])
+		}
+	}
+	return t, nil
 }
 
 func givenDir(i int) string { return fmt.Sprintf("%s/given/%d", packDir, i) }
+
+func runDir(i int) string { return fmt.Sprintf("%s/run/%d", packDir, i) }
 
 func outputDir(i int) string { return fmt.Sprintf("%s/built/%d", packDir, i) }
 
@@ -115,6 +138,11 @@ func (p *packer) pack(ctx context.Context, in dist.Input) (*dagger.Directory, er
 	}
 	for i, dir := range p.given {
 		ctr = ctr.WithMountedDirectory(givenDir(i), dir)
+	}
+	for i, dir := range p.runs {
+		if dir != nil {
+			ctr = ctr.WithMountedDirectory(runDir(i), dir)
+		}
 	}
 	if p.changelog != nil {
 		in.Changelog = path.Join(packDir, manifest.ChangelogName)

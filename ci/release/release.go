@@ -90,9 +90,10 @@ type Request struct {
 	// the files are built.
 	Parts []*dagger.Directory
 	// BinaryDirs hold the binaries of BinaryTargets, in the same order, which are
-	// packed instead of compiled.
+	// packed instead of compiled. Those of AnyVersion need not contain their version.
 	BinaryTargets []string
 	BinaryDirs    []*dagger.Directory
+	AnyVersion    []string
 	// Files are added to the release under FileNames, in the same order.
 	FileNames []string
 	Files     []*dagger.File

@@ -49,7 +49,9 @@ type Target struct {
 	// SBOM is the file name of its bill of materials, made from the files in SBOMDir
 	// (see ci/release/toolchain/build.sh); empty for none.
 	SBOM, SBOMDir string
-	Binaries      []Binary
+	// Elsewhere is true if the binaries were not built here.
+	Elsewhere bool
+	Binaries  []Binary
 }
 
 // Binary that Cargo built.
@@ -63,6 +65,8 @@ type Binary struct {
 	// Run is a file on disk with its output (see [checkRun]), or empty if it could
 	// not run.
 	Run string
+	// Version that a binary which was not built here must have; empty for any.
+	Version string
 }
 
 // NewTarget describes a build whose binaries are in files, in the order of its
@@ -91,20 +95,29 @@ func NewInput(p *plan.Plan, toolchain manifest.Toolchain, built []Target) (Input
 }
 
 // Inspect checks the binaries of a target: format, architecture, linkage, glibc
-// floor, and how they ran. The error has every problem.
+// floor, how they ran, and the version of those that were not built here. The error has
+// every problem.
 func Inspect(t Target) ([]binary.Facts, error) {
 	var all []binary.Facts
 	var errs []error
 	for _, bin := range t.Binaries {
 		facts, err := inspect(bin.File)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("binary %q of target %q: %w", bin.Bin, t.Want.Target, err))
+			errs = append(errs, fmt.Errorf("binary %q of target %q: %w", bin.Name, t.Want.Target, err))
 			continue
 		}
 		all = append(all, facts)
 		want := t.Want
-		want.Binary = bin.Bin
-		errs = append(errs, binary.Check(facts, want)...)
+		want.Binary = bin.Name
+		problems := binary.Check(facts, want)
+		errs = append(errs, problems...)
+		if t.Elsewhere {
+			// A file of another target is reported as such.
+			if bin.Version != "" && len(problems) == 0 {
+				errs = append(errs, checkVersion(t.Want.Target, bin))
+			}
+			continue
+		}
 		if bin.Run == "" {
 			continue
 		}
@@ -149,8 +162,16 @@ func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, erro
 	}
 	asset.Kind = manifest.KindChangelog
 	m.Assets = []manifest.Asset{asset}
-	for _, t := range in.Targets {
-		asset, err := pack(dir, in, t, mtime)
+	facts := make([][]binary.Facts, len(in.Targets))
+	errs := make([]error, len(in.Targets))
+	for i, t := range in.Targets {
+		facts[i], errs[i] = Inspect(t)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	for i, t := range in.Targets {
+		asset, err := pack(dir, in, t, facts[i], mtime)
 		if err != nil {
 			return nil, err
 		}
@@ -199,12 +220,8 @@ func seal(dir string, m *manifest.Manifest) error {
 	return os.WriteFile(filepath.Join(dir, manifest.SumsName), lines, 0o644)
 }
 
-// pack writes the archive of one target.
-func pack(dir string, in Input, t Target, mtime time.Time) (manifest.Asset, error) {
-	facts, err := Inspect(t)
-	if err != nil {
-		return manifest.Asset{}, err
-	}
+// pack writes the archive of one target, whose binaries have been inspected.
+func pack(dir string, in Input, t Target, facts []binary.Facts, mtime time.Time) (manifest.Asset, error) {
 	format, err := archive.FormatOf(t.Archive)
 	if err != nil {
 		return manifest.Asset{}, err

@@ -22,6 +22,14 @@ func AddFile(assets []string, name string) ([]string, error) {
 	return all, nil
 }
 
+// AddIf returns names with one more, on a condition.
+func AddIf(condition bool, names []string, name string) []string {
+	if !condition {
+		return names
+	}
+	return append(slices.Clone(names), name)
+}
+
 // CheckTarget returns an error unless the plan has a target whose binaries the caller
 // adds, and has none of it so far.
 func CheckTarget(targets, added []string, triple string) error {

@@ -30,3 +30,10 @@ func TestCheckTarget(t *testing.T) {
 	assert.ErrorContains(t, CheckTarget(targets, []string{"aarch64-apple-darwin"}, "aarch64-apple-darwin"), "with-binaries --target=aarch64-apple-darwin appears twice")
 	assert.ErrorContains(t, CheckTarget(targets, nil, "x86_64-apple-darwin"), `no target "x86_64-apple-darwin": add it to targets`)
 }
+
+func TestAddIf(t *testing.T) {
+	names := make([]string, 1, 2)
+	assert.Equal(t, names, AddIf(false, names, "b"))
+	assert.Equal(t, []string{"", "b"}, AddIf(true, names, "b"))
+	assert.Equal(t, []string{"", ""}, names[:2], "the caller's list is left as it is")
+}

@@ -16,6 +16,7 @@ import (
 	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/release/plan"
+	"dagger/gantry/ci/target"
 	"dagger/gantry/internal/dagger"
 )
 
@@ -91,6 +92,25 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 		return nil, explainBuild(doing, err)
 	}
 	return findExecutables(out, messages, group, native)
+}
+
+// Start starts programs in a directory that were built elsewhere, and returns a directory
+// with the output of each, under its name. It returns nil if those of the target don't
+// run here.
+func (t Toolchain) Start(ctx context.Context, tgt target.Target, programs *dagger.Directory, names []string) (*dagger.Directory, error) {
+	ctr := t.base()
+	platform, err := ctr.Platform(ctx)
+	if err != nil {
+		return nil, t.noImage(err)
+	}
+	if !tgt.Native(string(platform)) {
+		return nil, nil
+	}
+	ctr = ctr.WithMountedDirectory(input, programs)
+	for _, name := range names {
+		ctr = ctr.WithExec([]string{binDir + "/start.sh", path.Join(input, name), path.Join(output, name)})
+	}
+	return ctr.Directory(output), nil
 }
 
 // buildSource returns the source as the build sees it. dagger.lock, which pins the

@@ -138,11 +138,6 @@ while IFS= read -r exe; do
 		case $exe in "$CARGO_TARGET_DIR/$triple/"*) runs=true ;; esac
 	done
 	if [ "$runs" ]; then
-		# It only has to start: it may not know the option, and a server may run
-		# for ever.
-		status=0
-		(cd "$(mktemp -d)" && env -i PATH="$PATH" HOME=/nonexistent timeout 10 "$exe" --version) \
-			</dev/null >"$out/run$exe" 2>&1 || status=$?
-		echo "exit status $status" >>"$out/run$exe"
+		/gantry-bin/start.sh "$exe" "$out/run$exe"
 	fi
 done <"$tmp/exe"
