@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -194,20 +195,11 @@ func nearest(data []byte, version string) string {
 		for i := range want {
 			distance[i] = max(want[i]-have[i], have[i]-want[i])
 		}
-		if best == "" || less(distance, least) {
+		if best == "" || slices.Compare(distance[:], least[:]) < 0 {
 			best, least = found, distance
 		}
 	}
 	return best
-}
-
-func less(a, b [3]int) bool {
-	for i := range a {
-		if a[i] != b[i] {
-			return a[i] < b[i]
-		}
-	}
-	return false
 }
 
 // numbers returns the core of a version.
