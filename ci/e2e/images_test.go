@@ -230,25 +230,8 @@ func TestPrivateRegistry(t *testing.T) {
 // roots of TLS and the time zones, on both platforms, and what is added to the
 // base is the program and next to nothing else.
 func TestStaticImage(t *testing.T) {
-	source := tiny(t, "\n[dependencies]\nchrono = \"0.4\"\nrustls-native-certs = \"0.6\"\n\n[package.metadata.gantry]\ntargets = [\"x86_64-unknown-linux-musl\", \"aarch64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\n")
-	write(t, source, map[string]string{"src/main.rs": `use chrono::{Local, TimeZone};
-
-fn main() {
-    if std::env::args().nth(1).as_deref() == Some("--works") {
-        println!("{} roots", rustls_native_certs::load_native_certs().unwrap().len());
-        println!("{}", Local.timestamp_opt(0, 0).unwrap().format("%H:%M %:z"));
-    } else {
-        println!("tiny {}", env!("CARGO_PKG_VERSION"));
-    }
-}
-`})
-	lock, err := connect(t).Container().From("rust:1.96-bookworm").
-		WithDirectory("/work", connect(t).Host().Directory(source)).WithWorkdir("/work").
-		WithExec([]string{"sh", "-c", "rm Cargo.lock && cargo generate-lockfile --offline"}).
-		File("Cargo.lock").Contents(t.Context())
-	require.NoError(t, err)
-	write(t, source, map[string]string{"Cargo.lock": lock})
-	run(t, source, "git", "tag", "-d", "v1.0.0")
+	source := filepath.Join(t.TempDir(), "tiny")
+	require.NoError(t, os.CopyFS(source, os.DirFS("testdata/static")))
 	commit(t, source, "v1.0.0")
 	h := newHub(t, source)
 	require.NoError(t, h.release(t, source).err)
