@@ -1,6 +1,7 @@
 package fakehub
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"html"
@@ -23,11 +24,8 @@ func answer(w http.ResponseWriter, status int, v any) {
 }
 
 func apiError(w http.ResponseWriter, status int, message, doc string) {
-	if doc == "" {
-		doc = "rest"
-	}
 	answer(w, status, map[string]any{
-		"message": message, "documentation_url": "https://docs.github.com/" + doc, "status": strconv.Itoa(status),
+		"message": message, "documentation_url": "https://docs.github.com/" + cmp.Or(doc, "rest"), "status": strconv.Itoa(status),
 	})
 }
 
@@ -60,9 +58,7 @@ func nullable(s string) any {
 }
 
 func (s *Server) userJSON(r *http.Request, login string, id int64) map[string]any {
-	if login == "" {
-		login = "octocat"
-	}
+	login = cmp.Or(login, "octocat")
 	u := base(r, "api") + "/users/" + login
 	return map[string]any{
 		"login": login, "id": id, "node_id": fmt.Sprintf("U_%d", id), "gravatar_id": "", "type": "User", "site_admin": false,
@@ -79,15 +75,11 @@ func (s *Server) assetJSON(q *request, a *asset) map[string]any {
 	if a.rel.draft {
 		tag = untagged(a.rel)
 	}
-	var digest any
-	if a.digest != "" {
-		digest = a.digest
-	}
 	return map[string]any{
 		"id": a.id, "node_id": fmt.Sprintf("RA_%d", a.id), "name": a.name, "label": a.label, "state": a.state,
 		"url":                  fmt.Sprintf("%s/releases/assets/%d", q.api(), a.id),
 		"browser_download_url": fmt.Sprintf("%s/releases/download/%s/%s", q.web(), pathEscape(tag), url.PathEscape(a.name)),
-		"content_type":         a.contentType, "size": a.size, "digest": digest, "download_count": a.downloads,
+		"content_type":         a.contentType, "size": a.size, "digest": nullable(a.digest), "download_count": a.downloads,
 		"created_at": stamp(a.createdAt), "updated_at": stamp(a.updatedAt),
 		"uploader": s.userJSON(q.r, "octocat", 1),
 	}
@@ -95,13 +87,7 @@ func (s *Server) assetJSON(q *request, a *asset) map[string]any {
 
 func untagged(rel *release) string { return fmt.Sprintf("untagged-%020x", rel.id) }
 
-func pathEscape(s string) string {
-	parts := strings.Split(s, "/")
-	for i, p := range parts {
-		parts[i] = url.PathEscape(p)
-	}
-	return strings.Join(parts, "/")
-}
+func pathEscape(s string) string { return strings.ReplaceAll(url.PathEscape(s), "%2F", "/") }
 
 func (s *Server) releaseJSON(q *request, rel *release) map[string]any {
 	r, api := q.repo, q.api()

@@ -137,34 +137,20 @@ func place(r *http.Request) (host, path string) {
 
 // base returns the address of a kind of host, as the caller would reach it.
 func base(r *http.Request, host string) string {
-	name, scheme := r.Host, "http://"
+	scheme := "http://"
 	if r.TLS != nil || secure(r) {
 		scheme = "https://"
 	}
-	for _, p := range []string{"api.", "uploads."} {
-		if rest, ok := strings.CutPrefix(name, p); ok {
-			name = rest
-			return sub(scheme, name, host)
-		}
-	}
-	if name == "github.localhost" || name == "github.com" {
-		return sub(scheme, name, host)
-	}
-	switch host {
-	case "api":
+	name := strings.TrimPrefix(strings.TrimPrefix(r.Host, "api."), "uploads.")
+	switch {
+	case host == "web":
+		return scheme + name
+	case name != r.Host, name == "github.localhost", name == "github.com":
+		return scheme + host + "." + name
+	case host == "api":
 		return scheme + name + "/api/v3"
-	case "uploads":
-		return scheme + name + "/api/uploads"
-	default:
-		return scheme + name
 	}
-}
-
-func sub(scheme, name, host string) string {
-	if host == "web" {
-		return scheme + name
-	}
-	return scheme + host + "." + name
+	return scheme + name + "/api/uploads"
 }
 
 // ServeHTTP answers one request.
@@ -383,9 +369,3 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 }
 
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *statusWriter) Flush() {
-	if f, ok := w.ResponseWriter.(http.Flusher); ok {
-		f.Flush()
-	}
-}

@@ -114,7 +114,7 @@ func (s *Server) getAsset(w http.ResponseWriter, q *request) {
 		return
 	}
 	if strings.Contains(q.r.Header.Get("Accept"), "application/octet-stream") && a.state == "uploaded" {
-		http.Redirect(w, q.r, objectURL(q.r, a), http.StatusFound)
+		toObject(w, q, a)
 		return
 	}
 	answer(w, 200, s.assetJSON(q, a))
@@ -151,11 +151,16 @@ func (s *Server) download(w http.ResponseWriter, q *request) {
 		return
 	}
 	tag, name := path.Split(q.name)
-	if a := q.repo.publishedByTag(strings.TrimSuffix(tag, "/")).asset(name); a != nil && a.state == "uploaded" {
-		http.Redirect(w, q.r, objectURL(q.r, a), http.StatusFound)
+	toObject(w, q, q.repo.publishedByTag(strings.TrimSuffix(tag, "/")).asset(name))
+}
+
+// toObject redirects to the bytes of an asset, if it is complete.
+func toObject(w http.ResponseWriter, q *request, a *asset) {
+	if a == nil || a.state != "uploaded" {
+		htmlPage(w, 404, "Not Found")
 		return
 	}
-	htmlPage(w, 404, "Not Found")
+	http.Redirect(w, q.r, objectURL(q.r, a), http.StatusFound)
 }
 
 // object serves an asset's bytes at a signed address, with ranges.

@@ -1,7 +1,7 @@
 package fakehub
 
 import (
-	"encoding/json"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,8 +16,7 @@ func (s *Server) updateAsset(w http.ResponseWriter, q *request) {
 		return
 	}
 	var in struct{ Name, Label *string }
-	if json.Unmarshal(q.body, &in) != nil {
-		apiError(w, 400, "Problems parsing JSON", "")
+	if !q.decode(w, &in) {
 		return
 	}
 	if a.rel.immutable && !a.rel.draft {
@@ -26,11 +25,9 @@ func (s *Server) updateAsset(w http.ResponseWriter, q *request) {
 	}
 	if in.Name != nil {
 		name := rewriteName(*in.Name)
-		for _, other := range a.rel.assets {
-			if other != a && other.name == name {
-				validationFailed(w, "ReleaseAsset", "name", "already_exists", "")
-				return
-			}
+		if other := a.rel.asset(name); other != nil && other != a {
+			validationFailed(w, "ReleaseAsset", "name", "already_exists", "")
+			return
 		}
 		a.name = name
 	}
@@ -44,8 +41,7 @@ func (s *Server) updateAsset(w http.ResponseWriter, q *request) {
 
 func (s *Server) createRef(w http.ResponseWriter, q *request) {
 	var in struct{ Ref, SHA string }
-	if json.Unmarshal(q.body, &in) != nil {
-		apiError(w, 400, "Problems parsing JSON", "")
+	if !q.decode(w, &in) {
 		return
 	}
 	name, ok := strings.CutPrefix(in.Ref, "refs/tags/")
@@ -75,12 +71,10 @@ func (s *Server) getUser(w http.ResponseWriter, q *request) {
 		return
 	}
 	u := s.userJSON(q.r, q.access.User, 1)
-	for k, v := range map[string]any{
+	maps.Copy(u, map[string]any{
 		"bio": nil, "blog": nil, "company": nil, "email": nil, "followers": 0, "following": 0, "hireable": nil, "location": nil,
 		"name": "Mona Lisa", "public_gists": 0, "public_repos": 1, "created_at": stamp(s.cfg.Now()), "updated_at": stamp(s.cfg.Now()),
-	} {
-		u[k] = v
-	}
+	})
 	answer(w, 200, u)
 }
 
@@ -95,9 +89,5 @@ func (s *Server) getRateLimit(w http.ResponseWriter, q *request) {
 }
 
 func (s *Server) downloadLatest(w http.ResponseWriter, q *request) {
-	if a := q.repo.latestRelease().asset(q.name); a != nil && a.state == "uploaded" {
-		http.Redirect(w, q.r, objectURL(q.r, a), http.StatusFound)
-		return
-	}
-	htmlPage(w, 404, "Not Found")
+	toObject(w, q, q.repo.latestRelease().asset(q.name))
 }

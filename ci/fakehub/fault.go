@@ -287,9 +287,7 @@ func sendHalf(w http.ResponseWriter, rec *httptest.ResponseRecorder) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(rec.Code)
 	_, _ = w.Write(bytes.Clone(body[:len(body)/2]))
-	if f, ok := w.(http.Flusher); ok {
-		f.Flush()
-	}
+	_ = http.NewResponseController(w).Flush()
 }
 
 func seconds(d time.Duration) string {

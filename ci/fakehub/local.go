@@ -10,7 +10,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/binary"
 	"encoding/pem"
-	"errors"
 	"io"
 	"log"
 	"math/big"
@@ -20,6 +19,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"google.golang.org/grpc/test/bufconn"
 )
 
 // Local serves a fake GitHub to the same process over in-memory connections: real
@@ -32,25 +33,26 @@ type Local struct {
 	// "api/v3/", uploads at URL + "api/uploads/".
 	URL string
 
-	http *http.Server
-	l    *memoryListener
-	cert tls.Certificate
-	pem  []byte
-
-	mu         sync.Mutex
-	transports []*http.Transport
+	http          *http.Server
+	plain, secure *bufconn.Listener
+	pem           []byte
 }
 
 // Start serves a fake GitHub in memory.
 func Start(s *Server) *Local {
+	const buffer = 64 << 10
+	cert, pem := selfSigned("github.test")
 	l := &Local{
-		Server: s,
-		URL:    "http://github.test/",
-		l:      &memoryListener{conns: make(chan net.Conn), done: make(chan struct{})},
+		Server: s, URL: "http://github.test/", http: HTTPServer(s), pem: pem,
+		plain: bufconn.Listen(buffer), secure: bufconn.Listen(buffer),
 	}
-	l.cert, l.pem = selfSigned("github.test")
-	l.http = HTTPServer(s)
-	go func() { _ = l.http.Serve(l.l) }()
+	// TLS is below the connection that the server sees, where frames can still be
+	// changed.
+	overTLS := tls.NewListener(l.secure, &tls.Config{
+		Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12,
+	})
+	go func() { _ = l.http.Serve(Refusing(l.plain)) }()
+	go func() { _ = l.http.Serve(refusingListener{overTLS, true}) }()
 	return l
 }
 
@@ -103,13 +105,12 @@ func (l *Local) Transport(http2 bool) *http.Transport {
 	p := new(http.Protocols)
 	p.SetHTTP1(!http2)
 	p.SetUnencryptedHTTP2(http2)
-	t := &http.Transport{
-		Protocols: p,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return l.l.dial(ctx, nil)
-		},
-	}
-	return l.keep(t)
+	return &http.Transport{Protocols: p, DialContext: dialer(l.plain)}
+}
+
+// dialer returns a function that connects to a listener, whatever the address.
+func dialer(l *bufconn.Listener) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) { return l.DialContext(ctx) }
 }
 
 // TLSURL is the base address over TLS.
@@ -125,42 +126,17 @@ func (l *Local) TLSTransport(trusted []byte) *http.Transport {
 	roots.AppendCertsFromPEM(trusted)
 	p := new(http.Protocols)
 	p.SetHTTP2(true)
-	t := &http.Transport{
+	return &http.Transport{
 		Protocols:       p,
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return l.l.dial(ctx, &tls.Config{
-				Certificates: []tls.Certificate{l.cert}, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12,
-			})
-		},
+		DialContext:     dialer(l.secure),
 	}
-	return l.keep(t)
-}
-
-func (l *Local) keep(t *http.Transport) *http.Transport {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.transports = append(l.transports, t)
-	return t
 }
 
 // Close ends every connection.
 func (l *Local) Close() {
 	l.Server.Close()
-	l.mu.Lock()
-	for _, t := range l.transports {
-		t.CloseIdleConnections()
-	}
-	l.mu.Unlock()
-	l.l.close()
 	_ = l.http.Close()
-}
-
-// memoryListener hands out the server's ends of pipes.
-type memoryListener struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
 }
 
 // selfSigned makes a certificate for a name, valid at any time of a virtual clock.
@@ -182,118 +158,20 @@ func selfSigned(name string) (tls.Certificate, []byte) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-func (l *memoryListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *memoryListener) Close() error   { l.close(); return nil }
-func (l *memoryListener) Addr() net.Addr { return memoryAddr{} }
-func (l *memoryListener) close()         { l.once.Do(func() { close(l.done) }) }
-
-// dial connects. With TLS, the server's end speaks it below the connection that the
-// server sees, where frames can still be changed.
-func (l *memoryListener) dial(ctx context.Context, over *tls.Config) (net.Conn, error) {
-	client, server := net.Pipe()
-	c := &refusingConn{Conn: server}
-	if over != nil {
-		c.Conn, c.secure = tls.Server(newSpool(server), over), true
-	}
-	select {
-	case l.conns <- c:
-		return client, nil
-	case <-l.done:
-		return nil, errors.New("connection refused")
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// spool is a connection whose writes don't wait for the reader, like those of a
-// socket: in a TLS handshake both ends may write at once.
-type spool struct {
-	net.Conn
-
-	mu     sync.Mutex
-	more   *sync.Cond
-	buf    []byte
-	closed bool
-	err    error
-}
-
-func newSpool(c net.Conn) *spool {
-	s := &spool{Conn: c}
-	s.more = sync.NewCond(&s.mu)
-	go s.pump()
-	return s
-}
-
-func (s *spool) pump() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.err == nil {
-		switch {
-		case len(s.buf) > 0:
-			out := s.buf
-			s.buf = nil
-			s.mu.Unlock()
-			_, err := s.Conn.Write(out)
-			s.mu.Lock()
-			s.err = err
-		case s.closed:
-			s.err = net.ErrClosed
-		default:
-			s.more.Wait()
-		}
-	}
-	_ = s.Conn.Close()
-}
-
-func (s *spool) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil || s.closed {
-		return 0, net.ErrClosed
-	}
-	s.buf = append(s.buf, p...)
-	s.more.Signal()
-	return len(p), nil
-}
-
-// Writes never wait, so their deadline means nothing. TLS sets one when it closes,
-// which must not lose earlier writes.
-func (s *spool) SetWriteDeadline(time.Time) error { return nil }
-func (s *spool) SetDeadline(t time.Time) error    { return s.SetReadDeadline(t) }
-
-// Close ends the connection once everything was read.
-func (s *spool) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	s.more.Signal()
-	return nil
-}
-
-type memoryAddr struct{}
-
-func (memoryAddr) Network() string { return "memory" }
-func (memoryAddr) String() string  { return "memory" }
-
 // Refusing wraps a listener so that the Refused fault works on it.
-func Refusing(l net.Listener) net.Listener { return refusingListener{l} }
+func Refusing(l net.Listener) net.Listener { return refusingListener{l, false} }
 
-type refusingListener struct{ net.Listener }
+type refusingListener struct {
+	net.Listener
+	secure bool // it speaks TLS
+}
 
 func (l refusingListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &refusingConn{Conn: c}, nil
+	return &refusingConn{Conn: c, secure: l.secure}, nil
 }
 
 type connKey struct{}
