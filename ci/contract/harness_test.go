@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/release/dist"
@@ -259,8 +260,8 @@ func (madeUp) Base(_ context.Context, ref, platform string) (oci.Base, error) {
 	if err != nil {
 		return oci.Base{}, err
 	}
-	if (ref == oci.StaticBase || ref == oci.GlibcBase) && !slices.Contains([]string{"amd64", "arm64", "arm", "s390x", "ppc64le"}, p.Architecture) {
-		return oci.Base{}, fmt.Errorf("%w: %q has no platform %q", oci.ErrBase, ref, platform)
+	if (ref == imagespec.StaticBase || ref == imagespec.GlibcBase) && !slices.Contains([]string{"amd64", "arm64", "arm", "s390x", "ppc64le"}, p.Architecture) {
+		return oci.Base{}, fmt.Errorf("%w: %q has no platform %q", imagespec.ErrBase, ref, platform)
 	}
 	image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant})
 	if err != nil {

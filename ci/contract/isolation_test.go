@@ -42,6 +42,7 @@ import (
 	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/version"
@@ -235,7 +236,7 @@ func newBench(t *testing.T) *bench {
 	push(t, b.registry, b.bases)
 	r, err := published.Load(t.Context(), loaded(b.releases[0].Files))
 	require.NoError(t, err)
-	b.before, err = oci.Assemble(t.Context(), r, oci.AssembleOptions{Bases: oci.BaseIndexes{oci.StaticBase: b.older}, Dir: t.TempDir()})
+	b.before, err = oci.Assemble(t.Context(), r, oci.AssembleOptions{Bases: oci.BaseIndexes{imagespec.StaticBase: b.older}, Dir: t.TempDir()})
 	require.NoError(t, err)
 
 	w := b.world(t, false)
@@ -248,7 +249,7 @@ func newBench(t *testing.T) *bench {
 	b.idle = w.registry.n
 
 	w = b.world(t, false)
-	w.bases = oci.BaseIndexes{oci.StaticBase: b.older}
+	w.bases = oci.BaseIndexes{imagespec.StaticBase: b.older}
 	require.NoError(t, w.phase2("v1.1.0"))
 	b.onOlder = w.now()
 	require.NotEqual(t, b.want["1.1.0"], b.onOlder["1.1.0"])
@@ -373,7 +374,7 @@ func (h within) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // push puts a base image into its registry.
 func push(t *testing.T, h http.Handler, index v1.ImageIndex) {
-	ref, err := name.ParseReference(oci.StaticBase)
+	ref, err := name.ParseReference(imagespec.StaticBase)
 	require.NoError(t, err)
 	require.NoError(t, remote.WriteIndex(ref, index, remote.WithTransport(within{h})))
 }
@@ -438,7 +439,7 @@ func (w *world) heal() {
 		w.base.set(w.t, nil)
 	}
 	w.tries, w.jobs, w.timeout, w.deadline, w.smoke, w.hubFaults = 3, 4, 5*time.Second, 0, nil, false
-	w.bases = oci.BaseIndexes{oci.StaticBase: w.bench.bases}
+	w.bases = oci.BaseIndexes{imagespec.StaticBase: w.bench.bases}
 }
 
 // dispatched is the event that phase 1 sends.
@@ -946,7 +947,7 @@ func slowCells() []cell {
 // baseCells are base images that are not what they should be, or not there.
 func baseCells(b *bench) []cell {
 	inMemory := func(index v1.ImageIndex) func(*world) {
-		return func(w *world) { w.bases = oci.BaseIndexes{oci.StaticBase: index} }
+		return func(w *world) { w.bases = oci.BaseIndexes{imagespec.StaticBase: index} }
 	}
 	remotely := func(match func(request) bool, do answerer) func(*world) {
 		return func(w *world) {
@@ -965,9 +966,9 @@ func baseCells(b *bench) []cell {
 			w.bases = w.remoteBases(nil)
 			w.base.goDown()
 		}, says: "connection refused"},
-		{name: "base/one platform", arm: inMemory(base(b.t, "today", "linux/amd64")), says: oci.ErrBase.Error()},
-		{name: "base/other platforms", arm: inMemory(base(b.t, "today", "linux/arm", "windows/amd64")), says: oci.ErrBase.Error()},
-		{name: "base/platforms exchanged", arm: inMemory(exchanged(b.t)), says: oci.ErrBase.Error()},
+		{name: "base/one platform", arm: inMemory(base(b.t, "today", "linux/amd64")), says: imagespec.ErrBase.Error()},
+		{name: "base/other platforms", arm: inMemory(base(b.t, "today", "linux/arm", "windows/amd64")), says: imagespec.ErrBase.Error()},
+		{name: "base/platforms exchanged", arm: inMemory(exchanged(b.t)), says: imagespec.ErrBase.Error()},
 		{name: "base/corrupted blobs", arm: remotely(blobs, flip), says: "sha256"},
 		{name: "base/truncated blobs", arm: remotely(blobs, cut), says: "read base image"},
 	}
@@ -1026,7 +1027,7 @@ type moved []v1.ImageIndex
 
 func (m moved) Base(ctx context.Context, ref, platform string) (found oci.Base, err error) {
 	for _, index := range m {
-		if found, err = (oci.BaseIndexes{oci.StaticBase: index}).Base(ctx, ref, platform); err == nil {
+		if found, err = (oci.BaseIndexes{imagespec.StaticBase: index}).Base(ctx, ref, platform); err == nil {
 			return found, nil
 		}
 	}

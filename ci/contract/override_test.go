@@ -11,6 +11,7 @@ import (
 	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/published"
 )
 
@@ -44,7 +45,7 @@ func TestOverriddenImage(t *testing.T) {
 		return r
 	}
 	assemble := func(r *published.Release) *oci.Image {
-		image, err := oci.Assemble(t.Context(), r, oci.AssembleOptions{Bases: oci.BaseIndexes{oci.StaticBase: b.bases}, Dir: t.TempDir()})
+		image, err := oci.Assemble(t.Context(), r, oci.AssembleOptions{Bases: oci.BaseIndexes{imagespec.StaticBase: b.bases}, Dir: t.TempDir()})
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = image.Close() })
 		return image

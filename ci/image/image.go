@@ -24,6 +24,7 @@ import (
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/image/reconcile"
 	"dagger/gantry/ci/image/registries"
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
 	"dagger/gantry/internal/dagger"
@@ -403,7 +404,7 @@ func Smoke(ctx context.Context, client *dagger.Client, i Image) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	test, err := oci.SmokeTestOf(m)
+	test, err := imagespec.SmokeTestOf(m)
 	if err != nil {
 		return "", err
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
-	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
@@ -29,8 +28,6 @@ const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 type AssembleOptions struct {
 	// Bases finds the base images.
 	Bases Bases
-	// Limits of archives; by default, [archive.DefaultLimits].
-	Limits archive.Limits
 	// Dir is a directory for layers and, temporarily, archives. By default, the
 	// system's for temporary files.
 	Dir string
@@ -49,7 +46,7 @@ type Image struct {
 
 // PlatformImage is the image of one platform.
 type PlatformImage struct {
-	Choice
+	imagespec.Choice
 	// Image of the platform.
 	Image  v1.Image
 	Digest v1.Hash
@@ -67,7 +64,7 @@ func (i *Image) Close() error { return os.RemoveAll(i.dir) }
 //
 // The digest depends only on the release and the base images' digests.
 func Assemble(ctx context.Context, r *published.Release, o AssembleOptions) (_ *Image, err error) {
-	choices, err := choose(r.Manifest)
+	choices, err := imagespec.Choose(r.Manifest)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +122,7 @@ func (i *Image) index(meta map[string]string) error {
 	}
 	// The base's digest differs by platform.
 	if name != "" {
-		annotations[keyBaseName] = name
+		annotations[imagespec.KeyBaseName] = name
 	}
 	index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), adds...)
 	i.Index = mutate.Annotations(index, annotations).(v1.ImageIndex)
@@ -148,13 +145,13 @@ func (p plain) Descriptor() (*v1.Descriptor, error) {
 	return d, nil
 }
 
-func assemble(ctx context.Context, r *published.Release, o AssembleOptions, c Choice, meta map[string]string, dir string, find func() (Base, error)) (*PlatformImage, error) {
+func assemble(ctx context.Context, r *published.Release, o AssembleOptions, c imagespec.Choice, meta map[string]string, dir string, find func() (Base, error)) (*PlatformImage, error) {
 	spec := manifest.Image{}
 	if r.Manifest.Image != nil {
 		spec = *r.Manifest.Image
 	}
-	base := Base{Name: Scratch}
-	if c.Base != Scratch {
+	base := Base{Name: imagespec.Scratch}
+	if c.Base != imagespec.Scratch {
 		var err error
 		if base, err = find(); err != nil {
 			return nil, err
@@ -164,7 +161,7 @@ func assemble(ctx context.Context, r *published.Release, o AssembleOptions, c Ch
 	if err != nil {
 		return nil, err
 	}
-	layer, err := makeLayer(ctx, source, c.Asset, spec.Include, commitDate(r), o.Limits, dir)
+	layer, err := makeLayer(ctx, source, c.Asset, spec.Include, commitDate(r), dir)
 	if err := errors.Join(err, source.Close()); err != nil {
 		return nil, err
 	}
@@ -186,7 +183,7 @@ func assemble(ctx context.Context, r *published.Release, o AssembleOptions, c Ch
 	annotations := maps.Clone(meta)
 	if base.Image != nil {
 		p.Pinned = Pin{Name: base.Name, Digest: base.Digest.String()}
-		annotations[keyBaseName], annotations[keyBaseDigest] = p.Pinned.Name, p.Pinned.Digest
+		annotations[imagespec.KeyBaseName], annotations[imagespec.KeyBaseDigest] = p.Pinned.Name, p.Pinned.Digest
 	}
 	p.Image = mutate.Annotations(img, annotations).(v1.Image)
 	if p.Digest, err = p.Image.Digest(); err != nil {
@@ -218,7 +215,7 @@ func onBase(base Base, platform string) (v1.Image, error) {
 		return nil, err
 	}
 	if have := config.Platform(); have == nil || !fits(*want, v1.Platform{OS: have.OS, Architecture: have.Architecture, Variant: want.Variant}) {
-		return nil, fmt.Errorf("%w: %q is for %q, not for %q: set base to an image for the platform", ErrBase, base.Name, have, platform)
+		return nil, fmt.Errorf("%w: %q is for %q, not for %q: set base to an image for the platform", imagespec.ErrBase, base.Name, have, platform)
 	}
 	layers, err := base.Image.Layers()
 	if err != nil {
@@ -253,7 +250,7 @@ func ociLayer(l v1.Layer) (v1.Layer, error) {
 		return nil, err
 	}
 	if !mt.IsDistributable() {
-		return nil, fmt.Errorf("%w: it has a layer of type %q, which must not be copied to another registry: set base to an image without such layers", ErrBase, mt)
+		return nil, fmt.Errorf("%w: it has a layer of type %q, which must not be copied to another registry: set base to an image without such layers", imagespec.ErrBase, mt)
 	}
 	oci, ok := ociTypes[mt]
 	if !ok {
@@ -263,7 +260,7 @@ func ociLayer(l v1.Layer) (v1.Layer, error) {
 }
 
 // configFile returns the configuration of a platform's image img.
-func configFile(img v1.Image, r *published.Release, spec manifest.Image, c Choice, base Base, meta map[string]string) (*v1.ConfigFile, error) {
+func configFile(img v1.Image, r *published.Release, spec manifest.Image, c imagespec.Choice, base Base, meta map[string]string) (*v1.ConfigFile, error) {
 	computed, err := img.ConfigFile()
 	if err != nil {
 		return nil, err
@@ -294,7 +291,7 @@ func configFile(img v1.Image, r *published.Release, spec manifest.Image, c Choic
 	}
 	run.Cmd = spec.Cmd
 	if run.User = spec.User; run.User == "" {
-		run.User = DefaultUser
+		run.User = imagespec.DefaultUser
 	}
 	if run.WorkingDir = spec.Workdir; run.WorkingDir == "" {
 		run.WorkingDir = "/"
@@ -311,7 +308,7 @@ func configFile(img v1.Image, r *published.Release, spec manifest.Image, c Choic
 	}
 	labels := map[string]string{}
 	for key, value := range run.Labels {
-		if !strings.HasPrefix(key, keyPrefix) { // the base's title, version, …
+		if !strings.HasPrefix(key, imagespec.KeyPrefix) { // the base's title, version, …
 			labels[key] = value
 		}
 	}

@@ -45,7 +45,7 @@ func TestAssemble(t *testing.T) {
 		"org.opencontainers.image.version": "1.2.3", "org.opencontainers.image.revision": commit,
 		"org.opencontainers.image.source": "https://github.com/acme/server", "org.opencontainers.image.url": "https://server.example",
 		"org.opencontainers.image.licenses": "MIT", "org.opencontainers.image.created": "2026-04-14T09:30:00Z",
-		"org.opencontainers.image.base.name": oci.StaticBase,
+		"org.opencontainers.image.base.name": imagespec.StaticBase,
 	}
 	assert.Equal(t, meta, im.Annotations)
 	require.Len(t, im.Manifests, 2)
@@ -130,7 +130,7 @@ func TestAssembleOnPins(t *testing.T) {
 	assert.Len(t, pins, 2)
 
 	// The base image moves on, and the old one is still there by digest.
-	moved := moving{old: bases(t), now: oci.BaseIndexes{oci.StaticBase: baseIndex(t, "newer", types.OCIManifestSchema1, "linux/amd64", "linux/arm64")}}
+	moved := moving{old: bases(t), now: oci.BaseIndexes{imagespec.StaticBase: baseIndex(t, "newer", types.OCIManifestSchema1, "linux/amd64", "linux/arm64")}}
 	assert.NotEqual(t, first.Digest, assembled(t, r, oci.AssembleOptions{Bases: moved}).Digest)
 	assert.Equal(t, first.Digest, assembled(t, r, oci.AssembleOptions{Bases: pins.With(moved)}).Digest)
 }
@@ -170,7 +170,7 @@ func TestAssembleIsSmall(t *testing.T) {
 
 func TestAssembleOnScratch(t *testing.T) {
 	r := newRelease(t, "1.2.3", both...)
-	r.manifest.Image.Base = oci.Scratch
+	r.manifest.Image.Base = imagespec.Scratch
 	image := r.assemble()
 	require.NoError(t, validate.Index(image.Index))
 	m := must(image.Platforms[0].Image.Manifest())
@@ -198,29 +198,29 @@ func TestAssembleRefuses(t *testing.T) {
 		want   error
 		text   string
 	}{
-		{"platform without an archive", image(manifest.Image{Platforms: []string{"linux/s390x"}}), oci.ErrSpec, `no archive for platform "linux/s390x"`},
-		{"include that isn't there", image(manifest.Image{Include: map[string]string{"confg": "/etc/server"}}), oci.ErrSpec, `include "confg" is not in archive`},
-		{"two to one place", image(manifest.Image{Include: map[string]string{"LICENSE": "/a", "config/server.toml": "/a"}}), oci.ErrSpec, `go to "/a"`},
-		{"below a file", image(manifest.Image{Include: map[string]string{"LICENSE": "/a", "config/server.toml": "/a/b"}}), oci.ErrSpec, `below the file`},
-		{"over a binary", image(manifest.Image{Include: map[string]string{"LICENSE": "/usr/local/bin/server"}}), oci.ErrSpec, `go to "/usr/local/bin/server"`},
-		{"a link of the base", image(manifest.Image{Include: map[string]string{"LICENSE": "/lib/x"}}), oci.ErrSpec, `below "/lib"`},
-		{"a whiteout", image(manifest.Image{Include: map[string]string{"LICENSE": "/etc/.wh.passwd"}}), oci.ErrSpec, "would delete"},
+		{"platform without an archive", image(manifest.Image{Platforms: []string{"linux/s390x"}}), imagespec.ErrSpec, `no archive for platform "linux/s390x"`},
+		{"include that isn't there", image(manifest.Image{Include: map[string]string{"confg": "/etc/server"}}), imagespec.ErrSpec, `include "confg" is not in archive`},
+		{"two to one place", image(manifest.Image{Include: map[string]string{"LICENSE": "/a", "config/server.toml": "/a"}}), imagespec.ErrSpec, `go to "/a"`},
+		{"below a file", image(manifest.Image{Include: map[string]string{"LICENSE": "/a", "config/server.toml": "/a/b"}}), imagespec.ErrSpec, `below the file`},
+		{"over a binary", image(manifest.Image{Include: map[string]string{"LICENSE": "/usr/local/bin/server"}}), imagespec.ErrSpec, `go to "/usr/local/bin/server"`},
+		{"a link of the base", image(manifest.Image{Include: map[string]string{"LICENSE": "/lib/x"}}), imagespec.ErrSpec, `below "/lib"`},
+		{"a whiteout", image(manifest.Image{Include: map[string]string{"LICENSE": "/etc/.wh.passwd"}}), imagespec.ErrSpec, "would delete"},
 		{"the root", image(manifest.Image{Include: map[string]string{"LICENSE": "/"}}), nil, ""},
-		{"a label of the release", image(manifest.Image{Labels: map[string]string{"org.opencontainers.image.version": "9"}}), oci.ErrSpec, "can't be set"},
+		{"a label of the release", image(manifest.Image{Labels: map[string]string{"org.opencontainers.image.version": "9"}}), imagespec.ErrSpec, "can't be set"},
 		{"an unknown base", image(manifest.Image{Base: "example.com/base:1"}), oci.ErrNotFound, `"example.com/base:1"`},
 		{"no entrypoint", func(r *release) {
 			r.manifest.Assets = nil
 			r.add(both[0], r.binary(both[0], "a", 100), r.binary(both[0], "b", 100))
-		}, oci.ErrSpec, "any of a, b may be the entrypoint"},
+		}, imagespec.ErrSpec, "any of a, b may be the entrypoint"},
 		{"no platform in the base", func(r *release) {
 			r.add("powerpc64le-unknown-linux-gnu", r.binary("powerpc64le-unknown-linux-gnu", "server", 100))
 		},
-			oci.ErrBase, `no platform "linux/ppc64le"`},
+			imagespec.ErrBase, `no platform "linux/ppc64le"`},
 		{"only other systems", func(r *release) {
 			r.manifest.Assets = nil
 			r.add("aarch64-apple-darwin", r.binary("aarch64-apple-darwin", "server", 100))
 		},
-			oci.ErrSpec, "no archive for Linux"},
+			imagespec.ErrSpec, "no archive for Linux"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -295,7 +295,7 @@ func TestAssembleRefusesWhatDiffers(t *testing.T) {
 			}
 			require.Error(t, err)
 			if c.name != "no manifest" {
-				require.ErrorIs(t, err, oci.ErrMismatch)
+				require.ErrorIs(t, err, published.ErrMismatch)
 			}
 			assert.ErrorContains(t, err, c.text)
 			assertEmpty(t, dir)
@@ -361,14 +361,14 @@ func TestChoose(t *testing.T) {
 		base   string
 		fails  string
 	}{
-		{name: "static before dynamic", make: func(r *release) { dynamic(r, gnu, "2.34"); r.add(musl, r.binary(musl, "server", 100)) }, target: musl, base: oci.StaticBase},
-		{name: "dynamic", make: func(r *release) { dynamic(r, gnu, "2.36", "libc.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2") }, target: gnu, base: oci.GlibcBase},
+		{name: "static before dynamic", make: func(r *release) { dynamic(r, gnu, "2.34"); r.add(musl, r.binary(musl, "server", 100)) }, target: musl, base: imagespec.StaticBase},
+		{name: "dynamic", make: func(r *release) { dynamic(r, gnu, "2.36", "libc.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2") }, target: gnu, base: imagespec.GlibcBase},
 		{name: "floor too high", make: func(r *release) { dynamic(r, gnu, "2.37") }, fails: "needs glibc 2.37"},
 		{name: "floor on another base", make: func(r *release) { dynamic(r, gnu, "2.38") },
 			on: "ubuntu:24.04", target: gnu, base: "ubuntu:24.04"},
 		{name: "a library too many", make: func(r *release) { dynamic(r, gnu, "2.34", "libz.so.1") }, fails: `needs the library "libz.so.1"`},
-		{name: "dynamic on static", make: func(r *release) { dynamic(r, gnu, "2.34") }, on: oci.StaticBase, fails: "has no loader"},
-		{name: "dynamic on scratch", make: func(r *release) { dynamic(r, gnu, "2.34") }, on: oci.Scratch, fails: "has no loader"},
+		{name: "dynamic on static", make: func(r *release) { dynamic(r, gnu, "2.34") }, on: imagespec.StaticBase, fails: "has no loader"},
+		{name: "dynamic on scratch", make: func(r *release) { dynamic(r, gnu, "2.34") }, on: imagespec.Scratch, fails: "has no loader"},
 		{name: "glibc on Alpine", make: func(r *release) { dynamic(r, gnu, "2.34") }, on: "docker.io/library/alpine:3.22", fails: "has musl"},
 		{name: "dynamic musl", make: func(r *release) { dynamic(r, musl, "") }, fails: "set base"},
 		{name: "dynamic musl on Alpine", make: func(r *release) { dynamic(r, musl, "") }, on: "alpine:3.22", target: musl, base: "alpine:3.22"},
@@ -376,7 +376,7 @@ func TestChoose(t *testing.T) {
 			p := r.binary(gnu, "server", 100)
 			p.Linkage, p.GlibcFloor, p.Needed = "static", "", nil
 			r.add(gnu, p)
-		}, target: gnu, base: oci.StaticBase},
+		}, target: gnu, base: imagespec.StaticBase},
 		{name: "own base", make: func(r *release) { dynamic(r, gnu, "2.99"); r.manifest.Image.Base = "example.com/own:1" }, target: gnu, base: "example.com/own:1"},
 		{name: "base without C++", make: func(r *release) { dynamic(r, gnu, "2.34", "libgcc_s.so.1") },
 			on: "gcr.io/distroless/base-debian12", fails: `needs the library "libgcc_s.so.1"`},
@@ -390,7 +390,7 @@ func TestChoose(t *testing.T) {
 			}
 			choices, err := imagespec.Choose(r.load().Manifest)
 			if c.fails != "" {
-				require.ErrorIs(t, err, oci.ErrBase)
+				require.ErrorIs(t, err, imagespec.ErrBase)
 				assert.ErrorContains(t, err, c.fails)
 				return
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 )
 
@@ -52,7 +53,7 @@ func TestAssembledImages(t *testing.T) {
 	for _, c := range []made{
 		{"nothing said", func(*release) {}, bases(t)},
 		{"no image settings", func(r *release) { r.manifest.Image = nil }, bases(t)},
-		{"from scratch", func(r *release) { r.manifest.Image.Base = oci.Scratch }, nil},
+		{"from scratch", func(r *release) { r.manifest.Image.Base = imagespec.Scratch }, nil},
 		{"two base images", func(r *release) {
 			r.manifest.Assets = nil
 			r.add("aarch64-unknown-linux-musl", r.binary("aarch64-unknown-linux-musl", "server", 100))

@@ -13,12 +13,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// nobody is a keychain without credentials.
-type nobody struct{}
-
-// Resolve returns no credentials.
-func (nobody) Resolve(authn.Resource) (authn.Authenticator, error) { return authn.Anonymous, nil }
-
 // dockerHub lists the names of Docker Hub's registry. Images use the first, logins
 // any of them, and it answers at the last.
 var dockerHub = []string{"docker.io", name.DefaultRegistry, "registry-1.docker.io", "registry.docker.io", "registry.hub.docker.com"}
@@ -180,6 +174,3 @@ func display(registry string) string {
 	}
 	return registry
 }
-
-// Keychains combines keychains. The first with credentials wins.
-func Keychains(all ...authn.Keychain) authn.Keychain { return authn.NewMultiKeychain(all...) }

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/published"
 )
 
@@ -64,7 +66,7 @@ func PinsOf(index v1.ImageIndex) (Pins, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the base image of %q: %w", d.Platform, err)
 		}
-		if name, digest := m.Annotations[keyBaseName], m.Annotations[keyBaseDigest]; name != "" && digest != "" {
+		if name, digest := m.Annotations[imagespec.KeyBaseName], m.Annotations[imagespec.KeyBaseDigest]; name != "" && digest != "" {
 			pins[d.Platform.String()] = Pin{Name: name, Digest: digest}
 		}
 	}
@@ -105,12 +107,10 @@ func ReadPublished(ctx context.Context, tag string, repositories ...*Repository)
 		if err == nil {
 			im, err = index.IndexManifest()
 		}
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		default:
+		if err == nil {
 			return &Published{Pins: pins, Override: im.Annotations[keyOverride], Repository: r.String(), Unread: errors.Join(errs...)}, nil
 		}
+		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("find image tag %q and its base images: %w: retry when every repository can be read", tag, err)
@@ -130,11 +130,7 @@ func (p *Published) Agrees(r *published.Release) error {
 	if p.Override == "" {
 		return fmt.Errorf("tag %q of %q was published with the release's own image settings, and is never rewritten: drop the settings %s, or release a new version", r.ExactTag(), p.Repository, r.Override)
 	}
-	given := "none"
-	if r.Override != "" {
-		given = r.Override
-	}
-	return fmt.Errorf("tag %q of %q was published with image settings that replace the release's, %s, and is never rewritten: pass the same with with-image-settings (given: %s), if they are yours", r.ExactTag(), p.Repository, p.Override, given)
+	return fmt.Errorf("tag %q of %q was published with image settings that replace the release's, %s, and is never rewritten: pass the same with with-image-settings (given: %s), if they are yours", r.ExactTag(), p.Repository, p.Override, cmp.Or(r.Override, "none"))
 }
 
 // SameBases reports whether an image on the pins has the base images of the published
@@ -271,7 +267,7 @@ func selectPlatform(index v1.ImageIndex, platform string) (v1.Image, error) {
 		}
 	}
 	if found == nil {
-		return nil, fmt.Errorf("%w: it has no platform %q, only %s: set base to an image that has it, or remove the platform", ErrBase, platform, strings.Join(have, ", "))
+		return nil, fmt.Errorf("%w: it has no platform %q, only %s: set base to an image that has it, or remove the platform", imagespec.ErrBase, platform, strings.Join(have, ", "))
 	}
 	return index.Image(found.Digest)
 }

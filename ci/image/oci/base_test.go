@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 )
 
 // layered is a base image of several layers, for platforms.
@@ -46,7 +47,7 @@ func layered(t testing.TB, mediaType types.MediaType, layers []string, platforms
 func TestBaseOfSeveralLayers(t *testing.T) {
 	for _, mediaType := range []types.MediaType{types.DockerLayer, types.OCILayer} {
 		base := layered(t, mediaType, []string{"one", "two", "three", "four"}, "linux/amd64", "linux/arm64")
-		image := assembled(t, newRelease(t, "1.2.3", both...).load(), oci.AssembleOptions{Bases: oci.BaseIndexes{oci.StaticBase: base}})
+		image := assembled(t, newRelease(t, "1.2.3", both...).load(), oci.AssembleOptions{Bases: oci.BaseIndexes{imagespec.StaticBase: base}})
 		for i, p := range image.Platforms {
 			from := must(base.Image(must(base.IndexManifest()).Manifests[i].Digest))
 			want, got := must(from.Layers()), must(p.Image.Layers())
@@ -117,8 +118,8 @@ func TestBaseLayerThatIsCutOff(t *testing.T) {
 func TestBaseWithForeignLayers(t *testing.T) {
 	for _, mediaType := range []types.MediaType{types.DockerForeignLayer, types.OCIRestrictedLayer} {
 		base := layered(t, mediaType, []string{"one"}, "linux/amd64", "linux/arm64")
-		_, err := oci.Assemble(t.Context(), newRelease(t, "1.2.3", both...).load(), oci.AssembleOptions{Bases: oci.BaseIndexes{oci.StaticBase: base}, Dir: t.TempDir()})
-		require.ErrorIs(t, err, oci.ErrBase)
+		_, err := oci.Assemble(t.Context(), newRelease(t, "1.2.3", both...).load(), oci.AssembleOptions{Bases: oci.BaseIndexes{imagespec.StaticBase: base}, Dir: t.TempDir()})
+		require.ErrorIs(t, err, imagespec.ErrBase)
 		assert.ErrorContains(t, err, "must not be copied to another registry: set base to an image without such layers")
 	}
 }
@@ -140,9 +141,9 @@ func TestBaseOfAVariant(t *testing.T) {
 		{[]string{"windows/amd64"}, "linux/amd64", ""},
 	} {
 		index := layered(t, types.OCILayer, []string{"one"}, c.platforms...)
-		base, err := oci.BaseIndexes{oci.StaticBase: index}.Base(t.Context(), oci.StaticBase, c.asked)
+		base, err := oci.BaseIndexes{imagespec.StaticBase: index}.Base(t.Context(), imagespec.StaticBase, c.asked)
 		if c.has == "" {
-			require.ErrorIs(t, err, oci.ErrBase, "%s of %s", c.asked, c.platforms)
+			require.ErrorIs(t, err, imagespec.ErrBase, "%s of %s", c.asked, c.platforms)
 			continue
 		}
 		require.NoError(t, err)
@@ -166,10 +167,10 @@ func (e either) Base(ctx context.Context, ref, platform string) (found oci.Base,
 // that says itself which image it means.
 func TestPinsOfOtherBases(t *testing.T) {
 	all := bases(t)
-	static, glibc := must(all.Base(t.Context(), oci.StaticBase, "linux/amd64")), must(all.Base(t.Context(), oci.GlibcBase, "linux/amd64"))
+	static, glibc := must(all.Base(t.Context(), imagespec.StaticBase, "linux/amd64")), must(all.Base(t.Context(), imagespec.GlibcBase, "linux/amd64"))
 	newer := baseIndex(t, "newer", types.OCIManifestSchema1, "linux/amd64")
-	moved := either{oci.BaseIndexes{oci.StaticBase: newer}, all}
-	now := must(moved.Base(t.Context(), oci.StaticBase, "linux/amd64"))
+	moved := either{oci.BaseIndexes{imagespec.StaticBase: newer}, all}
+	now := must(moved.Base(t.Context(), imagespec.StaticBase, "linux/amd64"))
 	require.NotEqual(t, static.Digest, now.Digest)
 	pin := func(name string, digest v1.Hash) oci.Pins {
 		return oci.Pins{"linux/amd64": {Name: name, Digest: digest.String()}}
@@ -180,11 +181,11 @@ func TestPinsOfOtherBases(t *testing.T) {
 		ref  string
 		want v1.Hash
 	}{
-		{"its own", pin(oci.StaticBase, static.Digest), oci.StaticBase, static.Digest},
-		{"of another base", pin(oci.GlibcBase, glibc.Digest), oci.StaticBase, now.Digest},
-		{"of another variant", pin(strings.Replace(oci.StaticBase, "nonroot", "debug", 1), static.Digest), oci.StaticBase, now.Digest},
-		{"of another platform", oci.Pins{"linux/arm64": {Name: oci.StaticBase, Digest: static.Digest.String()}}, oci.StaticBase, now.Digest},
-		{"a reference with a digest", pin(oci.StaticBase, static.Digest), oci.StaticBase + "@" + now.Digest.String(), now.Digest},
+		{"its own", pin(imagespec.StaticBase, static.Digest), imagespec.StaticBase, static.Digest},
+		{"of another base", pin(imagespec.GlibcBase, glibc.Digest), imagespec.StaticBase, now.Digest},
+		{"of another variant", pin(strings.Replace(imagespec.StaticBase, "nonroot", "debug", 1), static.Digest), imagespec.StaticBase, now.Digest},
+		{"of another platform", oci.Pins{"linux/arm64": {Name: imagespec.StaticBase, Digest: static.Digest.String()}}, imagespec.StaticBase, now.Digest},
+		{"a reference with a digest", pin(imagespec.StaticBase, static.Digest), imagespec.StaticBase + "@" + now.Digest.String(), now.Digest},
 	} {
 		base, err := c.pins.With(moved).Base(t.Context(), c.ref, "linux/amd64")
 		require.NoError(t, err, c.name)

@@ -5,13 +5,14 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 )
 
 // VerifyIndex compares an index with a release, as VerifyImage does with one of a
 // registry.
 func VerifyIndex(ctx context.Context, m *manifest.Manifest, index v1.ImageIndex, o VerifyOptions) (*Verification, error) {
-	choices, err := choose(m)
+	choices, err := imagespec.Choose(m)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 )
 
 // stage is a release, its image, and where it is published.
@@ -75,7 +76,7 @@ func TestEachFinding(t *testing.T) {
 	file := func(name, content string) *tar.Header {
 		return &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o755, Linkname: content}
 	}
-	other := bases(t)[oci.GlibcBase]
+	other := bases(t)[imagespec.GlibcBase]
 	for _, c := range []struct {
 		name string
 		// prepare changes the release before its image is made.
@@ -160,23 +161,23 @@ func TestEachFinding(t *testing.T) {
 				return mutate.Annotations(must(mutate.ConfigFile(mutate.MediaType(empty.Image, types.OCIManifestSchema1), c)), must(img.Manifest()).Annotations).(v1.Image)
 			})
 		}, says: `binary "/usr/local/bin/server" is missing`},
-		{name: "a base image where there is none", prepare: func(r *release) { r.manifest.Image.Base = oci.Scratch }, index: func(s *stage) v1.ImageIndex {
-			return s.annotations("org.opencontainers.image.base.name", oci.StaticBase)
-		}, says: `linux/arm64: the base image is "` + oci.StaticBase + `", but the release has none`},
+		{name: "a base image where there is none", prepare: func(r *release) { r.manifest.Image.Base = imagespec.Scratch }, index: func(s *stage) v1.ImageIndex {
+			return s.annotations("org.opencontainers.image.base.name", imagespec.StaticBase)
+		}, says: `linux/arm64: the base image is "` + imagespec.StaticBase + `", but the release has none`},
 		{name: "no base image", index: func(s *stage) v1.ImageIndex { return s.annotations("org.opencontainers.image.base.digest", "") },
 			says: "linux/arm64: its annotations do not name the base image"},
-		{name: "a variant of the base image", prepare: func(r *release) { r.manifest.Image.Base = oci.StaticBase }, index: func(s *stage) v1.ImageIndex {
-			return s.annotations("org.opencontainers.image.base.name", strings.Replace(oci.StaticBase, ":nonroot", ":debug", 1))
+		{name: "a variant of the base image", prepare: func(r *release) { r.manifest.Image.Base = imagespec.StaticBase }, index: func(s *stage) v1.ImageIndex {
+			return s.annotations("org.opencontainers.image.base.name", strings.Replace(imagespec.StaticBase, ":nonroot", ":debug", 1))
 		}, says: `linux/arm64: the base image is "gcr.io/distroless/static-debian12:debug", but the release names "gcr.io/distroless/static-debian12:nonroot"`},
 		{name: "another image than the one that is named by digest",
 			prepare: func(r *release) {
-				r.manifest.Image.Base = oci.StaticBase + "@" + must(bases(r.t)[oci.StaticBase].Digest()).String()
+				r.manifest.Image.Base = imagespec.StaticBase + "@" + must(bases(r.t)[imagespec.StaticBase].Digest()).String()
 			},
 			index: func(s *stage) v1.ImageIndex {
 				return s.annotations("org.opencontainers.image.base.digest", "sha256:"+strings.Repeat("0", 64))
-			}, says: `linux/arm64: the base image is "` + oci.StaticBase + `@sha256:` + strings.Repeat("0", 64) + `", but the release names`},
-		{name: "a base image that moved", spoil: func(s *stage) { s.bases[oci.StaticBase] = other }, options: oci.VerifyOptions{CurrentBase: true},
-			says: `linux/arm64: the base image "` + oci.StaticBase + `" was sha256:`},
+			}, says: `linux/arm64: the base image is "` + imagespec.StaticBase + `@sha256:` + strings.Repeat("0", 64) + `", but the release names`},
+		{name: "a base image that moved", spoil: func(s *stage) { s.bases[imagespec.StaticBase] = other }, options: oci.VerifyOptions{CurrentBase: true},
+			says: `linux/arm64: the base image "` + imagespec.StaticBase + `" was sha256:`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &stage{t: t, release: newRelease(t, "1.2.3", both...), peer: newPeer(t), bases: bases(t)}
@@ -232,8 +233,8 @@ func TestVerifyNamesTheBase(t *testing.T) {
 	require.NoError(t, err)
 	pin := pinsOf(image)["linux/arm64"]
 	moved := bases(t)
-	moved[oci.StaticBase] = moved[oci.GlibcBase]
-	now := must(moved.Base(t.Context(), oci.StaticBase, "linux/arm64")).Digest.String()
+	moved[imagespec.StaticBase] = moved[imagespec.GlibcBase]
+	now := must(moved.Base(t.Context(), imagespec.StaticBase, "linux/arm64")).Digest.String()
 	for _, c := range []struct {
 		name    string
 		bases   oci.Bases
@@ -269,7 +270,7 @@ func TestVerifyNamesTheBase(t *testing.T) {
 	}
 	// The digest of one platform may be named instead of the index's; which image
 	// another one means has to be looked up.
-	rel.manifest.Image.Base = pin.Name + "@" + must(bases(t)[oci.StaticBase].Digest()).String()
+	rel.manifest.Image.Base = pin.Name + "@" + must(bases(t)[imagespec.StaticBase].Digest()).String()
 	_, err = oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{})
 	require.ErrorContains(t, err, "is unknown")
 	verified, err := oci.VerifyImage(t.Context(), rel.manifest, p.repository(t, fast), oci.VerifyOptions{Bases: bases(t)})

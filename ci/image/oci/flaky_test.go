@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 )
 
 var errFlaky = errors.New("flaky")
@@ -138,7 +139,7 @@ func TestEveryQuestionToAnImage(t *testing.T) {
 		},
 		"assemble": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {
 			image, err := oci.Assemble(context.Background(), one.load(), oci.AssembleOptions{
-				Bases: oci.BaseIndexes{oci.GlibcBase: flaky(all[oci.GlibcBase])}, Dir: t.TempDir(),
+				Bases: oci.BaseIndexes{imagespec.GlibcBase: flaky(all[imagespec.GlibcBase])}, Dir: t.TempDir(),
 			})
 			if err != nil {
 				return err
@@ -146,7 +147,7 @@ func TestEveryQuestionToAnImage(t *testing.T) {
 			return image.Close()
 		},
 		"find a base image": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {
-			_, err := oci.BaseIndexes{oci.StaticBase: flaky(all[oci.StaticBase])}.Base(context.Background(), oci.StaticBase, "linux/amd64")
+			_, err := oci.BaseIndexes{imagespec.StaticBase: flaky(all[imagespec.StaticBase])}.Base(context.Background(), imagespec.StaticBase, "linux/amd64")
 			return err
 		},
 		"read the base images": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
 )
@@ -86,7 +87,7 @@ func TestBasesOfABrokenIndex(t *testing.T) {
 func TestAnnotationsThatAreCompared(t *testing.T) {
 	m := &manifest.Manifest{Version: "1.0.0", Commit: "c0ffee", Repository: "https://github.com/acme/app", CommitDate: "2026-01-01T00:00:00Z"}
 	good := func() map[string]string {
-		return map[string]string{keyVersion: m.Version, keyRevision: m.Commit, keySource: m.Repository, keyCreated: m.CommitDate}
+		return map[string]string{imagespec.KeyVersion: m.Version, imagespec.KeyRevision: m.Commit, imagespec.KeySource: m.Repository, imagespec.KeyCreated: m.CommitDate}
 	}
 	findings := func(m *manifest.Manifest, have map[string]string) []Finding {
 		v := &verifier{m: m, result: &Verification{}}
@@ -102,10 +103,10 @@ func TestAnnotationsThatAreCompared(t *testing.T) {
 		assert.Len(t, findings(m, have), 1, key)
 	}
 	labelled := *m
-	labelled.Image = &manifest.Image{Labels: map[string]string{keySource: "https://git.example/app", keyVersion: "9"}}
+	labelled.Image = &manifest.Image{Labels: map[string]string{imagespec.KeySource: "https://git.example/app", imagespec.KeyVersion: "9"}}
 	have := good()
 	assert.Len(t, findings(&labelled, have), 1)
-	have[keySource] = "https://git.example/app"
+	have[imagespec.KeySource] = "https://git.example/app"
 	assert.Empty(t, findings(&labelled, have), "only the source may differ")
 }
 

@@ -30,6 +30,7 @@ import (
 
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/target"
@@ -183,8 +184,8 @@ func assembled(t testing.TB, r *published.Release, o oci.AssembleOptions) *oci.I
 func bases(t testing.TB) oci.BaseIndexes {
 	platforms := []string{"linux/amd64", "linux/arm64/v8", "linux/arm/v7"}
 	return oci.BaseIndexes{
-		oci.StaticBase: baseIndex(t, "static", types.OCIManifestSchema1, platforms...),
-		oci.GlibcBase:  baseIndex(t, "cc", types.DockerManifestSchema2, platforms...),
+		imagespec.StaticBase: baseIndex(t, "static", types.OCIManifestSchema1, platforms...),
+		imagespec.GlibcBase:  baseIndex(t, "cc", types.DockerManifestSchema2, platforms...),
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 )
 
@@ -175,7 +176,7 @@ var resets2 = map[string]func(http.Handler, http.ResponseWriter, *http.Request){
 // out what is missing, and of verifying: none needs a second run.
 func TestResetsOverHTTP2(t *testing.T) {
 	release := newRelease(t, "1.2.3", both...)
-	release.manifest.Image.Base = oci.Scratch
+	release.manifest.Image.Base = imagespec.Scratch
 	image := release.assemble()
 	job := publication(image, "1.2.3")
 	job.Manifest = release.manifest

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -63,7 +64,7 @@ type hub struct {
 func (h *hub) made() (*release, *oci.Image) {
 	if h.image == nil {
 		h.release = newRelease(h.t, "1.2.3", both...)
-		h.release.manifest.Image.Base = oci.Scratch
+		h.release.manifest.Image.Base = imagespec.Scratch
 		h.image = h.release.assemble()
 		h.name(h.image.Index, "1.2.3")
 	}

@@ -22,6 +22,7 @@ import (
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 )
 
 // directory has the attributes of a directory in a layer.
@@ -44,28 +45,16 @@ type blob struct {
 	size           int64
 }
 
-func (b *blob) Digest() (v1.Hash, error)             { return b.digest, nil }
-func (b *blob) DiffID() (v1.Hash, error)             { return b.diffID, nil }
-func (b *blob) Size() (int64, error)                 { return b.size, nil }
-func (b *blob) MediaType() (types.MediaType, error)  { return types.OCILayer, nil }
-func (b *blob) Compressed() (io.ReadCloser, error)   { return os.Open(b.file) }
-func (b *blob) Uncompressed() (io.ReadCloser, error) { return decompress(b) }
-
-func decompress(b *blob) (io.ReadCloser, error) {
-	l, err := partial.CompressedToLayer(compressedOnly{b})
-	if err != nil {
-		return nil, err
-	}
-	return l.Uncompressed()
-}
-
-// compressedOnly hides the Uncompressed of blob.
-type compressedOnly struct{ partial.CompressedLayer }
+func (b *blob) Digest() (v1.Hash, error)            { return b.digest, nil }
+func (b *blob) DiffID() (v1.Hash, error)            { return b.diffID, nil }
+func (b *blob) Size() (int64, error)                { return b.size, nil }
+func (b *blob) MediaType() (types.MediaType, error) { return types.OCILayer, nil }
+func (b *blob) Compressed() (io.ReadCloser, error)  { return os.Open(b.file) }
 
 // makeLayer writes the layer with an archive's files to dir. Files have the archive's
 // order, each after its directories, so that the bytes depend only on the archive and
 // the manifest.
-func makeLayer(ctx context.Context, source *os.File, a manifest.Asset, include map[string]string, date time.Time, limits archive.Limits, dir string) (_ *blob, err error) {
+func makeLayer(ctx context.Context, source *os.File, a manifest.Asset, include map[string]string, date time.Time, dir string) (_ v1.Layer, err error) {
 	wanted, err := imagespec.Items(a, include)
 	if err != nil {
 		return nil, err
@@ -85,8 +74,7 @@ func makeLayer(ctx context.Context, source *os.File, a manifest.Asset, include m
 		}
 	}()
 	compressed, plain := sha256.New(), sha256.New()
-	size := &counter{}
-	z, err := archive.NewGzipWriter(io.MultiWriter(out, compressed, size))
+	z, err := archive.NewGzipWriter(io.MultiWriter(out, compressed))
 	if err != nil {
 		return nil, err
 	}
@@ -95,9 +83,9 @@ func makeLayer(ctx context.Context, source *os.File, a manifest.Asset, include m
 	for _, p := range imagespec.Paths(a) {
 		listed[p] = true
 	}
-	err = archive.Walk(source, a.Size, format, limits, func(f archive.File, r io.Reader) error {
+	err = archive.Walk(source, a.Size, format, archive.Limits{}, func(f archive.File, r io.Reader) error {
 		if !listed[f.Path] {
-			return fmt.Errorf("file %q %w: it is not listed in %s", f.Path, ErrMismatch, manifest.FileName)
+			return fmt.Errorf("file %q %w: it is not listed in %s", f.Path, published.ErrMismatch, manifest.FileName)
 		}
 		delete(listed, f.Path)
 		return l.copy(f, &ctxReader{ctx, r}, wanted[f.Path])
@@ -106,12 +94,16 @@ func makeLayer(ctx context.Context, source *os.File, a manifest.Asset, include m
 		return nil, fmt.Errorf("unpack archive %q: %w", a.Name, err)
 	}
 	if len(listed) > 0 {
-		return nil, fmt.Errorf("unpack archive %q: it %w: it lacks file %q, which is listed in %s", a.Name, ErrMismatch, sortedKeys(listed)[0], manifest.FileName)
+		return nil, fmt.Errorf("unpack archive %q: it %w: it lacks file %q, which is listed in %s", a.Name, published.ErrMismatch, sortedKeys(listed)[0], manifest.FileName)
 	}
 	if err := errors.Join(l.t.Close(), z.Close()); err != nil {
 		return nil, err
 	}
-	return &blob{file: out.Name(), digest: sum(compressed), diffID: sum(plain), size: size.n}, nil
+	size, err := out.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil, err
+	}
+	return partial.CompressedToLayer(&blob{file: out.Name(), digest: sum(compressed), diffID: sum(plain), size: size})
 }
 
 func sum(h hash.Hash) v1.Hash {
@@ -129,13 +121,6 @@ func (c *ctxReader) Read(p []byte) (int, error) {
 		return 0, context.Cause(c.ctx)
 	}
 	return c.r.Read(p)
-}
-
-type counter struct{ n int64 }
-
-func (c *counter) Write(p []byte) (int, error) {
-	c.n += int64(len(p))
-	return len(p), nil
 }
 
 type layerWriter struct {
@@ -165,7 +150,7 @@ func (l *layerWriter) copy(f archive.File, r io.Reader, to []imagespec.Item) err
 			return err
 		}
 		if got := hex.EncodeToString(digest.Sum(nil)); got != i.SHA256 {
-			return fmt.Errorf("file %q %w: it has SHA-256 %s, but %s lists %s", f.Path, ErrMismatch, got, manifest.FileName, i.SHA256)
+			return fmt.Errorf("file %q %w: it has SHA-256 %s, but %s lists %s", f.Path, published.ErrMismatch, got, manifest.FileName, i.SHA256)
 		}
 	}
 	return nil

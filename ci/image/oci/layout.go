@@ -2,8 +2,6 @@ package oci
 
 import (
 	"archive/tar"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"dagger/gantry/ci/imagespec"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -33,7 +33,7 @@ func WriteLayout(dir string, index v1.ImageIndex, name string) error {
 	// Layers of base images come from a registry, whose connection may break. A retry
 	// does not read complete layers again.
 	for try := 1; ; try++ {
-		err := l.AppendIndex(index, layout.WithAnnotations(map[string]string{keyRefName: name}))
+		err := l.AppendIndex(index, layout.WithAnnotations(map[string]string{imagespec.KeyRefName: name}))
 		switch {
 		case err == nil:
 			return nil
@@ -91,11 +91,8 @@ func hashFile(name string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	h, _, err := v1.SHA256(f)
+	return h.Hex, err
 }
 
 // layoutName matches the names of files in a layout.

@@ -22,20 +22,10 @@ package oci
 
 import (
 	"errors"
-
-	"dagger/gantry/ci/imagespec"
-	"dagger/gantry/ci/published"
 )
 
 // Errors of the package, for errors.Is.
 var (
-	// ErrMismatch is [published.ErrMismatch]: an archive or an image differs from
-	// the manifest.
-	ErrMismatch = published.ErrMismatch
-	// ErrBase reports a base image that can't run the binaries.
-	ErrBase = imagespec.ErrBase
-	// ErrSpec reports an image specification that can't be met.
-	ErrSpec = imagespec.ErrSpec
 	// ErrNotFound reports something absent, as the registry confirmed.
 	ErrNotFound = errors.New("not in the registry")
 	// ErrSmoke reports a failed smoke test. No tag was written.

@@ -16,7 +16,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
 
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/version"
 	"dagger/gantry/ci/wire"
 )
@@ -164,11 +166,11 @@ func (p Publication) check() error {
 	if err != nil {
 		return err
 	}
-	if got := im.Annotations[keyVersion]; got != "" && got != p.Version.String() {
-		return fmt.Errorf("the image %w: it is of version %q", ErrMismatch, got)
+	if got := im.Annotations[imagespec.KeyVersion]; got != "" && got != p.Version.String() {
+		return fmt.Errorf("the image %w: it is of version %q", published.ErrMismatch, got)
 	}
 	if len(im.Manifests) == 0 {
-		return fmt.Errorf("the image %w: its index is empty", ErrMismatch)
+		return fmt.Errorf("the image %w: its index is empty", published.ErrMismatch)
 	}
 	_, err = version.ImageTags(p.Version, nil, p.tags())
 	return err
@@ -412,7 +414,7 @@ func (w *work) decide(ctx context.Context) ([]Step, error) {
 		if err := w.r.describe(ctx, true, f); err != nil {
 			return nil, err
 		}
-		if v, err := version.Parse(f.annotations[keyVersion]); err == nil {
+		if v, err := version.Parse(f.annotations[imagespec.KeyVersion]); err == nil {
 			known = append(known, v)
 		}
 	}
@@ -432,7 +434,7 @@ func (w *work) decide(ctx context.Context) ([]Step, error) {
 			s.Action = ActionKeep
 		case f != nil:
 			s.From = f.digest.String()
-			if v := f.annotations[keyVersion]; v != "" {
+			if v := f.annotations[imagespec.KeyVersion]; v != "" {
 				s.From = v
 			}
 		}
@@ -534,7 +536,7 @@ func (w *work) isHigher(ctx context.Context, f *found, tag string) (higher bool,
 	if err := w.r.describe(ctx, true, f); err != nil {
 		return false, err
 	}
-	v, err := version.Parse(f.annotations[keyVersion])
+	v, err := version.Parse(f.annotations[imagespec.KeyVersion])
 	if err != nil {
 		return false, nil // not from Gantry
 	}
@@ -640,7 +642,7 @@ func (w *work) yield(ctx context.Context, tag string, to *semver.Version) (repai
 		if err := w.r.describe(ctx, true, f); err != nil {
 			return false, err
 		}
-		v, err := version.Parse(f.annotations[keyVersion])
+		v, err := version.Parse(f.annotations[imagespec.KeyVersion])
 		return err == nil && v.LessThan(to), nil
 	})
 	if repaired {

@@ -20,7 +20,9 @@ import (
 	"pgregory.net/rapid"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/version"
 )
 
@@ -144,7 +146,7 @@ func TestExactTagIsWrittenOnce(t *testing.T) {
 	assert.Zero(t, report.Repositories[0].BytesPushed)
 
 	_, err = oci.Publish(t.Context(), publication(other, "1.2.4"), p.repository(t, fast))
-	require.ErrorIs(t, err, oci.ErrMismatch, "an image of another version")
+	require.ErrorIs(t, err, published.ErrMismatch, "an image of another version")
 	_, err = oci.Publish(t.Context(), oci.Publication{Version: must(versionOf("1.2.3+fork")), Index: tiny(t, "1.2.3+fork")}, p.repository(t, fast))
 	require.ErrorContains(t, err, "build metadata")
 }
@@ -298,7 +300,7 @@ func TestFloatingTagsUnderRaces(t *testing.T) {
 // lower or untested, and another run completes.
 func TestFaults(t *testing.T) {
 	release := newRelease(t, "1.2.3", both...)
-	release.manifest.Image.Base = oci.Scratch
+	release.manifest.Image.Base = imagespec.Scratch
 	image := release.assemble()
 	faults := map[string]func(http.ResponseWriter){
 		"500": status(500), "403": status(403), "404": status(404), "reset": hangUp, "page": text("<html>"),

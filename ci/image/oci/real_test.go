@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 )
 
 // A registry that people run, where it is installed, and another client.
@@ -40,7 +41,7 @@ func TestRealRegistry(t *testing.T) {
 
 	base, err := oci.NewRepository(address+"/distroless/static", fast)
 	require.NoError(t, err)
-	_, err = oci.Publish(t.Context(), oci.Publication{Version: must(versionOf("0.1.0")), Index: bases(t)[oci.StaticBase]}, base)
+	_, err = oci.Publish(t.Context(), oci.Publication{Version: must(versionOf("0.1.0")), Index: bases(t)[imagespec.StaticBase]}, base)
 	require.NoError(t, err)
 	rel := newRelease(t, "1.2.3", both...)
 	rel.manifest.Image.Base = base.String() + ":0.1"

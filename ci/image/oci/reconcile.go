@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/version"
 )
@@ -139,7 +140,7 @@ func (r *Repository) lack(ctx context.Context, c Candidate, listed []string) (st
 		return "the tag " + exact + " is missing", nil
 	case err != nil:
 		return "", err
-	case index.annotations[keyVersion] != v.String():
+	case index.annotations[imagespec.KeyVersion] != v.String():
 		return fmt.Sprintf("the tag %s names %s, which is not of version %s by its annotations", exact, index.digest, v), nil
 	}
 	for _, digest := range index.images {
@@ -181,7 +182,7 @@ func (r *Repository) hasFloating(ctx context.Context, tag string, v *semver.Vers
 	if err := r.describe(ctx, false, f); err != nil {
 		return false, err
 	}
-	other, err := version.Parse(f.annotations[keyVersion])
+	other, err := version.Parse(f.annotations[imagespec.KeyVersion])
 	return err == nil && other.GreaterThan(v) && floats(other, tag, o), nil
 }
 

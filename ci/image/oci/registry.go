@@ -51,7 +51,7 @@ type RegistryOptions struct {
 
 func (o RegistryOptions) withDefaults() (RegistryOptions, error) {
 	if o.Keychain == nil {
-		o.Keychain = nobody{}
+		o.Keychain = authn.NewMultiKeychain()
 	}
 	o.Tries = cmp.Or(max(o.Tries, 0), 5)
 	o.Wait = cmp.Or(max(o.Wait, 0), time.Second)
@@ -214,9 +214,14 @@ func (r *Repository) push(ctx context.Context, index v1.ImageIndex) error {
 	if err != nil {
 		return err
 	}
-	children, err := images(index)
+	im, err := index.IndexManifest()
 	if err != nil {
 		return err
+	}
+	for _, d := range im.Manifests {
+		if !d.MediaType.IsImage() {
+			return fmt.Errorf("the index contains a %q instead of an image", d.MediaType)
+		}
 	}
 	options, err := r.options(ctx, true)
 	if err != nil {
@@ -230,8 +235,14 @@ func (r *Repository) push(ctx context.Context, index v1.ImageIndex) error {
 	// One that fails does not stop the others, which then need not be sent again.
 	var g errgroup.Group
 	g.SetLimit(r.o.Jobs)
-	for _, c := range children {
-		g.Go(func() error { return pusher.Push(ctx, r.repo.Digest(c.digest.String()), c.image) })
+	for _, d := range im.Manifests {
+		g.Go(func() error {
+			img, err := index.Image(d.Digest)
+			if err != nil {
+				return err
+			}
+			return pusher.Push(ctx, r.repo.Digest(d.Digest.String()), img)
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return hint(err)
@@ -247,29 +258,4 @@ func (r *Repository) tag(ctx context.Context, tag string, index partial.WithRawM
 		return err
 	}
 	return hint(remote.Put(r.repo.Tag(tag), index, append(options, remote.WithRetryBackoff(remote.Backoff{Steps: 1}))...))
-}
-
-type child struct {
-	digest v1.Hash
-	image  v1.Image
-}
-
-// images returns the images of an index, in its order.
-func images(index v1.ImageIndex) ([]child, error) {
-	im, err := index.IndexManifest()
-	if err != nil {
-		return nil, err
-	}
-	var all []child
-	for _, d := range im.Manifests {
-		if !d.MediaType.IsImage() {
-			return nil, fmt.Errorf("the index contains a %q instead of an image", d.MediaType)
-		}
-		img, err := index.Image(d.Digest)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, child{d.Digest, img})
-	}
-	return all, nil
 }

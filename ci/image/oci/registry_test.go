@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 )
 
 // answer spoils requests whose path has the part given.
@@ -247,7 +248,7 @@ func TestCredentialsAndCertificates(t *testing.T) {
 			}{
 				{"login", login, roots, false},
 				{"file", fromFile, roots, false},
-				{"one of several", oci.Keychains(elsewhere, fromFile), roots, false},
+				{"one of several", authn.NewMultiKeychain(elsewhere, fromFile), roots, false},
 				{"wrong password", wrong, roots, true},
 				{"of another registry", elsewhere, roots, true},
 				{"nobody", nil, roots, true},
@@ -327,7 +328,7 @@ func TestRegistryBases(t *testing.T) {
 	base := p.address("distroless/static")
 	r, err := oci.NewRepository(base, fast)
 	require.NoError(t, err)
-	_, err = oci.Publish(t.Context(), oci.Publication{Version: must(versionOf("0.1.0")), Index: bases(t)[oci.StaticBase]}, r)
+	_, err = oci.Publish(t.Context(), oci.Publication{Version: must(versionOf("0.1.0")), Index: bases(t)[imagespec.StaticBase]}, r)
 	require.NoError(t, err)
 
 	rel := newRelease(t, "1.2.3", both...)
@@ -367,7 +368,7 @@ func TestRegistryBases(t *testing.T) {
 	}
 
 	_, err = oci.RegistryBases(fast).Base(t.Context(), base+":latest", "linux/s390x")
-	require.ErrorIs(t, err, oci.ErrBase)
+	require.ErrorIs(t, err, imagespec.ErrBase)
 	_, err = oci.RegistryBases(fast).Base(t.Context(), base+":none", "linux/amd64")
 	require.ErrorIs(t, err, oci.ErrNotFound)
 }

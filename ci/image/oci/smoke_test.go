@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 )
 
@@ -24,16 +24,16 @@ func TestSmokeTestOf(t *testing.T) {
 		{"other text", "1.2.3", &manifest.Smoke{Args: []string{"--help"}, Expect: "usage: server"}, []string{"--help"}, false, "usage: server [--port]", "server 1.2.3"},
 		{"nothing", "1.2.3", &manifest.Smoke{Skip: true}, []string{"--version"}, true, "1.2.3", ""},
 	} {
-		test, err := oci.SmokeTestOf(&manifest.Manifest{Version: c.version, Image: &manifest.Image{Smoke: c.smoke}})
+		test, err := imagespec.SmokeTestOf(&manifest.Manifest{Version: c.version, Image: &manifest.Image{Smoke: c.smoke}})
 		require.NoError(t, err, c.name)
 		assert.Equal(t, c.args, test.Args, c.name)
 		assert.Equal(t, c.skip, test.Skip, c.name)
 		assert.NoError(t, test.Check(c.good), c.name)
 		assert.ErrorContains(t, test.Check(c.bad), "smoke.expect", c.name)
 	}
-	test, err := oci.SmokeTestOf(&manifest.Manifest{Version: "1.2.3"})
+	test, err := imagespec.SmokeTestOf(&manifest.Manifest{Version: "1.2.3"})
 	require.NoError(t, err)
 	assert.NoError(t, test.Check("v1.2.3"))
-	_, err = oci.SmokeTestOf(&manifest.Manifest{Version: "1.2"})
+	_, err = imagespec.SmokeTestOf(&manifest.Manifest{Version: "1.2"})
 	assert.Error(t, err)
 }

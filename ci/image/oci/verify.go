@@ -115,7 +115,7 @@ func VerifyImage(ctx context.Context, m *manifest.Manifest, r *Repository, o Ver
 		}
 		o.Reference = m.Image.TagOptions().Exact(parsed)
 	}
-	choices, err := choose(m)
+	choices, err := imagespec.Choose(m)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func (v *verifier) find(format string, args ...any) {
 	v.result.Findings = append(v.result.Findings, Finding{v.platform, fmt.Sprintf(format, args...)})
 }
 
-func (v *verifier) index(ctx context.Context, index v1.ImageIndex, choices []Choice) error {
+func (v *verifier) index(ctx context.Context, index v1.ImageIndex, choices []imagespec.Choice) error {
 	digest, err := index.Digest()
 	if err != nil {
 		return err
@@ -242,10 +242,10 @@ func (v *verifier) unlessKnown(err error) error {
 
 func (v *verifier) annotations(of string, have map[string]string) {
 	for _, want := range []struct{ key, value string }{
-		{keyVersion, v.m.Version}, {keyRevision, v.m.Commit}, {keySource, v.m.Repository}, {keyCreated, v.m.CommitDate},
+		{imagespec.KeyVersion, v.m.Version}, {imagespec.KeyRevision, v.m.Commit}, {imagespec.KeySource, v.m.Repository}, {imagespec.KeyCreated, v.m.CommitDate},
 	} {
-		if want.key == keySource && v.m.Image != nil && v.m.Image.Labels[keySource] != "" {
-			want.value = v.m.Image.Labels[keySource]
+		if want.key == imagespec.KeySource && v.m.Image != nil && v.m.Image.Labels[imagespec.KeySource] != "" {
+			want.value = v.m.Image.Labels[imagespec.KeySource]
 		}
 		if have[want.key] != want.value {
 			v.find("%s has %q = %q, but the release has %q", of, want.key, have[want.key], want.value)
@@ -253,7 +253,7 @@ func (v *verifier) annotations(of string, have map[string]string) {
 	}
 }
 
-func (v *verifier) image(ctx context.Context, index v1.ImageIndex, d v1.Descriptor, c Choice) error {
+func (v *verifier) image(ctx context.Context, index v1.ImageIndex, d v1.Descriptor, c imagespec.Choice) error {
 	img, err := index.Image(d.Digest)
 	if err != nil {
 		return err
@@ -286,7 +286,7 @@ func (v *verifier) image(ctx context.Context, index v1.ImageIndex, d v1.Descript
 		v.find("the command is %q, not %q", config.Config.Cmd, spec.Cmd)
 	}
 	if spec.User == "" {
-		spec.User = DefaultUser
+		spec.User = imagespec.DefaultUser
 	}
 	if config.Config.User != spec.User {
 		v.find("the user is %q, not %q", config.Config.User, spec.User)
@@ -329,12 +329,12 @@ func (v *verifier) runs(have v1.Config, spec manifest.Image) {
 
 // base compares the base image in an image's annotations with the manifest's, and with
 // what its name names now. Another tag is another image.
-func (v *verifier) base(ctx context.Context, annotations map[string]string, c Choice) error {
-	name, digest := annotations[keyBaseName], annotations[keyBaseDigest]
+func (v *verifier) base(ctx context.Context, annotations map[string]string, c imagespec.Choice) error {
+	name, digest := annotations[imagespec.KeyBaseName], annotations[imagespec.KeyBaseDigest]
 	want, pinned, _ := strings.Cut(c.Base, "@")
 	named := v.m.Image != nil && v.m.Image.Base != ""
 	switch {
-	case c.Base == Scratch:
+	case c.Base == imagespec.Scratch:
 		if name != "" || digest != "" {
 			v.find("the base image is %q, but the release has none", name)
 		}
@@ -378,10 +378,10 @@ func (v *verifier) base(ctx context.Context, annotations map[string]string, c Ch
 }
 
 // binaries compares the binaries in an image, as in a container, with the manifest.
-func (v *verifier) binaries(img v1.Image, c Choice) error {
+func (v *verifier) binaries(img v1.Image, c imagespec.Choice) error {
 	wanted := map[string]string{}
 	for _, b := range c.Asset.Binaries {
-		wanted[strings.TrimPrefix(path.Join(BinDir, b.Name), "/")] = b.SHA256
+		wanted[strings.TrimPrefix(path.Join(imagespec.BinDir, b.Name), "/")] = b.SHA256
 	}
 	layers, err := img.Layers()
 	if err != nil {

@@ -31,6 +31,7 @@ import (
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/image/registries"
+	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/version"
@@ -127,7 +128,7 @@ func bases(t testing.TB) oci.Bases {
 		require.NoError(t, err)
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
 	}
-	return oci.BaseIndexes{oci.StaticBase: index}
+	return oci.BaseIndexes{imagespec.StaticBase: index}
 }
 
 // publish is what the module does, without the smoke test.

@@ -131,7 +131,7 @@ func (r *Registries) login(s Settings) error {
 		}
 		chains = append(chains, r.docker)
 	}
-	r.keys = oci.Keychains(chains...)
+	r.keys = authn.NewMultiKeychain(chains...) // the first with credentials wins
 	return nil
 }
 
