@@ -90,7 +90,7 @@ func (p Phase) assemble(ctx context.Context, tag string, content []byte) (Image,
 		return Image{}, err
 	}
 	before := &oci.Published{}
-	if r.Manifest.Image != nil && len(r.Manifest.Image.Repositories) > 0 {
+	if len(r.Manifest.ImageSpec().Repositories) > 0 {
 		if before, err = glance(ctx, r, s); err != nil {
 			fmt.Fprintf(os.Stderr, "assembled on the current base images: %v\n", err)
 			before = &oci.Published{}
@@ -120,11 +120,7 @@ func glance(ctx context.Context, r *published.Release, s registries.Settings) (*
 // open opens the repositories of a release's images: the addresses that the caller
 // passed, or those of the release's manifest.
 func open(r *published.Release, from *registries.Registries, addresses []string) ([]*oci.Repository, error) {
-	var named []string
-	if r.Manifest.Image != nil {
-		named = r.Manifest.Image.Repositories
-	}
-	addresses, notes, err := registries.Addresses(addresses, named)
+	addresses, notes, err := registries.Addresses(addresses, r.Manifest.ImageSpec().Repositories)
 	if err != nil {
 		return nil, err
 	}
@@ -350,7 +346,7 @@ func (p Phase) Explain(ctx context.Context, i Image, addresses []string) (string
 	if err != nil {
 		return "", err
 	}
-	return oci.Explain(ctx, oci.Candidate{Manifest: t.release.Manifest, Known: t.release.Known, Flagged: t.release.Flagged, Repositories: t.repositories})
+	return oci.Explain(ctx, oci.Candidate{Release: t.release, Repositories: t.repositories})
 }
 
 // ReconcileOptions configure what to look at.

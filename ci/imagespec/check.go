@@ -18,7 +18,7 @@ import (
 // Check returns every reason, joined, in a manifest why the image of a release can't
 // be made, published or started. Other reasons depend on base images and registries.
 func Check(m *manifest.Manifest) error {
-	spec := specOf(m)
+	spec := m.ImageSpec()
 	var errs []error
 	for _, r := range spec.Repositories {
 		if notation.ImageRepository.Matches(r) { // or the manifest is invalid
@@ -52,7 +52,7 @@ func checkPlatform(spec manifest.Image, platform string) error {
 // CheckArchive returns every reason, joined, why the files of an archive can't be in
 // the image, or the image can't start.
 func CheckArchive(m *manifest.Manifest, a manifest.Asset) error {
-	spec := specOf(m)
+	spec := m.ImageSpec()
 	items, err := Items(a, spec.Include)
 	errs := []error{err}
 	places := map[string]bool{}
@@ -99,13 +99,6 @@ func RegistryOf(ref string) string {
 		return ""
 	}
 	return parsed.Context().RegistryStr()
-}
-
-func specOf(m *manifest.Manifest) manifest.Image {
-	if m.Image == nil {
-		return manifest.Image{}
-	}
-	return *m.Image
 }
 
 // isBare reports whether a base image has no programs and only well-known users: the

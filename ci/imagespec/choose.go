@@ -58,7 +58,7 @@ type Choice struct {
 // It prefers static archives, then the first by triple. It refuses a base image that
 // is known to lack what a program needs: a loader, a new enough glibc, a library.
 func Choose(m *manifest.Manifest) ([]Choice, error) {
-	spec := specOf(m)
+	spec := m.ImageSpec()
 	byPlatform := map[string][]candidate{}
 	var all []string
 	for _, a := range m.Archives() {

@@ -8,6 +8,7 @@
 package imagespec
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -44,25 +45,20 @@ const (
 // specification may replace those that describe the project, but not those that
 // identify the release.
 func Annotations(m *manifest.Manifest) (map[string]string, error) {
-	home := m.Homepage
-	if home == "" {
-		home = m.Repository
-	}
 	meta := map[string]string{
 		KeyTitle: m.Component, KeyDescription: m.Description, KeyVersion: m.Version, KeyRevision: m.Commit,
-		KeySource: m.Repository, KeyURL: home, KeyLicenses: m.License, KeyCreated: m.CommitDate,
+		KeySource: m.Repository, KeyURL: cmp.Or(m.Homepage, m.Repository), KeyLicenses: m.License, KeyCreated: m.CommitDate,
 	}
 	var errs []error
-	if m.Image != nil {
-		for _, key := range sortedKeys(m.Image.Labels) {
-			switch key {
-			case KeyVersion, KeyRevision, KeyCreated, KeyBaseName, KeyBaseDigest, KeyRefName:
-				errs = append(errs, fmt.Errorf("%w: Gantry sets label %q from the release, so it can't be set: remove it", ErrSpec, key))
-				continue
-			}
-			if strings.HasPrefix(key, KeyPrefix) {
-				meta[key] = m.Image.Labels[key]
-			}
+	labels := m.ImageSpec().Labels
+	for _, key := range sortedKeys(labels) {
+		switch key {
+		case KeyVersion, KeyRevision, KeyCreated, KeyBaseName, KeyBaseDigest, KeyRefName:
+			errs = append(errs, fmt.Errorf("%w: Gantry sets label %q from the release, so it can't be set: remove it", ErrSpec, key))
+			continue
+		}
+		if strings.HasPrefix(key, KeyPrefix) {
+			meta[key] = labels[key]
 		}
 	}
 	if len(errs) > 0 {

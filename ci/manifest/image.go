@@ -2,6 +2,14 @@ package manifest
 
 import "dagger/gantry/ci/version"
 
+// ImageSpec returns the specification of the image; the zero value if there is none.
+func (m *Manifest) ImageSpec() Image {
+	if m.Image == nil {
+		return Image{}
+	}
+	return *m.Image
+}
+
 // TagOptions returns the configuration of the image's tags. A nil image has the
 // default one.
 func (i *Image) TagOptions() version.TagOptions {

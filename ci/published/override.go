@@ -61,13 +61,9 @@ func (r *Release) override(text string) error {
 	if err != nil || text == "" || text == "{}" {
 		return err
 	}
-	var image manifest.Image
-	if r.Manifest.Image != nil {
-		image = *r.Manifest.Image
-	}
 	m := *r.Manifest
 	m.SchemaVersion = manifest.SchemaVersion
-	merged := merge(image, o)
+	merged := merge(m.ImageSpec(), o)
 	m.Image = &merged
 	if err := errors.Join(m.Validate(), imagespec.Check(&m)); err != nil {
 		return fmt.Errorf("the image settings %s can't replace those of release %q: %w", text, m.Tag, err)

@@ -19,6 +19,7 @@ import (
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/notation"
+	"dagger/gantry/ci/version"
 	"dagger/gantry/ci/wire"
 )
 
@@ -46,7 +47,14 @@ type Release struct {
 func (r *Release) Version() *semver.Version { return semver.MustParse(r.Manifest.Version) }
 
 // ExactTag returns the image tag that names the version.
-func (r *Release) ExactTag() string { return r.Manifest.Image.TagOptions().Exact(r.Version()) }
+func (r *Release) ExactTag() string { return r.TagOptions().Exact(r.Version()) }
+
+// TagOptions returns the configuration of the image's tags.
+func (r *Release) TagOptions() version.TagOptions {
+	o := r.Manifest.Image.TagOptions()
+	o.Flagged = r.Flagged
+	return o
+}
 
 // Request names a release by an event or, without one, by a tag.
 type Request struct {

@@ -197,20 +197,13 @@ func (c *Candidate) set(m *manifest.Manifest) {
 // Read downloads the release's own manifest in place of the assumed one. It
 // reports whether that changes the repositories or the tags of the image.
 func (c *Candidate) Read(ctx context.Context) (changed bool, _ error) {
-	before := c.Manifest.Image
+	before := c.Manifest.ImageSpec()
 	if err := c.read(ctx); err != nil {
 		return false, err
 	}
 	c.Assumed = false
-	now := c.Manifest.Image
-	var from, to []string
-	if before != nil {
-		from = before.Repositories
-	}
-	if now != nil {
-		to = now.Repositories
-	}
-	return !slices.Equal(from, to) || !reflect.DeepEqual(before.TagOptions(), now.TagOptions()), nil
+	now := c.Manifest.ImageSpec()
+	return !slices.Equal(before.Repositories, now.Repositories) || !reflect.DeepEqual(before.TagOptions(), now.TagOptions()), nil
 }
 
 // read downloads the manifest, whose digest GitHub knows, and checks that it is

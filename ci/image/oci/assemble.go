@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,10 +147,7 @@ func (p plain) Descriptor() (*v1.Descriptor, error) {
 }
 
 func assemble(ctx context.Context, r *published.Release, o AssembleOptions, c imagespec.Choice, meta map[string]string, dir string, find func() (Base, error)) (*PlatformImage, error) {
-	spec := manifest.Image{}
-	if r.Manifest.Image != nil {
-		spec = *r.Manifest.Image
-	}
+	spec := r.Manifest.ImageSpec()
 	base := Base{Name: imagespec.Scratch}
 	if c.Base != imagespec.Scratch {
 		var err error
@@ -290,12 +288,8 @@ func configFile(img v1.Image, r *published.Release, spec manifest.Image, c image
 		return nil, err
 	}
 	run.Cmd = spec.Cmd
-	if run.User = spec.User; run.User == "" {
-		run.User = imagespec.DefaultUser
-	}
-	if run.WorkingDir = spec.Workdir; run.WorkingDir == "" {
-		run.WorkingDir = "/"
-	}
+	run.User = cmp.Or(spec.User, imagespec.DefaultUser)
+	run.WorkingDir = cmp.Or(spec.Workdir, "/")
 	run.Env = environment(run.Env, spec.Env)
 	for _, port := range spec.Expose {
 		if !strings.Contains(port, "/") {

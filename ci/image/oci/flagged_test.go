@@ -9,6 +9,7 @@ import (
 
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 )
 
 // A release that is flagged as a prerelease gets its exact tag; floating tags
@@ -24,7 +25,8 @@ func TestFlaggedReleases(t *testing.T) {
 	}
 	lacks := func(number string, known []*semver.Version, flagged ...string) []oci.Lack {
 		return oci.MissingFrom(t.Context(), oci.Candidate{
-			Manifest: &manifest.Manifest{Version: number}, Known: known, Flagged: versions(flagged...), Repositories: []*oci.Repository{p.repository(t, fast)},
+			Release:      &published.Release{Manifest: &manifest.Manifest{Version: number}, Known: known, Flagged: versions(flagged...)},
+			Repositories: []*oci.Repository{p.repository(t, fast)},
 		})[0]
 	}
 	publish("1.0.0")

@@ -24,6 +24,7 @@ import (
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 )
 
 // peer2 is a registry that speaks HTTP/2 over TLS, as public ones do.
@@ -187,8 +188,8 @@ func TestResetsOverHTTP2(t *testing.T) {
 			return err
 		},
 		"reconcile": func(r *oci.Repository) error {
-			survey := oci.MissingFrom(t.Context(), oci.Candidate{Manifest: release.manifest, Known: versions("1.2.2"), Repositories: []*oci.Repository{r}},
-				oci.Candidate{Manifest: &manifest.Manifest{Version: "1.2.2"}, Known: versions("1.2.3"), Repositories: []*oci.Repository{r}})
+			survey := oci.MissingFrom(t.Context(), oci.Candidate{Release: &published.Release{Manifest: release.manifest, Known: versions("1.2.2")}, Repositories: []*oci.Repository{r}},
+				oci.Candidate{Release: &published.Release{Manifest: &manifest.Manifest{Version: "1.2.2"}, Known: versions("1.2.3")}, Repositories: []*oci.Repository{r}})
 			if len(survey[0])+len(survey[1]) > 0 {
 				return fmt.Errorf("%v", survey)
 			}

@@ -18,6 +18,7 @@ import (
 
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 )
 
 // gauge measures how many things happen at once, each of which takes a second.
@@ -86,7 +87,7 @@ func TestWhatIsDoneAtOnce(t *testing.T) {
 	t.Run("repositories are surveyed by fours", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h, g := newHub(t), &gauge{}
-			c := oci.Candidate{Manifest: &manifest.Manifest{Version: "1.2.3"}}
+			c := oci.Candidate{Release: &published.Release{Manifest: &manifest.Manifest{Version: "1.2.3"}}}
 			for i := range 6 {
 				c.Repositories = append(c.Repositories, must(oci.NewRepository(fmt.Sprintf("registry.test/acme/%d", i), serial(slowHub{h, g}))))
 			}

@@ -17,6 +17,7 @@ import (
 
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 )
 
 // pages answers lists of tags: the page at an address, and where the next is.
@@ -139,12 +140,12 @@ func TestDeadlines(t *testing.T) {
 	require.NoError(t, err)
 	for name, do := range map[string]func(*oci.Repository) error{
 		"explain": func(r *oci.Repository) error {
-			text, err := oci.Explain(context.Background(), oci.Candidate{Manifest: rel.manifest, Repositories: []*oci.Repository{r}})
+			text, err := oci.Explain(context.Background(), oci.Candidate{Release: &published.Release{Manifest: rel.manifest}, Repositories: []*oci.Repository{r}})
 			assert.Contains(t, text, "latest")
 			return err
 		},
 		"reconcile": func(r *oci.Repository) error {
-			assert.Empty(t, oci.MissingFrom(context.Background(), oci.Candidate{Manifest: rel.manifest, Repositories: []*oci.Repository{r}})[0])
+			assert.Empty(t, oci.MissingFrom(context.Background(), oci.Candidate{Release: &published.Release{Manifest: rel.manifest}, Repositories: []*oci.Repository{r}})[0])
 			return nil
 		},
 		"verify": func(r *oci.Repository) error {
@@ -357,7 +358,7 @@ func TestTagsAsConfigured(t *testing.T) {
 				again, err := oci.Publish(t.Context(), job, p.repository(t, fast))
 				require.NoError(t, err)
 				assert.Empty(t, again.Repositories[0].Done)
-				all = append(all, oci.Candidate{Manifest: m, Known: versions("1.0.0", "1.1.0", "1.0.1"), Repositories: []*oci.Repository{r}})
+				all = append(all, oci.Candidate{Release: &published.Release{Manifest: m, Known: versions("1.0.0", "1.1.0", "1.0.1")}, Repositories: []*oci.Repository{r}})
 			}
 			want := map[string]string{}
 			for tag, v := range c.want {

@@ -13,29 +13,17 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"dagger/gantry/ci/imagespec"
-	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/version"
 )
 
 // Candidate is a release with an image for repositories.
 type Candidate struct {
-	// Manifest of the release.
-	Manifest *manifest.Manifest
-	// Known has the component's released versions.
-	Known []*semver.Version
-	// Flagged has the stable versions whose releases are flagged as prereleases; see
-	// [version.TagOptions].
-	Flagged []*semver.Version
+	// Release needs a manifest and the component's other versions only.
+	*published.Release
 	// Repositories of the image. Candidates should share the [Repository] of an
 	// address.
 	Repositories []*Repository
-}
-
-// options returns the configuration of the image's tags.
-func (c Candidate) options() version.TagOptions {
-	o := c.Manifest.Image.TagOptions()
-	o.Flagged = c.Flagged
-	return o
 }
 
 // tags returns the version and the tags of the image.
@@ -44,7 +32,7 @@ func (c Candidate) tags(listed []string) (*semver.Version, []version.ImageTag, e
 	if err != nil {
 		return nil, nil, err
 	}
-	o := c.options()
+	o := c.TagOptions()
 	tags, err := version.ImageTags(v, append(o.Versions(listed), c.Known...), o)
 	return v, tags, err
 }
@@ -155,7 +143,7 @@ func (r *Repository) lack(ctx context.Context, c Candidate, listed []string) (st
 		if !t.Move {
 			continue
 		}
-		ok, err := r.hasFloating(ctx, t.Tag, v, index.digest, listed, c.options())
+		ok, err := r.hasFloating(ctx, t.Tag, v, index.digest, listed, c.TagOptions())
 		if err != nil {
 			return "", err
 		}
@@ -211,7 +199,7 @@ func Explain(ctx context.Context, c Candidate) (string, error) {
 			}
 			fmt.Fprintf(&out, "  %-20s %-16s %s\n", t.Tag, action, t.Why)
 		}
-		if c.Manifest.Image.TagOptions().ExactOnly {
+		if c.TagOptions().ExactOnly {
 			out.WriteString("  no floating tags: tags.floating is false in the image's configuration\n")
 		}
 	}

@@ -16,13 +16,14 @@ import (
 
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 )
 
 // candidates are releases, each of which knows all of them.
 func candidates(r *oci.Repository, all ...string) []oci.Candidate {
 	var out []oci.Candidate
 	for _, v := range all {
-		out = append(out, oci.Candidate{Manifest: &manifest.Manifest{Version: v}, Known: versions(all...), Repositories: []*oci.Repository{r}})
+		out = append(out, oci.Candidate{Release: &published.Release{Manifest: &manifest.Manifest{Version: v}, Known: versions(all...)}, Repositories: []*oci.Repository{r}})
 	}
 	return out
 }
@@ -123,8 +124,8 @@ func TestMissingFromSeveralRepositories(t *testing.T) {
 	require.NoError(t, put(foreign, "1.0.0", "foreign"))
 	down.Close()
 	survey := oci.MissingFrom(t.Context(),
-		oci.Candidate{Manifest: &manifest.Manifest{Version: "1.0.0"}, Known: versions("0.9.0"), Repositories: all},
-		oci.Candidate{Manifest: &manifest.Manifest{Version: "0.9.0"}, Known: versions("1.0.0"), Repositories: all[:1]},
+		oci.Candidate{Release: &published.Release{Manifest: &manifest.Manifest{Version: "1.0.0"}, Known: versions("0.9.0")}, Repositories: all},
+		oci.Candidate{Release: &published.Release{Manifest: &manifest.Manifest{Version: "0.9.0"}, Known: versions("1.0.0")}, Repositories: all[:1]},
 	)
 	got := survey[0]
 	require.Len(t, got, 3)

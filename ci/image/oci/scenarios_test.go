@@ -16,6 +16,7 @@ import (
 
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/published"
 )
 
 // scenario is a state of a registry, what is asked of it, and what happens
@@ -276,7 +277,7 @@ func surveys() []scenario {
 		{"explain without floating tags", lost(), nil, func(_ *hub, r *oci.Repository) (string, error) {
 			no := false
 			return oci.Explain(context.Background(), oci.Candidate{Repositories: []*oci.Repository{r},
-				Manifest: &manifest.Manifest{Version: "1.2.3", Image: &manifest.Image{Tags: &manifest.ImageTags{Floating: &no}}}})
+				Release: &published.Release{Manifest: &manifest.Manifest{Version: "1.2.3", Image: &manifest.Image{Tags: &manifest.ImageTags{Floating: &no}}}}})
 		}},
 	}
 }

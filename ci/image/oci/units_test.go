@@ -584,7 +584,7 @@ func TestReleasesThatAreRefused(t *testing.T) {
 	verified, err := VerifyImage(t.Context(), none.Manifest, r, VerifyOptions{})
 	require.ErrorIs(t, err, imagespec.ErrSpec)
 	assert.Nil(t, verified)
-	bad := Candidate{Manifest: &manifest.Manifest{Version: "1.2"}, Repositories: []*Repository{r}}
+	bad := Candidate{Release: &published.Release{Manifest: &manifest.Manifest{Version: "1.2"}}, Repositories: []*Repository{r}}
 	_, err = VerifyImage(t.Context(), bad.Manifest, r, VerifyOptions{})
 	require.ErrorContains(t, err, "1.2")
 	assert.NotErrorIs(t, err, imagespec.ErrSpec, "the version is looked at first")
@@ -592,7 +592,7 @@ func TestReleasesThatAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, "1.2")
 	_, err = r.lack(t.Context(), bad, nil)
 	require.ErrorContains(t, err, "1.2")
-	_, _, err = Candidate{Manifest: &manifest.Manifest{Version: "1.2.3+x"}}.tags(nil)
+	_, _, err = Candidate{Release: &published.Release{Manifest: &manifest.Manifest{Version: "1.2.3+x"}}}.tags(nil)
 	require.ErrorContains(t, err, "build metadata")
 }
 

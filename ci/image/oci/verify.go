@@ -2,6 +2,7 @@ package oci
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -242,11 +243,8 @@ func (v *verifier) unlessKnown(err error) error {
 
 func (v *verifier) annotations(of string, have map[string]string) {
 	for _, want := range []struct{ key, value string }{
-		{imagespec.KeyVersion, v.m.Version}, {imagespec.KeyRevision, v.m.Commit}, {imagespec.KeySource, v.m.Repository}, {imagespec.KeyCreated, v.m.CommitDate},
+		{imagespec.KeyVersion, v.m.Version}, {imagespec.KeyRevision, v.m.Commit}, {imagespec.KeySource, cmp.Or(v.m.ImageSpec().Labels[imagespec.KeySource], v.m.Repository)}, {imagespec.KeyCreated, v.m.CommitDate},
 	} {
-		if want.key == imagespec.KeySource && v.m.Image != nil && v.m.Image.Labels[imagespec.KeySource] != "" {
-			want.value = v.m.Image.Labels[imagespec.KeySource]
-		}
 		if have[want.key] != want.value {
 			v.find("%s has %q = %q, but the release has %q", of, want.key, have[want.key], want.value)
 		}
@@ -271,10 +269,7 @@ func (v *verifier) image(ctx context.Context, index v1.ImageIndex, d v1.Descript
 		return err
 	}
 	v.annotations("the configuration", config.Config.Labels)
-	spec := manifest.Image{}
-	if v.m.Image != nil {
-		spec = *v.m.Image
-	}
+	spec := v.m.ImageSpec()
 	want, err := imagespec.Entrypoint(v.m, spec, c.Asset)
 	if err != nil {
 		return err
@@ -285,11 +280,8 @@ func (v *verifier) image(ctx context.Context, index v1.ImageIndex, d v1.Descript
 	if !slices.Equal(config.Config.Cmd, spec.Cmd) {
 		v.find("the command is %q, not %q", config.Config.Cmd, spec.Cmd)
 	}
-	if spec.User == "" {
-		spec.User = imagespec.DefaultUser
-	}
-	if config.Config.User != spec.User {
-		v.find("the user is %q, not %q", config.Config.User, spec.User)
+	if user := cmp.Or(spec.User, imagespec.DefaultUser); config.Config.User != user {
+		v.find("the user is %q, not %q", config.Config.User, user)
 	}
 	v.runs(config.Config, spec)
 	if p, err := v1.ParsePlatform(c.Platform); err != nil || config.OS != p.OS || config.Architecture != p.Architecture {
@@ -300,10 +292,7 @@ func (v *verifier) image(ctx context.Context, index v1.ImageIndex, d v1.Descript
 
 // runs compares the rest of a container's configuration.
 func (v *verifier) runs(have v1.Config, spec manifest.Image) {
-	dir := spec.Workdir
-	if dir == "" {
-		dir = "/"
-	}
+	dir := cmp.Or(spec.Workdir, "/")
 	if have.WorkingDir != dir {
 		v.find("the working directory is %q, not %q", have.WorkingDir, dir)
 	}
@@ -332,7 +321,7 @@ func (v *verifier) runs(have v1.Config, spec manifest.Image) {
 func (v *verifier) base(ctx context.Context, annotations map[string]string, c imagespec.Choice) error {
 	name, digest := annotations[imagespec.KeyBaseName], annotations[imagespec.KeyBaseDigest]
 	want, pinned, _ := strings.Cut(c.Base, "@")
-	named := v.m.Image != nil && v.m.Image.Base != ""
+	named := v.m.ImageSpec().Base != ""
 	switch {
 	case c.Base == imagespec.Scratch:
 		if name != "" || digest != "" {

@@ -172,15 +172,10 @@ func (r *run) check(ctx context.Context, all []*release) {
 	var checked []*release
 	var candidates []oci.Candidate
 	for _, t := range all {
-		c := t.candidate
-		var named []string
-		if c.Manifest.Image != nil {
-			named = c.Manifest.Image.Repositories
-		}
 		t.missing = nil
-		if t.repositories, t.err = r.repositories(named); t.err == nil {
+		if t.repositories, t.err = r.repositories(t.candidate.Manifest.ImageSpec().Repositories); t.err == nil {
 			checked = append(checked, t)
-			candidates = append(candidates, oci.Candidate{Manifest: c.Manifest, Known: c.Known, Flagged: c.Flagged, Repositories: t.repositories})
+			candidates = append(candidates, oci.Candidate{Release: t.candidate.Release, Repositories: t.repositories})
 		}
 	}
 	if len(candidates) == 0 {

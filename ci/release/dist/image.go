@@ -33,10 +33,7 @@ func CheckImage(m *manifest.Manifest) error {
 // and it is sure to stop phase 2; otherwise it is a warning.
 func checkImage(m *manifest.Manifest, targets []Target) (warnings []string, err error) {
 	part := *m
-	image := manifest.Image{}
-	if m.Image != nil {
-		image = *m.Image
-	}
+	image := m.ImageSpec()
 	part.Image = &image
 	var platforms []string
 	for _, a := range m.Archives() {

@@ -104,10 +104,7 @@ func withoutArchives(text string, targets []TargetPlan) string {
 
 // planImage describes the image of targets.
 func (p *Plan) planImage(m *manifest.Manifest, targets []TargetPlan) {
-	spec := manifest.Image{}
-	if m.Image != nil {
-		spec = *m.Image
-	}
+	spec := m.ImageSpec()
 	p.ContainerImage = &ImagePlan{
 		Repositories: append([]string{}, spec.Repositories...), Platforms: imagePlatforms(spec.Base, targets), Entrypoint: []string{},
 		Cmd: spec.Cmd, User: or(spec.User, imagespec.DefaultUser), Workdir: or(spec.Workdir, "/"), Expose: spec.Expose, Smoke: smokeText(spec.Smoke, p.Version),
