@@ -91,11 +91,12 @@ func (w *work) dropStarter(ctx context.Context, rep *Report, rel *Release, s Ste
 		if err != nil {
 			return false, err
 		}
-		if i := slices.IndexFunc(now, func(a RemoteAsset) bool { return a.Name == s.Asset }); i < 0 {
+		switch got := find(now, s.Asset); {
+		case got == nil:
 			return false, nil
-		} else if now[i].whole() {
+		case got.whole():
 			return true, nil // verify compares it
-		} else if now[i].ID != s.id {
+		case got.ID != s.id:
 			return false, nil // the upload sees it
 		}
 	}
@@ -149,16 +150,16 @@ func (w *work) check(ctx context.Context, rel *Release, got []RemoteAsset) (lack
 		if w.left[a.Name] {
 			continue
 		}
-		i := slices.IndexFunc(got, func(g RemoteAsset) bool { return g.Name == a.Name })
-		if i < 0 || !got[i].whole() {
+		there := find(got, a.Name)
+		if there == nil || !there.whole() {
 			return a.Name, nil
 		}
-		diff, err := w.differs(ctx, a, &got[i])
+		diff, err := w.differs(ctx, a, there)
 		if err != nil {
 			return "", err
 		}
-		if diff != "" && rel.Draft && has(&w.ours, got[i].ID) {
-			if err := w.deleteAsset(ctx, got[i].ID); err != nil {
+		if diff != "" && rel.Draft && has(&w.ours, there.ID) {
+			if err := w.deleteAsset(ctx, there.ID); err != nil {
 				return "", err
 			}
 			changed = append(changed, fmt.Sprintf("asset %q was stored changed: %s", a.Name, diff))

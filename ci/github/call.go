@@ -118,17 +118,11 @@ type session struct {
 	started  time.Time
 	deadline time.Time
 
-	mu      sync.Mutex
-	reads   int
-	writes  int
-	calls   map[string]int
-	retries int
-	waited  time.Duration
-	sent    int64
-	fetched int64
-	skew    time.Duration // how far the server's clock is ahead
-	scopes  *string       // X-OAuth-Scopes; nil if it was not sent
-	pages   map[string]int
+	mu     sync.Mutex
+	counts Counts
+	skew   time.Duration // how far the server's clock is ahead
+	scopes *string       // X-OAuth-Scopes; nil if it was not sent
+	pages  map[string]int
 }
 
 type sessionKey struct{}
@@ -136,7 +130,7 @@ type sessionKey struct{}
 // begin starts a use of the client. Its calls carry the context.
 func (c *Client) begin(ctx context.Context) (context.Context, *session) {
 	now := c.o.Clock.Now()
-	s := &session{c: c, started: now, deadline: now.Add(c.o.deadline), calls: map[string]int{}, pages: map[string]int{}}
+	s := &session{c: c, started: now, deadline: now.Add(c.o.deadline), counts: Counts{Calls: map[string]int{}}, pages: map[string]int{}}
 	return context.WithValue(ctx, sessionKey{}, s), s
 }
 
@@ -153,11 +147,11 @@ func (s *session) counted(req *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if req.Method == http.MethodGet || strings.HasSuffix(req.URL.Path, "/generate-notes") {
-		s.reads++ // GitHub keeps no generated notes
+		s.counts.Reads++ // GitHub keeps no generated notes
 	} else {
-		s.writes++
+		s.counts.Writes++
 	}
-	s.calls[req.Method]++
+	s.counts.Calls[req.Method]++
 }
 
 // answered reads the headers of an answer.
@@ -191,7 +185,7 @@ func (s *session) noteWait(ctx context.Context, why string, d time.Duration) err
 		return fmt.Errorf("wait %s for %s: that is past the deadline of this run; run it again later", d.Round(time.Second), why)
 	}
 	s.mu.Lock()
-	s.waited += d
+	s.counts.Waited += d
 	s.mu.Unlock()
 	if d >= time.Second {
 		s.c.o.Observer.Waiting(ctx, why, d)
@@ -248,7 +242,7 @@ func (s *session) retry(ctx context.Context, o op, n int, err error, wait time.D
 		return fmt.Errorf("%s: gave up after %d tries: %w", o.name, n, err)
 	}
 	s.mu.Lock()
-	s.retries++
+	s.counts.Retries++
 	s.mu.Unlock()
 	if werr := s.wait(ctx, "another try to "+o.name, wait); werr != nil {
 		return fmt.Errorf("%w (%s failed before: %w)", werr, o.name, err)

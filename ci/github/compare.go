@@ -212,11 +212,7 @@ func (w *work) compareAssets(ctx context.Context, p *Plan, r *Release) error {
 	var known []string
 	for _, a := range w.spec.Assets {
 		known = append(known, a.Name)
-		var got *RemoteAsset
-		if i := slices.IndexFunc(r.Assets, func(g RemoteAsset) bool { return g.Name == a.Name }); i >= 0 {
-			got = &r.Assets[i]
-		}
-		more, err := w.compareAsset(ctx, p, r, a, got)
+		more, err := w.compareAsset(ctx, p, r, a, find(r.Assets, a.Name))
 		if err != nil {
 			return err
 		}
@@ -288,7 +284,6 @@ func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, 
 	case a.Open == nil && a.SHA256 == "":
 		return "", nil // not built yet
 	case got.Size != a.Size:
-		return fmt.Sprintf("it has %d bytes, not %d", got.Size, a.Size), nil
 	case got.SHA256 == "" && has(&w.known, got.ID):
 		got.SHA256 = a.SHA256 // read by this run before
 	case got.SHA256 == "":
@@ -299,11 +294,22 @@ func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, 
 		}
 		got.SHA256 = sum
 	}
-	if got.SHA256 != a.SHA256 {
-		return fmt.Sprintf("its SHA-256 is %s, not %s", short(got.SHA256), short(a.SHA256)), nil
+	diff := a.diff(*got)
+	if diff == "" {
+		w.known.Store(got.ID, true)
 	}
-	w.known.Store(got.ID, true)
-	return "", nil
+	return diff, nil
+}
+
+// diff returns how an asset on GitHub differs, as far as GitHub tells, or "".
+func (a *Asset) diff(got RemoteAsset) string {
+	switch {
+	case got.Size != a.Size:
+		return fmt.Sprintf("it has %d bytes, not %d", got.Size, a.Size)
+	case got.SHA256 != "" && got.SHA256 != a.SHA256:
+		return fmt.Sprintf("its SHA-256 is %s, not %s", short(got.SHA256), short(a.SHA256))
+	}
+	return ""
 }
 
 // stable returns the version of a release that may be the latest, or nil.

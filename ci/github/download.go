@@ -29,11 +29,20 @@ var ErrDiffers = errors.New("not what it should be")
 // transfer.
 func (c *Client) Download(ctx context.Context, owner, name string, a RemoteAsset) (io.ReadCloser, error) {
 	ctx, r := c.on(ctx, owner, name)
+	d, err := r.download(ctx, a, a.URL != "")
+	if err != nil {
+		return nil, c.redactErr(fmt.Errorf("download %q: %w", a.Name, err))
+	}
+	return d, nil
+}
+
+// download opens an asset.
+func (r *repo) download(ctx context.Context, a RemoteAsset, public bool) (*download, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	d := &download{repo: r, ctx: ctx, cancel: cancel, asset: a, sum: sha256.New(), public: a.URL != ""}
+	d := &download{repo: r, ctx: ctx, cancel: cancel, asset: a, sum: sha256.New(), public: public}
 	if err := d.open(); err != nil {
 		cancel(nil)
-		return nil, c.redactErr(fmt.Errorf("download %q: %w", a.Name, err))
+		return nil, err
 	}
 	return d, nil
 }
@@ -41,14 +50,12 @@ func (c *Client) Download(ctx context.Context, owner, name string, a RemoteAsset
 // digest downloads an asset to hash it. It uses the API, as drafts have no public
 // address.
 func (r *repo) digest(ctx context.Context, a *RemoteAsset) (string, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	d := &download{repo: r, ctx: ctx, cancel: cancel, asset: *a, sum: sha256.New()}
-	if err := d.open(); err != nil {
-		return "", fmt.Errorf("download %q to compare it: %w", a.Name, err)
+	d, err := r.download(ctx, *a, false)
+	if err == nil {
+		defer d.Close()
+		_, err = io.Copy(io.Discard, d)
 	}
-	defer d.Close()
-	if _, err := io.Copy(io.Discard, d); err != nil {
+	if err != nil {
 		return "", fmt.Errorf("download %q to compare it: %w", a.Name, err)
 	}
 	return hex.EncodeToString(d.sum.Sum(nil)), nil
@@ -215,7 +222,7 @@ func (d *download) Read(p []byte) (int, error) {
 			d.n += int64(n)
 			d.sum.Write(p[:n])
 			d.mu.Lock()
-			d.fetched += int64(n)
+			d.counts.BytesRead += int64(n)
 			d.mu.Unlock()
 		}
 		switch {

@@ -121,21 +121,17 @@ func New(o Options) (*Client, error) {
 
 // setDefaults sets the options that the caller omitted.
 func (o *Options) setDefaults() {
-	setDefault(&o.Tries, 8)
-	setDefault(&o.deadline, 3*time.Hour)
-	setDefault(&o.UserAgent, "gantry")
-	setDefault(&o.concurrency, 4)
-	setDefault(&o.callTimeout, 30*time.Second)
-	setDefault(&o.stallTimeout, time.Minute)
-	setDefault(&o.starterGrace, 30*time.Second)
-	if o.Clock == nil {
-		o.Clock = wire.SystemClock{}
-	}
+	o.Tries = cmp.Or(o.Tries, 8)
+	o.deadline = cmp.Or(o.deadline, 3*time.Hour)
+	o.UserAgent = cmp.Or(o.UserAgent, "gantry")
+	o.concurrency = cmp.Or(o.concurrency, 4)
+	o.callTimeout = cmp.Or(o.callTimeout, 30*time.Second)
+	o.stallTimeout = cmp.Or(o.stallTimeout, time.Minute)
+	o.starterGrace = cmp.Or(o.starterGrace, 30*time.Second)
+	o.Clock = cmp.Or[wire.Clock](o.Clock, wire.SystemClock{})
+	o.Observer = cmp.Or[Observer](o.Observer, NopObserver{})
 	if o.rand == nil {
 		o.rand = rand.Float64
-	}
-	if o.Observer == nil {
-		o.Observer = NopObserver{}
 	}
 }
 
@@ -144,13 +140,6 @@ func (c *Client) String() string { return "client of " + c.o.APIURL }
 
 // GoString is like String.
 func (c *Client) GoString() string { return c.String() }
-
-func setDefault[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
-}
 
 func parseBase(s string) (*url.URL, error) {
 	u, err := url.Parse(s)

@@ -24,20 +24,11 @@ const (
 	content      // a write that does
 )
 
-func (k kind) points() int {
-	if k == read {
-		return 1
-	}
-	return 5
-}
-
-// contents returns 1 for a call that creates content.
-func (k kind) contents() int {
-	if k == content {
-		return 1
-	}
-	return 0
-}
+// What a call costs of a limit, by its kind.
+var (
+	points   = [...]int{read: 1, remove: 5, content: 5}
+	contents = [...]int{content: 1}
+)
 
 // pacer admits calls such that no window of a minute or an hour exceeds the limits,
 // wherever GitHub lets it begin. A call counts from its start until a full window
@@ -58,7 +49,7 @@ type limit struct {
 	name   string
 	most   int
 	window time.Duration
-	cost   func(kind) int
+	cost   [3]int
 }
 
 type ended struct {
@@ -68,9 +59,9 @@ type ended struct {
 
 func newPacer(l limits, c wire.Clock) *pacer {
 	return &pacer{clock: c, limits: []limit{
-		{"the limit of content per minute", cmp.Or(l.contentPerMinute, 80), time.Minute, kind.contents},
-		{"the limit of content per hour", cmp.Or(l.contentPerHour, 500), time.Hour, kind.contents},
-		{"the limit of points per minute", cmp.Or(l.pointsPerMinute, 900), time.Minute, kind.points},
+		{"the limit of content per minute", cmp.Or(l.contentPerMinute, 80), time.Minute, contents},
+		{"the limit of content per hour", cmp.Or(l.contentPerHour, 500), time.Hour, contents},
+		{"the limit of points per minute", cmp.Or(l.pointsPerMinute, 900), time.Minute, points},
 	}}
 }
 
@@ -115,24 +106,24 @@ func (p *pacer) try(k kind) (wait time.Duration, why string) {
 
 // room returns how long a call has to wait until a limit has room for it.
 func (p *pacer) room(l limit, k kind, now time.Time) time.Duration {
-	used := l.cost(k)
+	used := l.cost[k]
 	if used == 0 {
 		return 0
 	}
 	for i, n := range p.active {
-		used += n * l.cost(kind(i))
+		used += n * l.cost[i]
 	}
 	from := len(p.done)
 	for from > 0 && now.Sub(p.done[from-1].at) < l.window {
 		from--
-		used += l.cost(p.done[from].kind)
+		used += l.cost[p.done[from].kind]
 	}
 	if used <= l.most {
 		return 0
 	}
 	d := time.Second // until a call under way ends
 	for ; from < len(p.done) && used > l.most; from++ {
-		used -= l.cost(p.done[from].kind)
+		used -= l.cost[p.done[from].kind]
 		d = p.done[from].at.Add(l.window).Sub(now)
 	}
 	return d

@@ -47,6 +47,15 @@ type RemoteAsset struct {
 
 func (a *RemoteAsset) whole() bool { return a.State == "uploaded" }
 
+// find returns the asset of a name, or nil.
+func find(assets []RemoteAsset, name string) *RemoteAsset {
+	i := slices.IndexFunc(assets, func(a RemoteAsset) bool { return a.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &assets[i]
+}
+
 func releaseFrom(r *gh.RepositoryRelease) *Release {
 	rel := &Release{
 		ID: r.GetID(), Tag: r.GetTagName(), Commitish: r.GetTargetCommitish(), Title: r.GetName(), Notes: r.GetBody(),
@@ -300,7 +309,7 @@ func (r *repo) access(ctx context.Context) (problems []Problem, notes []string, 
 		problems = append(problems, Problem{"the repository is archived", "nothing can be written to it"})
 	}
 	r.token = kindOf(token, r.oauthScopes())
-	if scopes := r.oauthScopes(); r.token == classicToken && !canRelease(*scopes, got.GetPrivate()) {
+	if scopes := r.oauthScopes(); r.token == classicToken && !hasScope(scopes, "repo") && (got.GetPrivate() || !hasScope(scopes, "public_repo")) {
 		problems = append(problems, Problem{fmt.Sprintf("the token's scopes are %q", *scopes), "it needs the scope repo (public_repo is enough for a public repository)"})
 	}
 	if !got.GetPermissions().GetPush() {
@@ -422,20 +431,6 @@ func (s *session) oauthScopes() *string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.scopes
-}
-
-func canRelease(scopes string, private bool) bool {
-	for s := range strings.SplitSeq(scopes, ",") {
-		switch strings.TrimSpace(s) {
-		case "repo":
-			return true
-		case "public_repo":
-			if !private {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // hasScope reports whether a list of scopes contains one.

@@ -22,6 +22,14 @@ type Report struct {
 	// Release is the final release, with its assets.
 	Release *Release
 
+	Counts
+	Took time.Duration
+
+	mu sync.Mutex
+}
+
+// Counts tell what a release took.
+type Counts struct {
 	// BytesSent counts the bytes of assets, retries included.
 	BytesSent int64
 	// BytesRead counts the bytes of assets downloaded to compare them.
@@ -31,9 +39,6 @@ type Report struct {
 	Calls     map[string]int // by method
 	Retries   int
 	Waited    time.Duration
-	Took      time.Duration
-
-	mu sync.Mutex
 }
 
 func (r *Report) did(s Step) {
@@ -67,9 +72,7 @@ func (r *Report) finish(s *session) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r.BytesSent, r.BytesRead = s.sent, s.fetched
-	r.Reads, r.Writes, r.Calls, r.Retries = s.reads, s.writes, s.calls, s.retries
-	r.Waited, r.Took = s.waited, s.c.o.Clock.Now().Sub(s.started)
+	r.Counts, r.Took = s.counts, s.c.o.Clock.Now().Sub(s.started)
 }
 
 // Summary returns the report in a line.

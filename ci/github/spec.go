@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/Masterminds/semver/v3"
@@ -131,89 +132,82 @@ var (
 	slug      = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 )
 
-// problems is a list of problems to add to.
-type problems []Problem
-
-func (ps *problems) add(hint, format string, args ...any) {
-	*ps = append(*ps, Problem{Message: fmt.Sprintf(format, args...), Hint: hint})
-}
-
 // check checks everything that needs no network. It skips sizes and digests of
 // assets that are only planned.
 func (s *Spec) check() []Problem {
-	var ps problems
-	s.checkNames(&ps)
-	s.checkVersion(&ps)
-	s.checkAssets(&ps)
+	var p Plan
+	s.checkNames(&p)
+	s.checkVersion(&p)
+	s.checkAssets(&p)
 	if d := s.Dispatch; d != nil {
 		if _, err := d.payload(); err != nil {
-			ps.add("", "%s", err)
+			p.problem("", "%s", err)
 		}
 	}
-	return ps
+	return p.Problems
 }
 
-func (s *Spec) checkNames(ps *problems) {
+func (s *Spec) checkNames(p *Plan) {
 	if !slug.MatchString(s.Owner) || !slug.MatchString(s.Repo) {
-		ps.add("", "%q is not a repository", s.Owner+"/"+s.Repo)
+		p.problem("", "%q is not a repository", s.Owner+"/"+s.Repo)
 	}
 	if !notation.Tag.Matches(s.Tag) {
-		ps.add("", "%q is not a tag", s.Tag)
+		p.problem("", "%q is not a tag", s.Tag)
 	}
 	if !notation.Commit.Matches(s.Commit) {
-		ps.add("pass the full hash", "%q is not a commit", s.Commit)
+		p.problem("pass the full hash", "%q is not a commit", s.Commit)
 	}
 	switch s.Existing {
 	case "", ExistingStrict, ExistingFill, ExistingReplace:
 	default:
-		ps.add("pass strict, fill or replace", "--existing=%s is unknown", s.Existing)
+		p.problem("pass strict, fill or replace", "--existing=%s is unknown", s.Existing)
 	}
 }
 
-func (s *Spec) checkVersion(ps *problems) {
+func (s *Spec) checkVersion(p *Plan) {
 	if s.VersionOf == nil {
 		if s.OwnsLatest {
-			ps.add("", "owning Latest needs a way to read versions out of tags")
+			p.problem("", "owning Latest needs a way to read versions out of tags")
 		}
 		return
 	}
 	v, ok := s.VersionOf(s.Tag)
 	if s.OwnsLatest && !ok {
-		ps.add("", "tag %q is not a version, so it can't be compared with others for Latest", s.Tag)
+		p.problem("", "tag %q is not a version, so it can't be compared with others for Latest", s.Tag)
 	}
 	if ok && !s.Prerelease && v.Prerelease() != "" {
-		ps.add("set prerelease", "tag %q is a prerelease, but the release is not marked as one", s.Tag)
+		p.problem("set prerelease", "tag %q is a prerelease, but the release is not marked as one", s.Tag)
 	}
 }
 
-func (s *Spec) checkAssets(ps *problems) {
+func (s *Spec) checkAssets(p *Plan) {
 	if n := len(s.Assets); n > maxAssets {
-		ps.add("", "%d assets: GitHub takes %d at most", n, maxAssets)
+		p.problem("", "%d assets: GitHub takes %d at most", n, maxAssets)
 	}
 	seen := map[string]string{}
 	for _, a := range s.Assets {
 		if !plainName.MatchString(a.Name) {
-			ps.add("use letters, digits, '.', '_', '+' and '-', and no period at either end", "asset name %q: GitHub would change it", a.Name)
+			p.problem("use letters, digits, '.', '_', '+' and '-', and no period at either end", "asset name %q: GitHub would change it", a.Name)
 		}
 		if other, ok := seen[strings.ToLower(a.Name)]; ok {
-			ps.add("", "asset names %q and %q collide", other, a.Name)
+			p.problem("", "asset names %q and %q collide", other, a.Name)
 		}
 		seen[strings.ToLower(a.Name)] = a.Name
 		if a.Size > maxAssetSize {
-			ps.add("", "asset %q has %d bytes: GitHub takes less than 2 GiB", a.Name, a.Size)
+			p.problem("", "asset %q has %d bytes: GitHub takes less than 2 GiB", a.Name, a.Size)
 		}
 		if a.Open == nil {
 			continue // only planned so far
 		}
 		if a.Size <= 0 {
-			ps.add("", "asset %q is empty: GitHub refuses it", a.Name)
+			p.problem("", "asset %q is empty: GitHub refuses it", a.Name)
 		}
 		if !notation.SHA256.Matches(a.SHA256) {
-			ps.add("", "asset %q has no SHA-256", a.Name)
+			p.problem("", "asset %q has no SHA-256", a.Name)
 		}
 	}
 	if _, ok := seen[strings.ToLower(s.Changelog)]; !ok && s.Changelog != "" {
-		ps.add("", "the changelog %q is not among the assets", s.Changelog)
+		p.problem("", "the changelog %q is not among the assets", s.Changelog)
 	}
 }
 
@@ -256,15 +250,10 @@ func (s *Spec) body(web string) (text string, cut bool) {
 	room := maxBody - units(tail)
 	n, end := 0, 0
 	for i, r := range notes {
-		w := 1
-		if r > 0xffff {
-			w = 2
-		}
-		if n+w > room {
+		if n += utf16.RuneLen(r); n > room {
 			end = i
 			break
 		}
-		n += w
 	}
 	head := notes[:end]
 	if i := strings.LastIndexByte(head, '\n'); i > 0 {
@@ -277,10 +266,7 @@ func (s *Spec) body(web string) (text string, cut bool) {
 func units(s string) int {
 	n := 0
 	for _, r := range s {
-		n++
-		if r > 0xffff {
-			n++
-		}
+		n += utf16.RuneLen(r)
 	}
 	return n
 }
@@ -290,17 +276,4 @@ func normalize(s string) string {
 	return strings.TrimRight(strings.ReplaceAll(s, "\r\n", "\n"), " \t\n")
 }
 
-func escapePath(s string) string {
-	parts := strings.Split(s, "/")
-	for i, p := range parts {
-		parts[i] = url.PathEscape(p)
-	}
-	return strings.Join(parts, "/")
-}
-
-func (a *Asset) contentType() string {
-	if a.ContentType == "" {
-		return "application/octet-stream"
-	}
-	return a.ContentType
-}
+func escapePath(s string) string { return strings.ReplaceAll(url.PathEscape(s), "%2F", "/") }

@@ -166,12 +166,7 @@ func (p *Plan) Text() string {
 	return b.String()
 }
 
-func short(sha string) string {
-	if len(sha) > 12 {
-		return sha[:12]
-	}
-	return sha
-}
+func short(sha string) string { return sha[:min(len(sha), 12)] }
 
 func (p *Plan) problem(hint, format string, args ...any) {
 	p.Problems = append(p.Problems, Problem{fmt.Sprintf(format, args...), hint})

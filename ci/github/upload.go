@@ -1,6 +1,7 @@
 package github
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync/atomic"
 
 	gh "github.com/google/go-github/v84/github"
@@ -74,11 +74,10 @@ func (w *work) settle(ctx context.Context, release int64, a Asset, exists bool) 
 		if err != nil {
 			return false, err
 		}
-		i := slices.IndexFunc(now, func(g RemoteAsset) bool { return g.Name == a.Name })
-		if i < 0 {
+		got := find(now, a.Name)
+		if got == nil {
 			return false, nil
 		}
-		got := &now[i]
 		if got.whole() {
 			diff, err := w.differs(ctx, a, got)
 			if err != nil {
@@ -111,12 +110,8 @@ func (w *work) accepted(a Asset, got RemoteAsset) (diff string, err error) {
 		return "", fmt.Errorf("upload %q: GitHub renamed it to %q; choose a plainer name", a.Name, got.Name)
 	case !got.whole():
 		return fmt.Sprintf("its state is %q", got.State), nil
-	case got.Size != a.Size:
-		return fmt.Sprintf("it has %d bytes, not %d", got.Size, a.Size), nil
-	case got.SHA256 != "" && got.SHA256 != a.SHA256:
-		return fmt.Sprintf("its SHA-256 is %s, not %s", short(got.SHA256), short(a.SHA256)), nil
 	}
-	return "", nil
+	return a.diff(got), nil
 }
 
 // sendOnce makes one try.
@@ -134,7 +129,7 @@ func (w *work) sendOnce(ctx context.Context, o op, release int64, a Asset, s Ste
 			last = &body{r: r, a: &a, sum: sha256.New(), moved: func(n, total int64) {
 				stall.Moved()
 				w.mu.Lock()
-				w.sent += n
+				w.counts.BytesSent += n
 				w.mu.Unlock()
 				w.c.o.Observer.StepProgress(ctx, s, total)
 			}}
@@ -145,7 +140,7 @@ func (w *work) sendOnce(ctx context.Context, o op, release int64, a Asset, s Ste
 			return err
 		}
 		u := fmt.Sprintf("repos/%s/%s/releases/%d/assets?name=%s", w.owner, w.name, release, url.QueryEscape(a.Name))
-		req, err := w.c.api.NewUploadRequest(u, first, a.Size, a.contentType())
+		req, err := w.c.api.NewUploadRequest(u, first, a.Size, cmp.Or(a.ContentType, "application/octet-stream"))
 		if err != nil {
 			_ = first.Close()
 			return &permanent{err}
