@@ -9,6 +9,7 @@ import (
 
 	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/release"
+	"dagger/gantry/ci/scaffold"
 	"dagger/gantry/internal/dagger"
 )
 
@@ -168,6 +169,51 @@ func (g *Gantry) Images(
 	wait int,
 ) *Images {
 	return &Images{Of: g, Token: token, Wait: wait}
+}
+
+// CI is a provider of continuous integration.
+type CI string
+
+const (
+	// Github is GitHub Actions.
+	Github CI = "GITHUB"
+	// Gitlab is GitLab CI.
+	Gitlab CI = "GITLAB"
+	// Forgejo is Forgejo Actions.
+	Forgejo CI = "FORGEJO"
+	// Circleci is CircleCI.
+	Circleci CI = "CIRCLECI"
+	// Buildkite is Buildkite.
+	Buildkite CI = "BUILDKITE"
+	// Jenkins is a multibranch pipeline of Jenkins.
+	Jenkins CI = "JENKINS"
+	// Script is a shell script for any other.
+	Script CI = "SCRIPT"
+)
+
+// Init adds the files by which a CI releases the project, for you to review and commit.
+//
+// They run both phases: the release when a tag is pushed, and its image.
+// Where the CI can, they also rehearse pull requests, build each target on its own runner, and publish missing images on a schedule.
+// Unchanged files stay as they are; the changes show what differs in the others.
+// The changes are applied to the current directory.
+func (g *Gantry) Init(
+	ctx context.Context,
+	// Provider of the CI:
+	// GITHUB, GITLAB, FORGEJO, CIRCLECI, BUILDKITE, JENKINS, or SCRIPT for any other.
+	ci CI,
+	// Address of Gantry for the CI, such as "github.com/owner/gantry".
+	// By default, its version is the one of this module.
+	module string,
+	// Repository to publish images to.
+	// By default, those in Cargo.toml, or else ghcr.io/owner/name.
+	// +optional
+	image string,
+	// Omit what makes images.
+	// +optional
+	withoutImages bool,
+) (*dagger.Changeset, error) {
+	return release.Init(ctx, g.settings(), scaffold.Options{CI: scaffold.CI(ci), Module: module, Version: version, Image: image, WithoutImages: withoutImages})
 }
 
 // ModuleVersion returns the version of Gantry.

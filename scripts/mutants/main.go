@@ -30,7 +30,7 @@ import (
 
 var packages = []string{
 	"ci/version", "ci/release/plan", "ci/manifest", "ci/archive", "ci/binary", "ci/release/dist",
-	"ci/github", "ci/image/oci", "ci/published", "ci/event", "ci/wire", "ci/strict", "ci/markdown",
+	"ci/github", "ci/image/oci", "ci/published", "ci/event", "ci/wire", "ci/strict", "ci/markdown", "ci/scaffold",
 }
 
 const usage = `mutants changes product code one place at a time and runs the changed package's

@@ -1,0 +1,289 @@
+package scaffold
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write the expected files anew")
+
+// providers and the directories of their expected files.
+var providers = map[CI]string{
+	GitHub: "github", GitLab: "gitlab", Forgejo: "forgejo", CircleCI: "circleci", Buildkite: "buildkite", Jenkins: "jenkins", Script: "script",
+}
+
+var (
+	options = Options{Module: "github.com/owner/gantry", Version: "0.1.0"}
+	project = Project{Repository: "Example/app", TagPrefixes: []string{"", "app-"}, Unplaced: []string{"app"}}
+)
+
+func filesOf(t *testing.T, o Options, p Project) map[string]string {
+	t.Helper()
+	files, err := Files(o, p)
+	require.NoError(t, err)
+	texts := map[string]string{}
+	for _, f := range files {
+		texts[f.Path] = f.Text
+	}
+	require.Len(t, texts, len(files))
+	return texts
+}
+
+// For the same project, the files are always the same: those in testdata.
+func TestFiles(t *testing.T) {
+	require.Len(t, providers, len(layouts))
+	for ci, dir := range providers {
+		dir = filepath.Join("testdata", dir)
+		o := options
+		o.CI = ci
+		files, err := Files(o, project)
+		require.NoError(t, err)
+		if *update {
+			require.NoError(t, os.RemoveAll(dir))
+		}
+		var paths []string
+		for _, f := range files {
+			paths = append(paths, f.Path)
+			path := filepath.Join(dir, f.Path)
+			if *update {
+				require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+				require.NoError(t, os.WriteFile(path, []byte(f.Text), os.FileMode(f.Permissions())))
+			}
+			want, err := os.ReadFile(path)
+			require.NoError(t, err, "go test ./ci/scaffold -update writes it")
+			assert.Equal(t, string(want), f.Text, "%s; go test ./ci/scaffold -update writes it anew", path)
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			assert.Equal(t, info.Mode().Perm()&0o111 != 0, f.Permissions() == 0o755, path)
+			assert.Contains(t, []int{0o644, 0o755}, f.Permissions())
+		}
+		var have []string
+		require.NoError(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				path, err = filepath.Rel(dir, path)
+				have = append(have, path)
+			}
+			return err
+		}))
+		slices.Sort(have)
+		assert.Equal(t, have, paths, "%s: the files are sorted, and all are expected", ci)
+	}
+}
+
+// The files install the Dagger that the module is written for.
+func TestDaggerVersion(t *testing.T) {
+	text, err := os.ReadFile("../../dagger.json")
+	require.NoError(t, err)
+	var config struct{ EngineVersion string }
+	require.NoError(t, json.Unmarshal(text, &config))
+	assert.Equal(t, config.EngineVersion, daggerVersion)
+}
+
+func TestModule(t *testing.T) {
+	for given, want := range map[string]string{
+		"github.com/owner/gantry":              "github.com/owner/gantry@v0.1.0",
+		"github.com/owner/gantry/sub":          "github.com/owner/gantry/sub@v0.1.0",
+		"github.com/owner/gantry@v0.2.0":       "github.com/owner/gantry@v0.2.0",
+		"github.com/owner/mono/x@x/v0.2.0":     "github.com/owner/mono/x@x/v0.2.0",
+		"https://git.example.com/owner/gantry": "https://git.example.com/owner/gantry@v0.1.0",
+		"git@github.com:owner/gantry":          "git@github.com:owner/gantry@v0.1.0",
+		"ssh://git@github.com/owner/gantry":    "ssh://git@github.com/owner/gantry@v0.1.0",
+		"ssh://git@github.com/owner/gantry@v2": "ssh://git@github.com/owner/gantry@v2",
+		"../gantry":                            "../gantry",
+		"/src/gantry":                          "/src/gantry",
+	} {
+		o := options
+		o.CI, o.Module = Buildkite, given
+		assert.Contains(t, filesOf(t, o, project)[".buildkite/pipeline.yml"], `DAGGER_MODULE: "`+want+`"`+"\n", given)
+	}
+}
+
+// A filter of tags matches what a component can have, and nothing of another kind.
+func TestTags(t *testing.T) {
+	for _, c := range []struct {
+		prefixes    []string
+		globs       []string
+		match, pass []string
+	}{
+		{[]string{"", "app-"}, []string{"v?[0-9]+.[0-9]+.[0-9]+*", "app-v?[0-9]+.[0-9]+.[0-9]+*"},
+			[]string{"v1.2.3", "1.2.3", "v1.2.3-rc.1", "app-1.2.3", "app-v10.20.30"}, []string{"v1.2", "vv1.2.3", "nightly", "other-1.2.3", "app1.2.3"}},
+		{[]string{"server-", "cli-", "cli-"}, []string{"cli-v?[0-9]+.[0-9]+.[0-9]+*", "server-v?[0-9]+.[0-9]+.[0-9]+*"},
+			[]string{"server-1.2.3", "cli-v1.2.3"}, []string{"v1.2.3", "my-cli-1.2.3"}},
+		{[]string{"go/app/"}, []string{"go/app/v?[0-9]+.[0-9]+.[0-9]+*"}, []string{"go/app/v1.2.3"}, []string{"v1.2.3"}},
+		{[]string{""}, []string{"v?[0-9]+.[0-9]+.[0-9]+*"}, []string{"v1.2.3", "0.0.1"}, []string{"a-1.2.3"}},
+	} {
+		globs, pattern := filters(c.prefixes)
+		assert.Equal(t, c.globs, globs)
+		assert.NotContains(t, strings.TrimPrefix(pattern, "^"), "/", "it would end the expression")
+		// A CI that matches whole tags and one that looks for a match must agree.
+		for _, expression := range []string{pattern, "^(?:" + pattern + ")$"} {
+			for _, tag := range c.match {
+				assert.Regexp(t, expression, tag)
+				assert.True(t, matchesGlob(globs, tag), "%q of %q", tag, globs)
+			}
+			for _, tag := range c.pass {
+				assert.NotRegexp(t, expression, tag)
+				assert.False(t, matchesGlob(globs, tag), "%q of %q", tag, globs)
+			}
+		}
+	}
+}
+
+// matchesGlob reads filters as GitHub documents them ("Filter pattern cheat sheet").
+func matchesGlob(globs []string, tag string) bool {
+	for _, g := range globs {
+		if regexp.MustCompile("^" + strings.NewReplacer(".", `\.`, "*", "[^/]*").Replace(g) + "$").MatchString(tag) {
+			return true
+		}
+	}
+	return false
+}
+
+// Without images, nothing of phase 2 is left.
+func TestWithoutImages(t *testing.T) {
+	for ci := range providers {
+		o := options
+		o.CI, o.WithoutImages = ci, true
+		p := project
+		p.Unplaced = []string{"a", "b"} // nobody asks where their images go
+		for path, text := range filesOf(t, o, p) {
+			assert.NotRegexp(t, `(?i)images|reconcile|registry|dispatch$|phase 2|packages:`, text, path)
+		}
+	}
+	o := options
+	o.CI, o.WithoutImages = GitHub, true
+	assert.Len(t, filesOf(t, o, project), 2)
+}
+
+// Repositories in Cargo.toml are used from the release, and each registry has a login.
+func TestImagesOfTheProject(t *testing.T) {
+	p := project
+	p.Images, p.Unplaced = []string{"quay.io/o/app", "ghcr.io/o/app", "quay.io/o/other"}, nil
+	for ci := range providers {
+		o := options
+		o.CI = ci
+		user, password := "_USERNAME", "_PASSWORD"
+		if ci == Jenkins {
+			user, password = "_USR", "_PSW"
+		}
+		all := ""
+		for path, text := range filesOf(t, o, p) {
+			all += text
+			assert.NotRegexp(t, `--addresses|IMAGE`, text, path)
+		}
+		assert.Regexp(t, `--address=quay\.io --username="\$\$?QUAY_IO`+user+`" --secret=env:QUAY_IO`+password, all, ci)
+		if ci == GitHub {
+			assert.Contains(t, all, `--address=ghcr.io --username="$GITHUB_ACTOR" --secret=env:GITHUB_TOKEN`)
+			assert.Contains(t, all, "packages: write")
+			assert.Contains(t, all, "QUAY_IO_PASSWORD: ${{ secrets.QUAY_IO_PASSWORD }}")
+		} else {
+			assert.Regexp(t, `--address=ghcr\.io --username="\$\$?GHCR_IO`+user+`" --secret=env:GHCR_IO`+password, all, ci)
+		}
+		if ci == Jenkins {
+			assert.Contains(t, all, "QUAY_IO = credentials('quay-io')")
+		}
+	}
+}
+
+// A CI's own registry takes the CI's login, and another the secrets of the project.
+func TestLogins(t *testing.T) {
+	for _, c := range []struct {
+		ci            CI
+		image         string
+		has, hasNever string
+	}{
+		{GitHub, "", "--addresses=\"$IMAGE\"", "secrets."},
+		{GitHub, "docker.io/example/app", "REGISTRY_PASSWORD: ${{ secrets.REGISTRY_PASSWORD }}", "packages: write"},
+		{GitLab, "registry.gitlab.com/example/app", "--secret=env:CI_REGISTRY_PASSWORD", "    REGISTRY_"},
+		{GitLab, "", "#   REGISTRY_PASSWORD\n", "env:CI_REGISTRY"},
+		{Jenkins, "", "REGISTRY = credentials('registry')", "REGISTRY_USERNAME"},
+		{Script, "registry.example.com:5000/app", "--address=registry.example.com:5000 ", "ghcr.io"},
+	} {
+		o := options
+		o.CI, o.Image = c.ci, c.image
+		all := ""
+		for _, text := range filesOf(t, o, project) {
+			all += text
+		}
+		assert.Contains(t, all, c.has, "%s %s", c.ci, c.image)
+		assert.NotContains(t, all, c.hasNever, "%s %s", c.ci, c.image)
+		want := c.image
+		if want == "" {
+			want = "ghcr.io/example/app"
+		}
+		assert.Contains(t, all, want)
+	}
+}
+
+// What a call needs to find the workspace and GitHub is in every call that needs it.
+func TestSettings(t *testing.T) {
+	for ci := range providers {
+		o, p := options, project
+		o.CI, p.GitHub, p.ManifestPath = ci, "https://github.example.com", "rust/Cargo.toml"
+		all := ""
+		for _, text := range filesOf(t, o, p) {
+			all += text
+		}
+		calls := regexp.MustCompile(`dagger call (.*)`).FindAllString(all, -1)
+		require.GreaterOrEqual(t, len(calls), 3)
+		for _, c := range calls {
+			assert.Equal(t, strings.Contains(c, "--source=."), strings.Contains(c, "--manifest-path=rust/Cargo.toml"), "%s: %s", ci, c)
+			assert.Equal(t, strings.Contains(c, " images "), !strings.Contains(c, "--source"), "%s: %s", ci, c)
+			assert.Regexp(t, `--repository="?\$.* --github="?\$`, c)
+		}
+		// GitHub's runners know their address.
+		assert.Equal(t, ci != GitHub, strings.Contains(all, "https://github.example.com"), ci)
+	}
+}
+
+// A file that a project uses for more is not taken from it.
+func TestEntryFiles(t *testing.T) {
+	o, p := options, project
+	o.CI, p.Files = GitLab, []string{".gitlab-ci.yml", "Cargo.toml"}
+	files := filesOf(t, o, p)
+	assert.Len(t, files, 1)
+	assert.Contains(t, files, ".gitlab/gantry.yml")
+	// Those that only Gantry makes are compared.
+	p.Files = []string{".gitlab/gantry.yml"}
+	assert.Len(t, filesOf(t, o, p), 2)
+}
+
+func TestRefused(t *testing.T) {
+	for _, c := range []struct {
+		change func(*Options, *Project)
+		says   string
+	}{
+		{func(o *Options, _ *Project) { o.CI = "TRAVIS" }, `CI "TRAVIS" is unknown: use one of [BUILDKITE CIRCLECI FORGEJO GITHUB GITLAB JENKINS SCRIPT]`},
+		{func(o *Options, _ *Project) { o.Module = "" }, `module "" is not the address of a Dagger module: pass the one that you call, such as --module=github.com/owner/gantry@v0.1.0`},
+		{func(o *Options, _ *Project) { o.Module = "github.com/o/g\"; rm -rf /" }, "is not the address of a Dagger module"},
+		{func(_ *Options, p *Project) { p.Repository = "app" }, `repository "app" is not owner/name: pass --repository=owner/name`},
+		{func(_ *Options, p *Project) { p.Repository = "o/a$(id)" }, `repository "o/a$(id)" is not owner/name`},
+		{func(_ *Options, p *Project) { p.GitHub = "github.example.com" }, "--github=github.example.com is not an address like https://github.example.com"},
+		{func(_ *Options, p *Project) { p.ManifestPath = "my crates/Cargo.toml" }, `path "my crates/Cargo.toml" of Cargo.toml has a character with a meaning in shell scripts`},
+		{func(_ *Options, p *Project) { p.TagPrefixes = []string{"app+"} }, `tag prefix "app+" has a character with a meaning in the filters of a CI`},
+		{func(o *Options, _ *Project) { o.Image = "ghcr.io/o/app:latest" }, `image repository "ghcr.io/o/app:latest" is not a repository like ghcr.io/owner/name`},
+		{func(o *Options, p *Project) { o.Image, p.Images = "ghcr.io/o/app", []string{"quay.io/o/app"} },
+			`image repository "ghcr.io/o/app" was passed, but Cargo.toml has quay.io/o/app: remove one of them`},
+		{func(_ *Options, p *Project) { p.Unplaced = []string{"a", "b"} },
+			"components a, b have no image repository, and two components can't share one: set repositories in [package.metadata.gantry.image] of each, or pass --without-images"},
+		{func(_ *Options, p *Project) { p.Images, p.Unplaced = []string{"quay.io/o/app"}, []string{"b"} }, "components b have no image repository"},
+		{func(o *Options, p *Project) { o.Module, p.Repository = "", "" }, "--module=github.com/owner/gantry@v0.1.0"},
+		{func(o *Options, p *Project) { o.Module, p.Repository = "", "" }, "pass --repository=owner/name"},
+	} {
+		o, p := options, project
+		o.CI = GitHub
+		c.change(&o, &p)
+		files, err := Files(o, p)
+		require.ErrorContains(t, err, c.says)
+		assert.Empty(t, files)
+	}
+}
