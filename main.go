@@ -6,9 +6,12 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/release"
+	"dagger/gantry/ci/release/cargo"
+	"dagger/gantry/ci/release/toolchain"
 	"dagger/gantry/ci/scaffold"
 	"dagger/gantry/internal/dagger"
 )
@@ -33,6 +36,16 @@ type Gantry struct {
 	CargoCommand string
 	// +private
 	CacheNamespace string
+	// +private
+	RegistryVariables []string
+	// +private
+	RegistryTokens []*dagger.Secret
+	// +private
+	GitAddresses []string
+	// +private
+	GitUsers []string
+	// +private
+	GitSecrets []*dagger.Secret
 }
 
 // New holds what all functions share.
@@ -87,7 +100,50 @@ func (g *Gantry) settings() release.Settings {
 	return release.Settings{
 		Client: dag, Source: g.Source, Git: g.Git, ManifestPath: g.ManifestPath, Repository: g.Repository, GitHub: g.gitHub(),
 		Toolchain: g.CustomToolchain, CargoCommand: g.CargoCommand, Cache: g.CacheNamespace,
+		Logins: toolchain.Logins{
+			RegistryVariables: g.RegistryVariables, RegistryTokens: g.RegistryTokens,
+			GitAddresses: g.GitAddresses, GitUsers: g.GitUsers, GitSecrets: g.GitSecrets, Certificates: g.Certificates,
+		},
 	}
+}
+
+// WithCargoToken adds the token of a private crate registry.
+//
+// Only `cargo fetch` gets it, in a container that compiles nothing; no build script does.
+// May be used several times.
+func (g *Gantry) WithCargoToken(
+	// Name of the registry in the workspace's .cargo/config.toml, such as "internal".
+	registry string,
+	// Token, as `cargo login` takes it.
+	token *dagger.Secret,
+) (*Gantry, error) {
+	variable, err := cargo.TokenVariable(registry)
+	with := *g
+	with.RegistryVariables = append(slices.Clone(g.RegistryVariables), variable)
+	with.RegistryTokens = append(slices.Clone(g.RegistryTokens), token)
+	return &with, err
+}
+
+// WithGitAuth adds the login of a git server, for dependencies in private repositories.
+//
+// Only `cargo fetch` gets it, in a container that compiles nothing; no build script does.
+// It also serves dependencies whose URL is for SSH on the same server.
+// May be used several times.
+func (g *Gantry) WithGitAuth(
+	// Address of the server, such as "https://github.com".
+	address string,
+	// Password or token.
+	secret *dagger.Secret,
+	// User name.
+	// GitHub takes any with a token, GitLab "oauth2".
+	// +default="x-access-token"
+	username string,
+) (*Gantry, error) {
+	with := *g
+	with.GitAddresses = append(slices.Clone(g.GitAddresses), address)
+	with.GitUsers = append(slices.Clone(g.GitUsers), username)
+	with.GitSecrets = append(slices.Clone(g.GitSecrets), secret)
+	return &with, cargo.CheckGitAddress(address)
 }
 
 func (g *Gantry) gitHub() engine.GitHub {

@@ -45,7 +45,7 @@ func (w *workspace) build(ctx context.Context, triple, component string) (*dagge
 	if err := plan.CheckNameClashes(builds); err != nil {
 		return nil, err
 	}
-	if err := w.prepare(ctx, builds); err != nil {
+	if err := w.prepare(ctx, builds, false); err != nil {
 		return nil, err
 	}
 	all := w.client.Directory()
@@ -118,8 +118,8 @@ func (w *workspace) withCommand(builds []plan.Build) []plan.Build {
 }
 
 // prepare prepares the toolchain for all targets, so that one that can't be built
-// is reported before any other compiles.
-func (w *workspace) prepare(ctx context.Context, builds []plan.Build) error {
+// is reported before any other compiles, and fetches the dependencies that need a login.
+func (w *workspace) prepare(ctx context.Context, builds []plan.Build, hermetic bool) error {
 	groups := plan.Group(builds)
 	errs := make([]error, len(groups))
 	var g errgroup.Group
@@ -135,17 +135,26 @@ func (w *workspace) prepare(ctx context.Context, builds []plan.Build) error {
 			return nil
 		})
 	}
+	var fetched error
+	g.Go(func() error {
+		_, fetched = w.toolchain.Fetch(ctx, w.source, w.options(hermetic))
+		return nil
+	})
 	_ = g.Wait() // errs has all errors
-	return errors.Join(errs...)
+	return errors.Join(append(errs, fetched)...)
 }
 
 // compile compiles the targets of a group.
 func (w *workspace) compile(ctx context.Context, group []plan.Build, hermetic bool) (*toolchain.Output, error) {
+	return w.toolchain.Build(ctx, w.source, group, w.options(hermetic))
+}
+
+func (w *workspace) options(hermetic bool) toolchain.Options {
 	opts := toolchain.Options{Dir: w.project.Dir, Cache: w.cache, Hermetic: hermetic}
 	if w.git.Commit != "" {
 		opts.Epoch = w.git.Time.Unix()
 	}
-	return w.toolchain.Build(ctx, w.source, group, opts)
+	return opts
 }
 
 // dist builds the files of a release.
@@ -160,7 +169,7 @@ func (w *workspace) dist(ctx context.Context, p *plan.Plan, r Request) (*dagger.
 		return nil, err
 	}
 	builds = w.withCommand(builds)
-	if err := w.prepare(ctx, builds); err != nil {
+	if err := w.prepare(ctx, builds, true); err != nil {
 		return nil, err
 	}
 	groups := plan.Group(builds)

@@ -51,7 +51,7 @@ func open(ctx context.Context, settings Settings) (*workspace, error) {
 		// The upload only excludes the one at the top.
 		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: []string{path.Join(dir, "target")}})
 	}
-	w := &workspace{client: client, source: source, settings: settings, toolchain: toolchain.Toolchain{Client: client, Custom: settings.Toolchain}}
+	w := &workspace{client: client, source: source, settings: settings, toolchain: toolchain.Toolchain{Client: client, Custom: settings.Toolchain, Logins: settings.Logins}}
 	if settings.Toolchain == nil {
 		if w.toolchain.Channel, err = channel(ctx, source, dir); err != nil {
 			return nil, err

@@ -15,6 +15,7 @@ import (
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/release/changelog"
 	"dagger/gantry/ci/release/plan"
+	"dagger/gantry/ci/release/toolchain"
 	"dagger/gantry/internal/dagger"
 )
 
@@ -36,6 +37,7 @@ type Settings struct {
 	Toolchain *dagger.Container
 	// CargoCommand builds instead of the configured subcommand, if not empty.
 	CargoCommand string
+	Logins       toolchain.Logins
 	// Cache tells build caches apart, beyond projects and targets.
 	Cache string
 }

@@ -35,6 +35,40 @@ var missingProgram = []*regexp.Regexp{
 // targets, in its message that it is missing.
 var noMuslCXX = regexp.MustCompile(`(?i)failed to find tool.*musl-g\+\+`)
 
+// wantsToken matches Cargo's messages about a registry that refused to answer, with and
+// without a place to look for a token.
+var wantsToken = []*regexp.Regexp{
+	regexp.MustCompile("(?:no token found for|token rejected for) `([^`]+)`"),
+	regexp.MustCompile("unable to update registry `([^`]+)`\\s+Caused by:\\s+authenticated registries require a credential-provider"),
+}
+
+// wantsLogin matches the messages about a git server that refused to answer: of git (in
+// its two wordings), and of Cargo with its own client.
+var wantsLogin = []*regexp.Regexp{
+	regexp.MustCompile(`could not read (?:Username|Password) for '(\w+)://(?:[^@/']*@)?([^/']+)`),
+	regexp.MustCompile(`Authentication failed for '(\w+)://(?:[^@/']*@)?([^/']+)`),
+	regexp.MustCompile(`unable to update (\w+)://(?:[^@/\s]*@)?([^/#\s]+)[\s\S]*failed to authenticate when downloading repository`),
+}
+
+// loginHints explain which logins to pass.
+func loginHints(stderr string) (hints []string) {
+	for _, p := range wantsToken {
+		if m := p.FindStringSubmatch(stderr); m != nil {
+			hints = append(hints, fmt.Sprintf("a registry wants a token: pass it with with-cargo-token --registry=%s", m[1]))
+		}
+	}
+	for _, p := range wantsLogin {
+		if m := p.FindStringSubmatch(stderr); m != nil {
+			scheme := m[1]
+			if scheme != "http" {
+				scheme = "https"
+			}
+			return append(hints, fmt.Sprintf("a git server wants a login: pass it with with-git-auth --address=%s://%s", scheme, m[2]))
+		}
+	}
+	return hints
+}
+
 // Hint explains how to fix a build from the text on its standard error. It is
 // empty for failures that it doesn't know.
 func Hint(stderr string) string {
@@ -53,6 +87,7 @@ func Hint(stderr string) string {
 	if strings.Contains(stderr, "--locked was passed") {
 		hints = append(hints, "Cargo.lock does not match the Cargo.toml files of the commit: run cargo check, and commit Cargo.lock")
 	}
+	hints = append(hints, loginHints(stderr)...)
 	return strings.Join(hints, "\n")
 }
 

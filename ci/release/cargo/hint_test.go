@@ -34,3 +34,20 @@ func TestHint(t *testing.T) {
 		assert.Empty(t, Hint(text), text)
 	}
 }
+
+func TestHintsOfLogins(t *testing.T) {
+	for stderr, want := range map[string]string{
+		"error: no token found for `internal`, please run `cargo login --registry internal`":                                                "a registry wants a token: pass it with with-cargo-token --registry=internal",
+		"error: token rejected for `my-crates`, please run `cargo login`":                                                                   "a registry wants a token: pass it with with-cargo-token --registry=my-crates",
+		"  unable to update registry `internal`\n\nCaused by:\n  authenticated registries require a credential-provider to be configured\n": "a registry wants a token: pass it with with-cargo-token --registry=internal",
+		"fatal: could not read Username for 'https://github.com': terminal prompts disabled":                                                "a git server wants a login: pass it with with-git-auth --address=https://github.com",
+		"fatal: could not read Password for 'http://robot@10.0.0.1:81': terminal prompts":                                                   "a git server wants a login: pass it with with-git-auth --address=http://10.0.0.1:81",
+		"fatal: Authentication failed for 'https://github.com/owner/name/'":                                                                 "a git server wants a login: pass it with with-git-auth --address=https://github.com",
+		"  unable to update https://git.example.com/a/b.git#8d0ebfc3\n\nCaused by:\n  failed to authenticate when downloading repository\n": "a git server wants a login: pass it with with-git-auth --address=https://git.example.com",
+		"  unable to update ssh://git@git.example.com/a/b?tag=1#8d0ebfc3\n\nfailed to authenticate when downloading repository: x":          "a git server wants a login: pass it with with-git-auth --address=https://git.example.com",
+		"  unable to update https://git.example.com/a/b.git\n\nCaused by: not found":                                                        "",
+		"no token found for `a`\nAuthentication failed for 'https://b/c'":                                                                   "a registry wants a token: pass it with with-cargo-token --registry=a\na git server wants a login: pass it with with-git-auth --address=https://b",
+	} {
+		assert.Equal(t, want, Hint(stderr), stderr)
+	}
+}

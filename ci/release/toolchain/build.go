@@ -83,6 +83,13 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	for _, v := range defaults {
 		script = append(script, v.Name+"="+v.Value)
 	}
+	dependencies, err := t.Fetch(ctx, source, opts)
+	if err != nil {
+		return nil, err
+	}
+	if dependencies != nil {
+		ctr = ctr.WithMountedDirectory(fetched, dependencies)
+	}
 	out := ctr.
 		WithMountedDirectory(input, source).
 		WithExec(slices.Concat(env, script, []string{"--"}, command)).

@@ -11,6 +11,7 @@
 # /gantry-input  the source, read only
 # /gantry        a cache volume: src, a copy of the source, and target
 # /gantry-crates a cache volume of downloaded crates that all projects write to
+# /gantry-fetched  the dependencies, if they need a login: part of Cargo's home
 # /gantry-out    results: messages (Cargo's, about executables), exe/… (each
 #                executable, at its path), run/… (the output of each), sbom/…
 #                (Cargo's messages about crates, their licenses, Cargo.lock)
@@ -101,6 +102,16 @@ export RUSTC_WRAPPER=/gantry-bin/rustc-wrapper.sh
 export CFLAGS="-ffile-prefix-map=/gantry/src=. ${CFLAGS-}" CXXFLAGS="-ffile-prefix-map=/gantry/src=. ${CXXFLAGS-}"
 if [ -n "${GANTRY_PRE_BUILD-}" ]; then
 	sh -euc "$GANTRY_PRE_BUILD" 9>&-
+fi
+
+# The caller's logins got the dependencies already (fetch.sh), which are for this
+# project only.
+if [ -d /gantry-fetched ]; then
+	cargo_home=${CARGO_HOME:-$HOME/.cargo}
+	cp -r /gantry-fetched/. "$cargo_home"
+	export CARGO_NET_OFFLINE=true
+	take_crates() { :; }
+	share_crates() { :; }
 fi
 
 take_crates

@@ -33,6 +33,7 @@ type Toolchain struct {
 	Custom *dagger.Container
 	// Channel is a release of Rust, "1.96".
 	Channel string
+	Logins  Logins
 }
 
 // image returns the reference of the official image, without digest.
