@@ -5,6 +5,7 @@ import (
 	"archive/zip"
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/binary"
 	"errors"
@@ -95,19 +96,12 @@ func Walk(r io.ReaderAt, size int64, format Format, limits Limits, fn func(File,
 }
 
 func (l Limits) withDefaults() Limits {
-	if l.Entries == 0 {
-		l.Entries = DefaultLimits.Entries
+	return Limits{
+		Entries:   cmp.Or(l.Entries, DefaultLimits.Entries),
+		FileSize:  cmp.Or(l.FileSize, DefaultLimits.FileSize),
+		TotalSize: cmp.Or(l.TotalSize, DefaultLimits.TotalSize),
+		Ratio:     cmp.Or(l.Ratio, DefaultLimits.Ratio),
 	}
-	if l.FileSize == 0 {
-		l.FileSize = DefaultLimits.FileSize
-	}
-	if l.TotalSize == 0 {
-		l.TotalSize = DefaultLimits.TotalSize
-	}
-	if l.Ratio == 0 {
-		l.Ratio = DefaultLimits.Ratio
-	}
-	return l
 }
 
 func mulCap(a, b int64) int64 {

@@ -453,7 +453,7 @@ func (b *bench) dispatched(tag string) string {
 // event is GitHub's, of the kind that is the cell's turn.
 func (w *world) event(tag string) (event.Event, error) {
 	if w.source == event.SourceDispatch {
-		return event.Parse([]byte(w.dispatched(tag)), event.Expect{Repository: slug})
+		return event.Parse([]byte(w.dispatched(tag)), slug)
 	}
 	e := map[string]any{"repository": map[string]any{"full_name": slug}}
 	switch w.source {
@@ -468,7 +468,7 @@ func (w *world) event(tag string) (event.Event, error) {
 	if err != nil {
 		return event.Event{}, err
 	}
-	return event.Parse(text, event.Expect{Repository: slug})
+	return event.Parse(text, slug)
 }
 
 func (w *world) options(p *peer) oci.RegistryOptions {
@@ -1255,7 +1255,7 @@ func eventCells(b *bench) []cell {
 		{"cut off", `{"action": "published", "release": {`, event.ErrFormat.Error()},
 	} {
 		cells = append(cells, cell{name: "event/" + c.name, says: c.says, first: func(w *world) error {
-			err := w.phase2Of(event.Parse([]byte(c.text), event.Expect{Repository: slug}))
+			err := w.phase2Of(event.Parse([]byte(c.text), slug))
 			assert.Zero(w.t, w.registry.n, "the registry was asked")
 			return err
 		}, again: runs("v1.1.0")})

@@ -32,7 +32,7 @@ func TestParseNamesTheReason(t *testing.T) {
 		"release 0":             {strings.Replace(text, "193458671,", "0,", 1), "release id 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := event.Parse([]byte(c.data), event.Expect{})
+			_, err := event.Parse([]byte(c.data), "")
 			require.ErrorIs(t, err, event.ErrFormat)
 			assert.ErrorContains(t, err, c.want)
 		})
@@ -41,7 +41,7 @@ func TestParseNamesTheReason(t *testing.T) {
 		if i == 0 {
 			continue
 		}
-		_, err := event.Parse([]byte(text[:i]), event.Expect{})
+		_, err := event.Parse([]byte(text[:i]), "")
 		require.ErrorIs(t, err, event.ErrFormat)
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF, "the first %d bytes", i)
 	}
@@ -53,7 +53,7 @@ func TestParseNamesTheReason(t *testing.T) {
 		"names that differ by case where nothing is read": strings.Replace(text, "{", `{"x": {"y": {"z": 1, "Z": 2}},`, 1),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := event.Parse([]byte(data), event.Expect{})
+			_, err := event.Parse([]byte(data), "")
 			assert.NoError(t, err)
 		})
 	}
@@ -77,7 +77,7 @@ func TestPayloadRefuses(t *testing.T) {
 				changed = strings.ReplaceAll(changed, "server-0.8.0-rc.2", "server-v0.8.0-rc.2")
 			}
 			require.NotEqual(t, dispatch, changed)
-			_, err := event.Parse([]byte(changed), event.Expect{})
+			_, err := event.Parse([]byte(changed), "")
 			require.ErrorIs(t, err, event.ErrFormat)
 			assert.ErrorContains(t, err, c.want)
 		})

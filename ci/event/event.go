@@ -93,27 +93,22 @@ type Event struct {
 	Component, Version, Channel, Commit, ManifestSHA256 string
 }
 
-// Expect restricts events.
-type Expect struct {
-	// Repository is "owner/name"; by default, any.
-	Repository string
-}
-
 // FromTag returns the event of a tag that a person named.
 func FromTag(repository, tag string) (Event, error) {
 	e := Event{Repository: repository, Tag: tag, Source: SourceTag}
 	return e, e.check()
 }
 
-// Parse reads an event, and tells its kind by its fields.
+// Parse reads an event of a repository, "owner/name" or empty for any, and tells its
+// kind by its fields.
 //
 // It accepts a release event with the action "published" or "released", the
 // repository_dispatch event with a [Payload], a workflow_dispatch event with an
 // input "tag" or else started on a tag, and the workflow_run event of a successful
 // run on a release's tag. Errors wrap [ErrNotPublished], [ErrForeign] or
 // [ErrFormat], or are a [*VersionError]. See also [Skipped].
-func Parse(data []byte, want Expect) (Event, error) {
-	e, err := parse(data, want)
+func Parse(data []byte, repository string) (Event, error) {
+	e, err := parse(data, repository)
 	if err != nil {
 		return Event{}, fmt.Errorf("read the event: %w", err)
 	}
@@ -150,7 +145,7 @@ type workflowRun struct {
 	} `json:"head_repository"`
 }
 
-func parse(data []byte, want Expect) (Event, error) {
+func parse(data []byte, repository string) (Event, error) {
 	if len(data) > MaxSize {
 		return Event{}, fmt.Errorf("%w: %d bytes, more than the limit of %d", ErrFormat, len(data), MaxSize)
 	}
@@ -167,7 +162,7 @@ func parse(data []byte, want Expect) (Event, error) {
 	}
 	e := Event{Repository: d.Repository.FullName}
 	// The event of another repository may be wrong in any way, so this comes first.
-	if err := e.checkRepository(want.Repository); err != nil {
+	if err := e.checkRepository(repository); err != nil {
 		return Event{}, err
 	}
 	var err error

@@ -51,7 +51,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := event.Parse([]byte(strings.NewReplacer(c.replace...).Replace(read(t, c.file))), event.Expect{Repository: "Acme/Server"})
+			got, err := event.Parse([]byte(strings.NewReplacer(c.replace...).Replace(read(t, c.file))), "Acme/Server")
 			require.NoError(t, err)
 			assert.Equal(t, c.want, got)
 		})
@@ -60,47 +60,47 @@ func TestParse(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	const release, dispatch, workflow, run = "release-published", "repository-dispatch", "workflow-dispatch", "workflow-run"
-	other := event.Expect{Repository: "acme/other"}
+	other := "acme/other"
 	cases := []struct {
 		name, file string
 		replace    []string
-		expect     event.Expect
+		expect     string
 		want       error
 		text       string
 	}{
-		{"a draft", release, []string{`"draft": false`, `"draft": true`}, event.Expect{}, event.ErrNotPublished, `"server-0.8.0-rc.2" is a draft`},
-		{"no draft field", release, []string{`"draft": false,`, ``}, event.Expect{}, event.ErrFormat, "release.draft"},
-		{"created", release, []string{`"published"`, `"created"`}, event.Expect{}, event.ErrNotPublished, `was "created"`},
-		{"prereleased", release, []string{`"published"`, `"prereleased"`}, event.Expect{}, event.ErrNotPublished, `"prereleased"`},
-		{"deleted", release, []string{`"published"`, `"deleted"`}, event.Expect{}, event.ErrNotPublished, `"deleted"`},
-		{"an id that is none", release, []string{`193458671,`, `-1,`}, event.Expect{}, event.ErrFormat, "-1"},
+		{"a draft", release, []string{`"draft": false`, `"draft": true`}, "", event.ErrNotPublished, `"server-0.8.0-rc.2" is a draft`},
+		{"no draft field", release, []string{`"draft": false,`, ``}, "", event.ErrFormat, "release.draft"},
+		{"created", release, []string{`"published"`, `"created"`}, "", event.ErrNotPublished, `was "created"`},
+		{"prereleased", release, []string{`"published"`, `"prereleased"`}, "", event.ErrNotPublished, `"prereleased"`},
+		{"deleted", release, []string{`"published"`, `"deleted"`}, "", event.ErrNotPublished, `"deleted"`},
+		{"an id that is none", release, []string{`193458671,`, `-1,`}, "", event.ErrFormat, "-1"},
 		{"another repository", release, nil, other, event.ErrForeign, `"acme/server", not "acme/other"`},
 		{"another repository's event", dispatch, nil, other, event.ErrForeign, `"acme/server", not "acme/other"`},
-		{"a payload of another repository", dispatch, []string{`"repository": "acme/server"`, `"repository": "evil/server"`}, event.Expect{}, event.ErrForeign, `"evil/server"`},
-		{"another program's event", dispatch, []string{`"gantry-release-published"`, `"deploy"`}, event.Expect{}, event.ErrForeign, `"deploy"`},
-		{"no schema version", dispatch, []string{`"schema_version": "1.0",`, ``}, event.Expect{}, event.ErrFormat, "MAJOR.MINOR"},
-		{"another version than its tag", dispatch, []string{`"0.8.0-rc.2"`, `"0.8.0-rc.3"`}, event.Expect{}, event.ErrFormat, "does not end in"},
-		{"another channel", dispatch, []string{`"rc"`, `"stable"`}, event.Expect{}, event.ErrFormat, `"stable" is not the channel`},
-		{"a short commit", dispatch, []string{`"f5350d99f5350d99f5350d99f5350d99f5350d99"`, `"f5350d9"`}, event.Expect{}, event.ErrFormat, `"f5350d9"`},
-		{"a digest that is none", dispatch, []string{strings.Repeat("3", 64), "3"}, event.Expect{}, event.ErrFormat, "manifest_sha256"},
-		{"a payload that is text", dispatch, []string{`"branch": "main",`, ``, `"client_payload": {`, `"client_payload": "x", "y": {`}, event.Expect{}, event.ErrFormat, "client_payload"},
-		{"no tag", workflow, []string{`"tag"`, `"version"`}, event.Expect{}, event.ErrFormat, `"refs/heads/main"`},
-		{"an input that isn't text", workflow, []string{`"tag": "server-0.8.0-rc.2"`, `"tag": 1`}, event.Expect{}, event.ErrFormat, "is 1, not text"},
-		{"a tag that git refuses", workflow, []string{"server-0.8.0", "a..b"}, event.Expect{}, event.ErrFormat, `"a..b-rc.2"`},
-		{"a tag that is an option", workflow, []string{"server-0.8.0", "--upload-pack=x"}, event.Expect{}, event.ErrFormat, "upload-pack"},
-		{"a repository that is a path", workflow, []string{"acme/server", "acme/.."}, event.Expect{}, event.ErrFormat, `"acme/.."`},
-		{"a field twice", workflow, []string{`"inputs":`, `"inputs": {"tag": "v9.9.9"}, "Inputs":`}, event.Expect{}, event.ErrFormat, `field "Inputs" appears twice`},
-		{"a run that goes on", run, []string{`"action": "completed"`, `"action": "requested"`}, event.Expect{}, event.ErrUnrelated, `was "requested"`},
-		{"a run that failed", run, []string{`"conclusion": "success"`, `"conclusion": "failure"`}, event.Expect{}, event.ErrUnrelated, `ended with "failure"`},
-		{"a run for a fork", run, []string{"401234567,\n      \"full_name\": \"acme/server\"", "401234568,\n      \"full_name\": \"evil/server\""}, event.Expect{}, event.ErrUnrelated, "fork"},
-		{"a run for a pull request", run, []string{`"event": "push"`, `"event": "pull_request"`}, event.Expect{}, event.ErrUnrelated, `"pull_request"`},
-		{"a run on a branch", run, []string{`"head_branch": "server-0.8.0-rc.2"`, `"head_branch": "main"`}, event.Expect{}, event.ErrUnrelated, `"main", which is not the tag of a release`},
-		{"a run on a branch with a number", run, []string{`"head_branch": "server-0.8.0-rc.2"`, `"head_branch": "release-1.2"`}, event.Expect{}, event.ErrUnrelated, `"release-1.2", which is not the tag of a release`},
-		{"a run on four numbers", run, []string{`"head_branch": "server-0.8.0-rc.2"`, `"head_branch": "1.2.3.4"`}, event.Expect{}, event.ErrUnrelated, `"1.2.3.4", which is not the tag of a release`},
-		{"a run on build metadata", run, []string{`"head_branch": "server-0.8.0-rc.2"`, `"head_branch": "v1.2.3+x"`}, event.Expect{}, event.ErrUnrelated, `"v1.2.3+x", which is not the tag of a release`},
-		{"a run without a commit", run, []string{`"head_sha": "f5350d99`, `"head_sha": "`}, event.Expect{}, event.ErrFormat, "head_sha"},
-		{"a workflow that is a number", workflow, []string{`".github/workflows/images.yml"`, `7`}, event.Expect{}, event.ErrFormat, `"workflow" is 7`},
-		{"a push", workflow, []string{`"workflow"`, `"pusher"`}, event.Expect{}, event.ErrFormat, "neither"},
+		{"a payload of another repository", dispatch, []string{`"repository": "acme/server"`, `"repository": "evil/server"`}, "", event.ErrForeign, `"evil/server"`},
+		{"another program's event", dispatch, []string{`"gantry-release-published"`, `"deploy"`}, "", event.ErrForeign, `"deploy"`},
+		{"no schema version", dispatch, []string{`"schema_version": "1.0",`, ``}, "", event.ErrFormat, "MAJOR.MINOR"},
+		{"another version than its tag", dispatch, []string{`"0.8.0-rc.2"`, `"0.8.0-rc.3"`}, "", event.ErrFormat, "does not end in"},
+		{"another channel", dispatch, []string{`"rc"`, `"stable"`}, "", event.ErrFormat, `"stable" is not the channel`},
+		{"a short commit", dispatch, []string{`"f5350d99f5350d99f5350d99f5350d99f5350d99"`, `"f5350d9"`}, "", event.ErrFormat, `"f5350d9"`},
+		{"a digest that is none", dispatch, []string{strings.Repeat("3", 64), "3"}, "", event.ErrFormat, "manifest_sha256"},
+		{"a payload that is text", dispatch, []string{`"branch": "main",`, ``, `"client_payload": {`, `"client_payload": "x", "y": {`}, "", event.ErrFormat, "client_payload"},
+		{"no tag", workflow, []string{`"tag"`, `"version"`}, "", event.ErrFormat, `"refs/heads/main"`},
+		{"an input that isn't text", workflow, []string{`"tag": "server-0.8.0-rc.2"`, `"tag": 1`}, "", event.ErrFormat, "is 1, not text"},
+		{"a tag that git refuses", workflow, []string{"server-0.8.0", "a..b"}, "", event.ErrFormat, `"a..b-rc.2"`},
+		{"a tag that is an option", workflow, []string{"server-0.8.0", "--upload-pack=x"}, "", event.ErrFormat, "upload-pack"},
+		{"a repository that is a path", workflow, []string{"acme/server", "acme/.."}, "", event.ErrFormat, `"acme/.."`},
+		{"a field twice", workflow, []string{`"inputs":`, `"inputs": {"tag": "v9.9.9"}, "Inputs":`}, "", event.ErrFormat, `field "Inputs" appears twice`},
+		{"a run that goes on", run, []string{`"action": "completed"`, `"action": "requested"`}, "", event.ErrUnrelated, `was "requested"`},
+		{"a run that failed", run, []string{`"conclusion": "success"`, `"conclusion": "failure"`}, "", event.ErrUnrelated, `ended with "failure"`},
+		{"a run for a fork", run, []string{"401234567,\n      \"full_name\": \"acme/server\"", "401234568,\n      \"full_name\": \"evil/server\""}, "", event.ErrUnrelated, "fork"},
+		{"a run for a pull request", run, []string{`"event": "push"`, `"event": "pull_request"`}, "", event.ErrUnrelated, `"pull_request"`},
+		{"a run on a branch", run, []string{`"head_branch": "server-0.8.0-rc.2"`, `"head_branch": "main"`}, "", event.ErrUnrelated, `"main", which is not the tag of a release`},
+		{"a run on a branch with a number", run, []string{`"head_branch": "server-0.8.0-rc.2"`, `"head_branch": "release-1.2"`}, "", event.ErrUnrelated, `"release-1.2", which is not the tag of a release`},
+		{"a run on four numbers", run, []string{`"head_branch": "server-0.8.0-rc.2"`, `"head_branch": "1.2.3.4"`}, "", event.ErrUnrelated, `"1.2.3.4", which is not the tag of a release`},
+		{"a run on build metadata", run, []string{`"head_branch": "server-0.8.0-rc.2"`, `"head_branch": "v1.2.3+x"`}, "", event.ErrUnrelated, `"v1.2.3+x", which is not the tag of a release`},
+		{"a run without a commit", run, []string{`"head_sha": "f5350d99`, `"head_sha": "`}, "", event.ErrFormat, "head_sha"},
+		{"a workflow that is a number", workflow, []string{`".github/workflows/images.yml"`, `7`}, "", event.ErrFormat, `"workflow" is 7`},
+		{"a push", workflow, []string{`"workflow"`, `"pusher"`}, "", event.ErrFormat, "neither"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -115,18 +115,18 @@ func TestParseRefuses(t *testing.T) {
 		})
 	}
 	// The largest event there may be is read, and says what is wrong with it.
-	_, err := event.Parse(fmt.Appendf(nil, `{"a":%q}`, strings.Repeat("x", event.MaxSize-8)), event.Expect{})
+	_, err := event.Parse(fmt.Appendf(nil, `{"a":%q}`, strings.Repeat("x", event.MaxSize-8)), "")
 	require.ErrorContains(t, err, `no field "repository"`)
 	nested := func(n int) string {
 		return strings.Replace(read(t, release), `"action"`, `"deep": `+strings.Repeat("[", n)+strings.Repeat("]", n)+`, "action"`, 1)
 	}
-	_, err = event.Parse([]byte(nested(64)), event.Expect{})
+	_, err = event.Parse([]byte(nested(64)), "")
 	require.NoError(t, err)
-	_, err = event.Parse([]byte(nested(65)), event.Expect{})
+	_, err = event.Parse([]byte(nested(65)), "")
 	require.ErrorContains(t, err, "more than 64 levels")
-	_, err = event.Parse([]byte(strings.Replace(read(t, release), `"action"`, `"x": {"y": {"a": 1, "A": 2}}, "action"`, 1)), event.Expect{})
+	_, err = event.Parse([]byte(strings.Replace(read(t, release), `"action"`, `"x": {"y": {"a": 1, "A": 2}}, "action"`, 1)), "")
 	require.NoError(t, err, "no field that is read")
-	_, err = event.Parse([]byte(strings.Replace(read(t, release), `"action"`, `"x": {"a": 1, "A": 2}, "action"`, 1)), event.Expect{})
+	_, err = event.Parse([]byte(strings.Replace(read(t, release), `"action"`, `"x": {"a": 1, "A": 2}, "action"`, 1)), "")
 	require.ErrorContains(t, err, "twice")
 	for name, text := range map[string]string{
 		"empty": "", "null": "null", "a list": "[]", "a page": "<html></html>", "cut off": read(t, release)[:500],
@@ -134,11 +134,11 @@ func TestParseRefuses(t *testing.T) {
 		"deep":      strings.Repeat(`{"a":`, 100) + "1" + strings.Repeat("}", 100),
 		"oversized": `{"a":"` + strings.Repeat("x", event.MaxSize) + `"}`,
 	} {
-		_, err := event.Parse([]byte(text), event.Expect{})
+		_, err := event.Parse([]byte(text), "")
 		assert.ErrorIs(t, err, event.ErrFormat, name)
 	}
 	for _, schema := range []string{"2.0", "0.1"} {
-		_, err := event.Parse([]byte(strings.Replace(read(t, dispatch), `"1.0"`, `"`+schema+`"`, 1)), event.Expect{})
+		_, err := event.Parse([]byte(strings.Replace(read(t, dispatch), `"1.0"`, `"`+schema+`"`, 1)), "")
 		var version *event.VersionError
 		require.ErrorAs(t, err, &version)
 		assert.Equal(t, schema, version.Got)
@@ -200,7 +200,7 @@ func TestPayload(t *testing.T) {
 
 		body, err := json.Marshal(map[string]any{"action": event.EventType, "client_payload": p, "repository": map[string]any{"full_name": "acme/server"}})
 		require.NoError(t, err)
-		e, err := event.Parse(body, event.Expect{Repository: "acme/server"})
+		e, err := event.Parse(body, "acme/server")
 		require.NoError(t, err)
 		p.ReleaseID = 0
 		assert.Equal(t, p, payload(e))
@@ -218,7 +218,7 @@ func TestMatch(t *testing.T) {
 	require.NoError(t, err)
 	body, err := json.Marshal(map[string]any{"action": event.EventType, "client_payload": p, "repository": map[string]any{"full_name": "acme/server"}})
 	require.NoError(t, err)
-	e, err := event.Parse(body, event.Expect{})
+	e, err := event.Parse(body, "")
 	require.NoError(t, err)
 	for name, change := range map[string]func(*manifest.Manifest){
 		"tag":        func(m *manifest.Manifest) { m.Tag = "server-0.8.0" },
@@ -255,21 +255,21 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"repository":{"full_name":"a/b"},"workflow":"x","ref":"refs/tags/v1"}`))
 	f.Add([]byte(`{"repository":{"full_name":"a/b"},"action":"published","release":{"id":1,"draft":false,"tag_name":"v1"}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		e, err := event.Parse(data, event.Expect{})
+		e, err := event.Parse(data, "")
 		if err != nil {
 			assert.Zero(t, e)
 			return
 		}
 		_, err = event.FromTag(e.Repository, e.Tag)
 		require.NoError(t, err)
-		_, err = event.Parse(data, event.Expect{Repository: e.Repository + "x"})
+		_, err = event.Parse(data, e.Repository+"x")
 		require.ErrorIs(t, err, event.ErrForeign)
 		if e.Source != event.SourceDispatch {
 			return
 		}
 		body, err := json.Marshal(map[string]any{"action": event.EventType, "client_payload": payload(e), "repository": map[string]any{"full_name": e.Repository}})
 		require.NoError(t, err)
-		again, err := event.Parse(body, event.Expect{})
+		again, err := event.Parse(body, "")
 		require.NoError(t, err)
 		require.Equal(t, e, again)
 	})

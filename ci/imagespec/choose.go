@@ -1,6 +1,7 @@
 package imagespec
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -117,17 +118,9 @@ func linkage(a manifest.Asset) string {
 }
 
 func choose(platform string, found []candidate, base string) (Choice, error) {
-	rank := func(c candidate) int {
-		if c.linkage == string(binary.Static) {
-			return 0
-		}
-		return 1
-	}
 	slices.SortStableFunc(found, func(a, b candidate) int {
-		if d := rank(a) - rank(b); d != 0 {
-			return d
-		}
-		return strings.Compare(a.target.Triple, b.target.Triple)
+		// In the alphabet, "static" comes after "dynamic".
+		return cmp.Or(strings.Compare(b.linkage, a.linkage), strings.Compare(a.target.Triple, b.target.Triple))
 	})
 	best := found[0]
 	c := Choice{
@@ -202,19 +195,20 @@ func runtimeOf(ref string) (runtime, bool) {
 		return r, true
 	}
 	repository = strings.TrimPrefix(strings.TrimPrefix(repository, "docker.io/"), "library/")
-	switch release, _, _ := strings.Cut(tag, "-"); repository {
-	case "alpine":
+	if repository == "alpine" {
 		return runtime{libc: "musl"}, true
-	case "debian":
-		if glibc := map[string]string{"bullseye": "2.31", "bookworm": "2.36", "trixie": "2.41"}[release]; glibc != "" {
-			return runtime{libc: "gnu", glibc: glibc}, true
-		}
-	case "ubuntu":
-		if glibc := map[string]string{"20.04": "2.31", "focal": "2.31", "22.04": "2.35", "jammy": "2.35", "24.04": "2.39", "noble": "2.39"}[release]; glibc != "" {
-			return runtime{libc: "gnu", glibc: glibc}, true
-		}
+	}
+	release, _, _ := strings.Cut(tag, "-")
+	if glibc := glibcOf[repository][release]; glibc != "" {
+		return runtime{libc: "gnu", glibc: glibc}, true
 	}
 	return runtime{}, false
+}
+
+// glibcOf has the versions of glibc, by the distribution and its release.
+var glibcOf = map[string]map[string]string{
+	"debian": {"bullseye": "2.31", "bookworm": "2.36", "trixie": "2.41"},
+	"ubuntu": {"20.04": "2.31", "focal": "2.31", "22.04": "2.35", "jammy": "2.35", "24.04": "2.39", "noble": "2.39"},
 }
 
 // checkBase refuses a base image that is known to lack what a binary needs.

@@ -95,13 +95,13 @@ func Find(ctx context.Context, client *github.Client, q Request, o Options) (*Re
 		o.Wait = 0
 		return Open(ctx, client, e, o)
 	}
-	e, err := event.Parse(q.Event, event.Expect{Repository: q.Repository})
+	e, err := event.Parse(q.Event, q.Repository)
 	var other *event.RepositoryError
 	if errors.As(err, &other) {
 		if err := sameRepository(ctx, client, other); err != nil {
 			return nil, err
 		}
-		e, err = event.Parse(q.Event, event.Expect{})
+		e, err = event.Parse(q.Event, "")
 	}
 	if err != nil {
 		return nil, err

@@ -75,11 +75,8 @@ func Channel(v *semver.Version) string {
 func channelName(prerelease string) string {
 	first, _, _ := strings.Cut(prerelease, ".")
 	name := strings.ToLower(first)
-	for i, r := range name {
-		if r < 'a' || r > 'z' {
-			name = name[:i]
-			break
-		}
+	if i := strings.IndexFunc(name, func(r rune) bool { return r < 'a' || r > 'z' }); i >= 0 {
+		name = name[:i]
 	}
 	switch name {
 	case "latest", Stable:

@@ -137,7 +137,7 @@ func (r *rehearsal) assemble(ctx context.Context) (*image.Publication, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := event.Parse(sent, event.Expect{Repository: r.stage.Repository})
+	e, err := event.Parse(sent, r.stage.Repository)
 	if err != nil {
 		return nil, err
 	}

@@ -152,16 +152,11 @@ func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, erro
 	if err != nil {
 		return nil, fmt.Errorf("read the commit date %q: %w", m.CommitDate, err)
 	}
-	changelog := filepath.Join(dir, manifest.ChangelogName)
-	if err := copyFile(in.Changelog, changelog); err != nil {
-		return nil, err
-	}
-	asset, err := Measure(changelog)
+	changelog, err := copyFile(in.Changelog, filepath.Join(dir, manifest.ChangelogName), manifest.KindChangelog)
 	if err != nil {
 		return nil, err
 	}
-	asset.Kind = manifest.KindChangelog
-	m.Assets = []manifest.Asset{asset}
+	m.Assets = []manifest.Asset{changelog}
 	facts := make([][]binary.Facts, len(in.Targets))
 	errs := make([]error, len(in.Targets))
 	for i, t := range in.Targets {
@@ -341,16 +336,19 @@ func Measure(file string) (manifest.Asset, error) {
 	return manifest.Asset{Name: filepath.Base(file), SHA256: hex.EncodeToString(h.Sum(nil)), Size: n}, nil
 }
 
-func copyFile(from, to string) error {
+// copyFile copies a file, and returns the copy as an asset of a kind.
+func copyFile(from, to string, kind manifest.Kind) (manifest.Asset, error) {
 	in, err := os.Open(from)
 	if err != nil {
-		return err
+		return manifest.Asset{}, err
 	}
 	defer in.Close()
 	out, err := os.Create(to)
 	if err != nil {
-		return err
+		return manifest.Asset{}, err
 	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(out, h), in)
+	asset := manifest.Asset{Name: filepath.Base(to), Kind: kind, SHA256: hex.EncodeToString(h.Sum(nil)), Size: n}
+	return asset, errors.Join(err, out.Close())
 }

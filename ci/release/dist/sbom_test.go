@@ -79,7 +79,8 @@ func TestFilesThatCannotBeReadOrWritten(t *testing.T) {
 	assert.ErrorIs(t, err, broken)
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	assert.Error(t, copyFile(file, filepath.Join(file, "below")))
+	_, err = copyFile(file, filepath.Join(file, "below"), manifest.KindFile)
+	assert.Error(t, err)
 
 	in := input(t, binaries(t), amd)
 	in.Manifest.Image = &manifest.Image{}

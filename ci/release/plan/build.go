@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -54,9 +55,9 @@ func (c *Component) build(triple string) (Build, error) {
 		}
 	}
 	config, _ := c.combineBuild(triple)
-	config.Profile = or(config.Profile, defaultProfile)
+	config.Profile = cmp.Or(config.Profile, defaultProfile)
 	return Build{
-		Target: t, Bins: bins, Config: config, Command: or(c.Config.CargoCommand, DefaultCargoCommand),
+		Target: t, Bins: bins, Config: config, Command: cmp.Or(c.Config.CargoCommand, DefaultCargoCommand),
 		GitDir: isTrue(c.Config.GitDir), MaxGlibc: c.Config.MaxGlibc, SBOM: isTrue(c.Config.SBOM),
 	}, nil
 }

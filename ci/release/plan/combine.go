@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -21,15 +22,15 @@ type sharedKey struct {
 // releaseKeys and buildKeys are the keys that a release and that a build has once.
 var (
 	releaseKeys = []sharedKey{
-		{"archive", func(c Config) any { return or(c.Archive, defaultArchive) }, func(to *Config, from Config) { to.Archive = from.Archive }},
+		{"archive", func(c Config) any { return cmp.Or(c.Archive, defaultArchive) }, func(to *Config, from Config) { to.Archive = from.Archive }},
 		{"max-glibc", func(c Config) any { return c.MaxGlibc }, func(to *Config, from Config) { to.MaxGlibc = from.MaxGlibc }},
-		{"cargo-command", func(c Config) any { return or(c.CargoCommand, DefaultCargoCommand) }, func(to *Config, from Config) { to.CargoCommand = from.CargoCommand }},
+		{"cargo-command", func(c Config) any { return cmp.Or(c.CargoCommand, DefaultCargoCommand) }, func(to *Config, from Config) { to.CargoCommand = from.CargoCommand }},
 		{"targets", func(c Config) any { return slices.Sorted(slices.Values(c.targets())) }, func(to *Config, from Config) { to.Targets = from.Targets }},
 		{"changelog.config", func(c Config) any { return c.Changelog.Config }, func(to *Config, from Config) { to.Changelog.Config = from.Changelog.Config }},
 		{"image", func(c Config) any { return unlessZero(c.Image) }, func(*Config, Config) {}},
 	}
 	buildKeys = []sharedKey{
-		{name: "profile", value: func(c Config) any { return or(c.Profile, defaultProfile) }},
+		{name: "profile", value: func(c Config) any { return cmp.Or(c.Profile, defaultProfile) }},
 		{name: "all-features", value: func(c Config) any { return isTrue(c.AllFeatures) }},
 		{name: "no-default-features", value: func(c Config) any { return isTrue(c.NoDefaultFeatures) }},
 		{name: "env", value: func(c Config) any { return maps.Collect(maps.All(c.Env)) }},
@@ -131,7 +132,7 @@ func (c *Component) combineBuild(triple string) (BuildConfig, []string) {
 	out.Bins = nil
 	for _, cfg := range configs {
 		out.Packages = union(out.Packages, cfg.Packages)
-		out.PreBuild = or(cfg.PreBuild, out.PreBuild)
+		out.PreBuild = cmp.Or(cfg.PreBuild, out.PreBuild)
 	}
 	return out, c.conflictsOf(buildKeys, configs)
 }
@@ -173,11 +174,4 @@ func union(a, b []string) []string {
 		}
 	}
 	return a
-}
-
-func or(value, otherwise string) string {
-	if value == "" {
-		return otherwise
-	}
-	return value
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -139,7 +140,7 @@ func packageComponents(w *cargo.Workspace, workspace Config) (all []*Component, 
 // packageComponent returns the component of one package.
 func packageComponent(w *cargo.Workspace, pkg *cargo.Package, set settings) *Component {
 	c := &Component{
-		Name: or(set.own.Name, pkg.Name), Packages: []*cargo.Package{pkg}, Config: set.merged, settings: []settings{set},
+		Name: cmp.Or(set.own.Name, pkg.Name), Packages: []*cargo.Package{pkg}, Config: set.merged, settings: []settings{set},
 		include: globs(pkg.Dir, set.own.Include),
 	}
 	c.dirs = w.SourceDirs(c.Packages)
@@ -291,7 +292,7 @@ func (c *Component) packageNames() []string {
 }
 
 // newTag returns the tag of a version; without a prefix, it has a "v".
-func (c *Component) newTag(version string) string { return or(c.Prefixes[0], "v") + version }
+func (c *Component) newTag(version string) string { return cmp.Or(c.Prefixes[0], "v") + version }
 
 func globs(dir string, patterns []string) []include {
 	var out []include

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -247,7 +248,7 @@ func wrongType(value any, kind reflect.Kind, where, key string) error {
 	if key != "" {
 		name = fmt.Sprintf("key %q", key)
 	}
-	return fmt.Errorf("%s: %s must be %s, not %s", where, name, or(want, "a string"), have)
+	return fmt.Errorf("%s: %s must be %s, not %s", where, name, cmp.Or(want, "a string"), have)
 }
 
 // merge returns base with the settings of over, which win.

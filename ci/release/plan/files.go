@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -17,11 +18,7 @@ var licenseName = regexp.MustCompile(`^(?i)(licen[sc]e|copying|notice|unlicense|
 
 // addFiles finds the files that go into archives.
 func (p *Plan) addFiles(project *Project) {
-	files := make([]string, 0, len(project.files))
-	for f := range project.files {
-		files = append(files, f)
-	}
-	sort.Strings(files)
+	files := slices.Sorted(maps.Keys(project.files))
 	sources := map[string]string{} // by their paths in archives
 	add := func(source, dest string) {
 		if other, dup := sources[dest]; dup {

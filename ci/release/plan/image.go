@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -107,7 +108,7 @@ func (p *Plan) planImage(m *manifest.Manifest, targets []TargetPlan) {
 	spec := m.ImageSpec()
 	p.ContainerImage = &ImagePlan{
 		Repositories: append([]string{}, spec.Repositories...), Platforms: imagePlatforms(spec.Base, targets), Entrypoint: []string{},
-		Cmd: spec.Cmd, User: or(spec.User, imagespec.DefaultUser), Workdir: or(spec.Workdir, "/"), Expose: spec.Expose, Smoke: smokeText(spec.Smoke, p.Version),
+		Cmd: spec.Cmd, User: cmp.Or(spec.User, imagespec.DefaultUser), Workdir: cmp.Or(spec.Workdir, "/"), Expose: spec.Expose, Smoke: smokeText(spec.Smoke, p.Version),
 	}
 	for _, t := range targets {
 		a, _ := m.ArchiveFor(t.Target)

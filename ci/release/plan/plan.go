@@ -7,6 +7,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -200,9 +201,9 @@ func (p *Plan) Manifest(toolchain manifest.Toolchain) manifest.Manifest {
 		m.PreviousTag = p.PreviousTag
 	}
 	for _, pkg := range p.component.Packages {
-		m.Description = or(m.Description, strings.TrimSpace(pkg.Description))
-		m.License = or(m.License, pkg.License)
-		m.Homepage = or(m.Homepage, pkg.Homepage)
+		m.Description = cmp.Or(m.Description, strings.TrimSpace(pkg.Description))
+		m.License = cmp.Or(m.License, pkg.License)
+		m.Homepage = cmp.Or(m.Homepage, pkg.Homepage)
 	}
 	m.UseLeastSchema()
 	return m

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -68,7 +69,7 @@ func (p *Plan) planTarget(triple string) (TargetPlan, error) {
 	return t, nil
 }
 
-func (c *Component) archiveTemplate() string { return or(c.Config.Archive, defaultArchive) }
+func (c *Component) archiveTemplate() string { return cmp.Or(c.Config.Archive, defaultArchive) }
 
 // archiveStem returns the name of a target's archive without suffix, which is also
 // the name of the directory inside it.

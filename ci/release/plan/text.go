@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -53,7 +54,7 @@ func (p *Plan) facts() [][]string {
 	facts := [][]string{
 		{"tag", p.Tag},
 		{"commit", strings.TrimSpace(p.Commit + "  " + p.CommitDate)},
-		{"previous tag", or(p.PreviousTag, "none, this is the first release")},
+		{"previous tag", cmp.Or(p.PreviousTag, "none, this is the first release")},
 		{"repository", p.Repository},
 		{"toolchain", p.Toolchain},
 	}
@@ -98,7 +99,7 @@ func (i *ImagePlan) rows() [][]string {
 		rows = append(rows, []string{platform.Platform, "on " + platform.Base})
 	}
 	return append(rows,
-		[]string{"repositories", or(strings.Join(i.Repositories, ", "), "none configured; pass --addresses to publish")},
+		[]string{"repositories", cmp.Or(strings.Join(i.Repositories, ", "), "none configured; pass --addresses to publish")},
 		[]string{"smoke test", i.Smoke})
 }
 
