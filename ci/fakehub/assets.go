@@ -40,38 +40,29 @@ func (s *Server) beginUpload(w http.ResponseWriter, q *request) *asset {
 	if rel == nil {
 		return nil
 	}
-	name := q.r.URL.Query().Get("name")
-	if name == "" {
-		validationFailed(w, "ReleaseAsset", "name", "missing_field", "")
-		return nil
-	}
-	if rel.immutable && !rel.draft {
-		apiError(w, 422, "Cannot upload assets to an immutable release.", "")
-		return nil
-	}
+	given := q.r.URL.Query().Get("name")
+	name := rewriteName(given)
 	switch n := q.r.ContentLength; {
+	case given == "":
+		validationFailed(w, "ReleaseAsset", "name", "missing_field", "")
+	case rel.immutable && !rel.draft:
+		apiError(w, 422, "Cannot upload assets to an immutable release.", "")
 	case n < 0:
 		apiError(w, 411, "Length Required", "")
-		return nil
 	case n == 0:
 		validationFailed(w, "ReleaseAsset", "size", "custom", "size must be greater than or equal to 1")
-		return nil
 	case n >= 2<<30:
 		validationFailed(w, "ReleaseAsset", "size", "custom", "size must be less than 2147483648")
-		return nil
-	}
-	name = rewriteName(name)
-	if rel.asset(name) != nil {
+	case rel.asset(name) != nil:
 		validationFailed(w, "ReleaseAsset", "name", "already_exists", "")
-		return nil
-	}
-	if len(rel.assets) >= 1000 {
+	case len(rel.assets) >= 1000:
 		validationFailed(w, "ReleaseAsset", "name", "custom", "file_count limited to 1000 assets per release")
-		return nil
+	default:
+		a := s.newAsset(rel, name, q.r.URL.Query().Get("label"), q.r.Header.Get("Content-Type"))
+		s.event("starter", rel, name)
+		return a
 	}
-	a := s.newAsset(rel, name, q.r.URL.Query().Get("label"), q.r.Header.Get("Content-Type"))
-	s.event("starter", rel, name)
-	return a
+	return nil
 }
 
 func (s *Server) uploadAsset(w http.ResponseWriter, q *request) {

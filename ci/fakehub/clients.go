@@ -44,21 +44,20 @@ func (s *Server) createRef(w http.ResponseWriter, q *request) {
 	if !q.decode(w, &in) {
 		return
 	}
-	name, ok := strings.CutPrefix(in.Ref, "refs/tags/")
-	if !ok {
+	name, isTag := strings.CutPrefix(in.Ref, "refs/tags/")
+	_, taken := q.repo.tags[name]
+	_, known := q.repo.commits[q.repo.peel(in.SHA)]
+	switch {
+	case !isTag:
 		apiError(w, 422, "Reference name must start with 'refs/tags/' here", "")
-		return
-	}
-	if _, ok := q.repo.tags[name]; ok {
+	case taken:
 		apiError(w, 422, "Reference already exists", "")
-		return
-	}
-	if _, ok := q.repo.commits[q.repo.peel(in.SHA)]; !ok {
+	case !known:
 		apiError(w, 422, "Object does not exist", "")
-		return
+	default:
+		q.repo.tags[name] = in.SHA
+		answer(w, 201, s.refJSON(q, name, in.SHA))
 	}
-	q.repo.tags[name] = in.SHA
-	answer(w, 201, s.refJSON(q, name, in.SHA))
 }
 
 func (s *Server) getUser(w http.ResponseWriter, q *request) {

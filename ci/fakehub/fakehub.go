@@ -15,13 +15,11 @@ import (
 	"bytes"
 	"crypto/sha1"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -300,8 +298,7 @@ func (r *Repo) Immutable() *Repo { r.locked(func() { r.immutable = true }); retu
 func (r *Repo) Commit(seed string) string {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	sum := sha1.Sum([]byte("commit " + seed))
-	sha := hex.EncodeToString(sum[:])
+	sha := fmt.Sprintf("%x", sha1.Sum([]byte("commit "+seed)))
 	r.s.commitAge++
 	r.commits[sha] = commit{sha: sha, date: time.Date(2024, 1, 1, 12, 0, 0, 0, time.UTC).AddDate(0, 0, r.s.commitAge)}
 	return sha
@@ -345,8 +342,8 @@ func (r *Repo) Tag(name, sha string) { r.locked(func() { r.tags[name] = sha }) }
 func (r *Repo) AnnotatedTag(name, target string) string {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	sum := sha1.Sum([]byte("tag " + name + target))
-	o := tagObject{sha: hex.EncodeToString(sum[:]), tag: name, target: target, targetType: "commit", date: r.s.cfg.Now().UTC()}
+	sha := fmt.Sprintf("%x", sha1.Sum([]byte("tag "+name+target)))
+	o := tagObject{sha: sha, tag: name, target: target, targetType: "commit", date: r.s.cfg.Now().UTC()}
 	if _, ok := r.tagObjects[target]; ok {
 		o.targetType = "tag"
 	}
@@ -555,15 +552,14 @@ func (s *Server) dump() string {
 			fmt.Fprintf(&b, "  tag %s %s\n", t, r.tags[t])
 		}
 		rels := slices.Clone(r.releases)
-		sort.SliceStable(rels, func(i, j int) bool { return rels[i].tag < rels[j].tag })
+		slices.SortStableFunc(rels, func(a, b *release) int { return strings.Compare(a.tag, b.tag) })
 		for _, rel := range rels {
 			fmt.Fprintf(&b, "  release %s draft=%t prerelease=%t immutable=%t at %s\n    title %q\n    body %q\n",
 				rel.tag, rel.draft, rel.prerelease, rel.immutable, rel.commitish, rel.name, rel.body)
 			assets := slices.Clone(rel.assets)
-			sort.SliceStable(assets, func(i, j int) bool { return assets[i].name < assets[j].name })
+			slices.SortStableFunc(assets, func(a, b *asset) int { return strings.Compare(a.name, b.name) })
 			for _, a := range assets {
-				sum := sha256.Sum256(a.data)
-				fmt.Fprintf(&b, "    asset %s %s %d %s %s\n", a.name, a.state, a.size, a.contentType, hex.EncodeToString(sum[:]))
+				fmt.Fprintf(&b, "    asset %s %s %d %s %x\n", a.name, a.state, a.size, a.contentType, sha256.Sum256(a.data))
 			}
 		}
 		if rel := r.latestRelease(); rel != nil {
@@ -607,12 +603,16 @@ func (s *Server) attach(rel *release, f File) {
 
 // asset returns the asset of a name, or nil. A release that isn't there has none.
 func (r *release) asset(name string) *asset {
-	if r != nil {
-		for _, a := range r.assets {
-			if a.name == name {
-				return a
-			}
-		}
+	if r == nil {
+		return nil
+	}
+	return first(r.assets, func(a *asset) bool { return a.name == name })
+}
+
+// first returns the first that fits, or nil.
+func first[T any](all []*T, fits func(*T) bool) *T {
+	if i := slices.IndexFunc(all, fits); i >= 0 {
+		return all[i]
 	}
 	return nil
 }
@@ -625,11 +625,10 @@ func flipped(data []byte) []byte {
 }
 
 func (s *Server) fill(a *asset, data []byte) {
-	sum := sha256.Sum256(data)
 	a.data, a.size, a.state = data, int64(len(data)), "uploaded"
 	a.updatedAt = s.cfg.Now().UTC()
 	if !s.cfg.NoDigests {
-		a.digest = "sha256:" + hex.EncodeToString(sum[:])
+		a.digest = fmt.Sprintf("sha256:%x", sha256.Sum256(data))
 	}
 }
 
@@ -672,8 +671,7 @@ func (s *Server) event(kind string, rel *release, assetName string) {
 		e.Release, e.Tag, e.Draft = rel.id, rel.tag, rel.draft
 		e.Assets = map[string]string{}
 		for _, a := range rel.assets {
-			sum := sha256.Sum256(a.data)
-			e.Assets[a.name] = "sha256:" + hex.EncodeToString(sum[:])
+			e.Assets[a.name] = fmt.Sprintf("sha256:%x", sha256.Sum256(a.data))
 			if a.state != "uploaded" {
 				e.Assets[a.name] = a.state
 			}
@@ -683,21 +681,11 @@ func (s *Server) event(kind string, rel *release, assetName string) {
 }
 
 func (r *Repo) byID(id int64) *release {
-	for _, rel := range r.releases {
-		if rel.id == id {
-			return rel
-		}
-	}
-	return nil
+	return first(r.releases, func(rel *release) bool { return rel.id == id })
 }
 
 func (r *Repo) publishedByTag(tag string) *release {
-	for _, rel := range r.releases {
-		if rel.tag == tag && !rel.draft {
-			return rel
-		}
-	}
-	return nil
+	return first(r.releases, func(rel *release) bool { return rel.tag == tag && !rel.draft })
 }
 
 // latestRelease returns what /releases/latest gives: the release that was marked, or

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -143,9 +145,8 @@ func (s *Server) fail(w http.ResponseWriter, req *request, f *Fault, work func(h
 	if f.Do != nil {
 		f.Do(*req.call)
 	}
-	switch f.Kind {
-	case Nothing, Corrupt, StoredWrong:
-		req.corrupt, req.storedWrong = f.Kind == Corrupt, f.Kind == StoredWrong
+	req.corrupt, req.storedWrong = f.Kind == Corrupt, f.Kind == StoredWrong
+	if req.corrupt || req.storedWrong || f.Kind == Nothing {
 		work(w)
 		return
 	}
@@ -170,20 +171,12 @@ func (s *Server) fail(w http.ResponseWriter, req *request, f *Fault, work func(h
 
 // after reports whether what was asked is done before the call fails.
 func (k FaultKind) after() bool {
-	switch k {
-	case ServerErrorAfter, BadGatewayAfter, ResetAfter, RefusedAfter, HangAfter, GoAwayAfter, Exists, LostBody, Page:
-		return true
-	}
-	return false
+	return strings.HasSuffix(string(k), " after") || slices.Contains([]FaultKind{Exists, LostBody, Page}, k)
 }
 
 // breaks reports whether the call gets no answer.
 func (k FaultKind) breaks() bool {
-	switch k {
-	case Reset, ResetAfter, Refused, RefusedAfter, Hang, HangAfter, GoAway, GoAwayAfter:
-		return true
-	}
-	return false
+	return slices.Contains([]FaultKind{Reset, ResetAfter, Refused, RefusedAfter, Hang, HangAfter, GoAway, GoAwayAfter}, k)
 }
 
 // breakOff does what comes before the end of a connection.

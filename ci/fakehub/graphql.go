@@ -3,7 +3,6 @@ package fakehub
 import (
 	"net/http"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 )
@@ -44,8 +43,8 @@ func (s *Server) graphql(w http.ResponseWriter, q *request) {
 	switch {
 	case strings.Contains(in.Query, "RepositoryReleaseByTag"):
 		var found any
-		if i := slices.IndexFunc(seen, func(rel *release) bool { return rel.tag == v.TagName }); i >= 0 {
-			found = map[string]any{"databaseId": seen[i].id, "isDraft": seen[i].draft}
+		if rel := first(seen, func(rel *release) bool { return rel.tag == v.TagName }); rel != nil {
+			found = map[string]any{"databaseId": rel.id, "isDraft": rel.draft}
 		}
 		data("release", found)
 	case strings.Contains(in.Query, "RepositoryReleaseList"):
@@ -57,7 +56,7 @@ func (s *Server) graphql(w http.ResponseWriter, q *request) {
 
 // page returns a page of releases, newest first.
 func (in *query) page(r *Repo, seen []*release) map[string]any {
-	sort.SliceStable(seen, func(i, j int) bool { return seen[i].createdAt.After(seen[j].createdAt) })
+	slices.SortStableFunc(seen, func(a, b *release) int { return b.createdAt.Compare(a.createdAt) })
 	from := 0
 	if in.Variables.EndCursor != nil {
 		from, _ = strconv.Atoi(*in.Variables.EndCursor)

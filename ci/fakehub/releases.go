@@ -1,21 +1,24 @@
 package fakehub
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
-	"sort"
 	"unicode/utf8"
 )
 
 func (s *Server) listReleases(w http.ResponseWriter, q *request) {
 	rels := s.visible(q.repo, q)
-	sort.SliceStable(rels, func(i, j int) bool {
-		if rels[i].draft != rels[j].draft {
-			return rels[i].draft
+	slices.SortStableFunc(rels, func(a, b *release) int {
+		switch {
+		case a.draft == b.draft:
+			return cmp.Compare(b.id, a.id)
+		case a.draft:
+			return -1
 		}
-		return rels[i].id > rels[j].id
+		return 1
 	})
 	answerPage(s, w, q, rels, s.releaseJSON)
 }
@@ -108,30 +111,27 @@ func (in *releaseInput) apply(rel *release) {
 
 func (s *Server) createRelease(w http.ResponseWriter, q *request) {
 	var in releaseInput
-	if !in.decode(w, q) {
+	if !in.decode(w, q) || s.refusesTarget(w, q, &in) {
 		return
 	}
-	if s.refusesTarget(w, q, &in) {
-		return
-	}
-	if in.TagName == nil || *in.TagName == "" {
-		validationFailed(w, "Release", "tag_name", "missing_field", "")
-		return
-	}
-	rel := &release{id: s.nextID(), draft: true, commitish: "main", createdAt: s.cfg.Now().UTC()}
+	rel := &release{draft: true, commitish: "main", createdAt: s.cfg.Now().UTC()}
 	in.apply(rel)
 	draft := in.Draft != nil && *in.Draft
-	if q.repo.burned[rel.tag] {
+	switch {
+	case rel.tag == "":
+		validationFailed(w, "Release", "tag_name", "missing_field", "")
+		return
+	case q.repo.burned[rel.tag]:
 		validationFailed(w, "Release", "tag_name", "custom", "tag_name was used by an immutable release")
 		return
-	}
-	if draft && in.MakeLatest != nil && *in.MakeLatest == "true" {
-		validationFailed(w, "Release", "make_latest", "custom", "Drafts and prereleases cannot be set as latest")
+	case draft && in.latest():
+		notLatest(w)
 		return
 	}
-	if !s.mayPublish(w, q, rel, !draft, in.MakeLatest) {
+	if !s.mayPublish(w, q, rel, !draft, &in) {
 		return
 	}
+	rel.id = s.nextID()
 	if c, ok := q.repo.commits[rel.commitish]; ok {
 		rel.createdAt = c.date
 	}
@@ -145,37 +145,40 @@ func (s *Server) createRelease(w http.ResponseWriter, q *request) {
 	answer(w, 201, s.releaseJSON(q, rel))
 }
 
+// latest reports whether a release is asked to become the latest.
+func (in *releaseInput) latest() bool { return in.MakeLatest != nil && *in.MakeLatest == "true" }
+
+func notLatest(w http.ResponseWriter) {
+	validationFailed(w, "Release", "make_latest", "custom", "Drafts and prereleases cannot be set as latest")
+}
+
 // mayPublish checks a release that is or becomes public, as GitHub does.
-func (s *Server) mayPublish(w http.ResponseWriter, q *request, rel *release, published bool, makeLatest *string) bool {
-	if !published {
+func (s *Server) mayPublish(w http.ResponseWriter, q *request, rel *release, published bool, in *releaseInput) bool {
+	other := q.repo.publishedByTag(rel.tag)
+	_, tagged := q.repo.tags[rel.tag]
+	_, known := q.repo.resolve(rel.commitish)
+	switch {
+	case !published:
+		return true
+	case !s.cfg.DuplicateTags && other != nil && other.id != rel.id:
+		validationFailed(w, "Release", "tag_name", "already_exists", "")
+	case !tagged && !known:
+		validationFailed(w, "Release", "target_commitish", "invalid", "")
+	case !tagged && q.repo.noNewTags:
+		answer(w, 422, map[string]any{
+			"message": "Validation Failed", "documentation_url": "https://docs.github.com/rest/releases", "status": "422",
+			"errors": []any{
+				map[string]any{"resource": "Release", "code": "custom", "field": "pre_receive",
+					"message": "pre_receive Repository rule violations found\n\nCannot create ref due to creations being restricted.\n\n"},
+				map[string]any{"resource": "Release", "code": "custom", "message": "Published releases must have a valid tag"},
+			},
+		})
+	case rel.prerelease && in.latest():
+		notLatest(w)
+	default:
 		return true
 	}
-	if other := q.repo.publishedByTag(rel.tag); !s.cfg.DuplicateTags && other != nil && other.id != rel.id {
-		validationFailed(w, "Release", "tag_name", "already_exists", "")
-		return false
-	}
-	if _, ok := q.repo.tags[rel.tag]; !ok {
-		if _, ok := q.repo.resolve(rel.commitish); !ok {
-			validationFailed(w, "Release", "target_commitish", "invalid", "")
-			return false
-		}
-		if q.repo.noNewTags {
-			answer(w, 422, map[string]any{
-				"message": "Validation Failed", "documentation_url": "https://docs.github.com/rest/releases", "status": "422",
-				"errors": []any{
-					map[string]any{"resource": "Release", "code": "custom", "field": "pre_receive",
-						"message": "pre_receive Repository rule violations found\n\nCannot create ref due to creations being restricted.\n\n"},
-					map[string]any{"resource": "Release", "code": "custom", "message": "Published releases must have a valid tag"},
-				},
-			})
-			return false
-		}
-	}
-	if rel.prerelease && makeLatest != nil && *makeLatest == "true" {
-		validationFailed(w, "Release", "make_latest", "custom", "Drafts and prereleases cannot be set as latest")
-		return false
-	}
-	return true
+	return false
 }
 
 // resolve returns the commit of an id or of the default branch's name.
@@ -251,21 +254,19 @@ func (s *Server) updateRelease(w http.ResponseWriter, q *request) {
 		apiError(w, 422, "Cannot change the tag or the state of an immutable release.", "")
 		return
 	}
-	if next.draft && !publish && in.MakeLatest != nil && *in.MakeLatest == "true" {
-		validationFailed(w, "Release", "make_latest", "custom", "Drafts and prereleases cannot be set as latest")
+	if next.draft && !publish && in.latest() {
+		notLatest(w)
 		return
 	}
-	if !s.mayPublish(w, q, &next, publish || !rel.draft && !unpublish, in.MakeLatest) {
+	if !s.mayPublish(w, q, &next, publish || !rel.draft && !unpublish, &in) {
 		return
 	}
 	in.apply(rel)
 	switch {
 	case publish:
 		s.publish(q.repo, rel)
-	case unpublish:
-		rel.draft = true
-		s.event("edit", rel, "")
 	default:
+		rel.draft = rel.draft || unpublish
 		s.event("edit", rel, "")
 	}
 	s.mark(q.repo, rel, in.MakeLatest, publish)
