@@ -84,7 +84,6 @@ type counting struct {
 	n *atomic.Int64
 }
 
-// RoundTrip carries out a request.
 func (t *counting) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.n.Add(1)
 	return t.RoundTripper.RoundTrip(req)

@@ -24,17 +24,8 @@ type Observer interface {
 // NopObserver ignores everything. Embed it to implement part of [Observer].
 type NopObserver struct{}
 
-// Planned does nothing.
-func (NopObserver) Planned(context.Context, *Plan) {}
-
-// StepStart returns the context.
+func (NopObserver) Planned(context.Context, *Plan)                        {}
 func (NopObserver) StepStart(ctx context.Context, _ Step) context.Context { return ctx }
-
-// StepProgress does nothing.
-func (NopObserver) StepProgress(context.Context, Step, int64) {}
-
-// StepEnd does nothing.
-func (NopObserver) StepEnd(context.Context, Step, error) {}
-
-// Waiting does nothing.
-func (NopObserver) Waiting(context.Context, string, time.Duration) {}
+func (NopObserver) StepProgress(context.Context, Step, int64)             {}
+func (NopObserver) StepEnd(context.Context, Step, error)                  {}
+func (NopObserver) Waiting(context.Context, string, time.Duration)        {}

@@ -1,6 +1,7 @@
 package published
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,11 +75,6 @@ func (r *Release) override(text string) error {
 
 // merge returns image with the settings of o that are not empty.
 func merge(image, o manifest.Image) manifest.Image {
-	text := func(to *string, from string) {
-		if from != "" {
-			*to = from
-		}
-	}
 	list := func(to *[]string, from []string) {
 		if len(from) > 0 {
 			*to = from
@@ -86,17 +82,15 @@ func merge(image, o manifest.Image) manifest.Image {
 	}
 	add := func(to *map[string]string, from map[string]string) {
 		if len(from) > 0 {
-			all := maps.Clone(*to)
-			if all == nil {
-				all = map[string]string{}
-			}
+			all := map[string]string{}
+			maps.Copy(all, *to)
 			maps.Copy(all, from)
 			*to = all
 		}
 	}
-	text(&image.Base, o.Base)
-	text(&image.User, o.User)
-	text(&image.Workdir, o.Workdir)
+	image.Base = cmp.Or(o.Base, image.Base)
+	image.User = cmp.Or(o.User, image.User)
+	image.Workdir = cmp.Or(o.Workdir, image.Workdir)
 	list(&image.Entrypoint, o.Entrypoint)
 	list(&image.Cmd, o.Cmd)
 	list(&image.Expose, o.Expose)
@@ -104,10 +98,7 @@ func merge(image, o manifest.Image) manifest.Image {
 	add(&image.Labels, o.Labels)
 	add(&image.Env, o.Env)
 	add(&image.Include, o.Include)
-	if o.Smoke != nil {
-		smoke := *o.Smoke
-		image.Smoke = &smoke
-	}
+	image.Smoke = cmp.Or(o.Smoke, image.Smoke)
 	return image
 }
 

@@ -103,7 +103,6 @@ type counted struct {
 	v *Verification
 }
 
-// Open downloads an asset.
 func (c *counted) Open(ctx context.Context, name string) (io.ReadCloser, int64, error) {
 	content, size, err := c.remote.Open(ctx, name)
 	if err == nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"sort"
 	"strings"
 
 	"dagger/gantry/ci/release/cargo"
@@ -183,7 +182,7 @@ func cacheName(p *plan.Project, system, namespace string) string {
 			names = append(names, pkg.Name)
 		}
 	}
-	sort.Strings(names[2:])
+	slices.Sort(names[2:])
 	sum := sha256.Sum256([]byte(strings.Join(names, "\n")))
 	return hex.EncodeToString(sum[:6])
 }

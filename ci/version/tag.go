@@ -3,7 +3,6 @@ package version
 import (
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -71,7 +70,7 @@ func NewScheme(components []Component) (*Scheme, error) {
 			s.prefixes = append(s.prefixes, prefix{p, c.Name})
 		}
 	}
-	sort.SliceStable(s.prefixes, func(i, j int) bool { return len(s.prefixes[i].text) > len(s.prefixes[j].text) })
+	slices.SortStableFunc(s.prefixes, func(a, b prefix) int { return len(b.text) - len(a.text) })
 	return s, nil
 }
 
@@ -203,7 +202,7 @@ func (s *Scheme) Tags(component string, tags []GitTag) []Tag {
 			out = append(out, parsed)
 		}
 	}
-	sort.SliceStable(out, func(i, j int) bool { return out[i].Version.LessThan(out[j].Version) })
+	slices.SortStableFunc(out, func(a, b Tag) int { return a.Version.Compare(b.Version) })
 	return out
 }
 

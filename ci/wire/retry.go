@@ -88,7 +88,6 @@ func IsTransientStatus(code int) bool {
 // exported type, so only the place where they occur identifies them.
 type brokenError struct{ error }
 
-// Unwrap returns the connection's error.
 func (e *brokenError) Unwrap() error { return e.error }
 
 // Broken marks an error of a connection as transient, unless the caller ended the

@@ -136,7 +136,6 @@ func (i *Image) index(meta map[string]string) error {
 // for images.
 type plain struct{ v1.Image }
 
-// Descriptor of the image.
 func (p plain) Descriptor() (*v1.Descriptor, error) {
 	d, err := partial.Descriptor(p.Image)
 	if err != nil {
@@ -239,7 +238,6 @@ type retyped struct {
 	mediaType types.MediaType
 }
 
-// MediaType returns the other type.
 func (r retyped) MediaType() (types.MediaType, error) { return r.mediaType, nil }
 
 func ociLayer(l v1.Layer) (v1.Layer, error) {

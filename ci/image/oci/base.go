@@ -174,7 +174,6 @@ type registryBases struct {
 	seen map[string]*remote.Descriptor
 }
 
-// Base reads an index or an image.
 func (b *registryBases) Base(ctx context.Context, ref, platform string) (Base, error) {
 	base, err := b.base(ctx, ref, platform)
 	if err != nil {

@@ -50,7 +50,6 @@ type retrying struct {
 	stats *stats
 }
 
-// RoundTrip carries out a request.
 func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	for try := 1; ; try++ {

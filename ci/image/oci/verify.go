@@ -216,7 +216,6 @@ func (v *verifier) again(ctx context.Context, read func() error) error {
 // unknownError reports a failed read of something other than the image.
 type unknownError struct{ error }
 
-// Unwrap returns the reason.
 func (e *unknownError) Unwrap() error { return e.error }
 
 // unlessKnown makes a finding of an error that reports damaged content in the registry.

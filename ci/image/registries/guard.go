@@ -23,7 +23,6 @@ type guard struct {
 	host string // of the repository
 }
 
-// RoundTrip carries out a request, if it may be sent.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	g.r.requests.Add(1)
 	host := strings.ToLower(req.URL.Host)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -71,7 +70,7 @@ func Executables(messages, dir string, bins []Bin) ([]string, error) {
 			for k := range found {
 				others = append(others, fmt.Sprintf("%q of %s", k.name, k.id))
 			}
-			sort.Strings(others)
+			slices.Sort(others)
 			return nil, fmt.Errorf("cargo built no binary %q of package %q; it built: %s", bin.Name, bin.Package, List(others))
 		}
 		paths = append(paths, path)

@@ -13,7 +13,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -96,7 +95,7 @@ func ReadMetadata(raw []byte) (*Workspace, error) {
 			}
 		}
 	}
-	sort.Slice(w.Packages, func(i, j int) bool { return w.Packages[i].Name < w.Packages[j].Name })
+	slices.SortFunc(w.Packages, func(a, b *Package) int { return strings.Compare(a.Name, b.Name) })
 	return &w, nil
 }
 
@@ -159,6 +158,6 @@ func (p *Package) AllBins() []string {
 			names = append(names, t.Name)
 		}
 	}
-	sort.Strings(names)
+	slices.Sort(names)
 	return names
 }

@@ -308,7 +308,6 @@ type hasher struct {
 	digest *string
 }
 
-// Read hashes what it reads.
 func (h *hasher) Read(p []byte) (int, error) {
 	n, err := h.ReadCloser.Read(p)
 	_, _ = h.hash.Write(p[:n]) // a hash never fails

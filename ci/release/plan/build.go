@@ -6,7 +6,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"sort"
 	"strings"
 
 	"dagger/gantry/ci/nearest"
@@ -80,7 +79,7 @@ func (c *Component) bins(triple string) ([]cargo.Bin, error) {
 			out = append(out, cargo.Bin{Name: name, Package: pkg.Name, Version: pkg.Version, ID: pkg.ID})
 		}
 	}
-	sort.SliceStable(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	slices.SortStableFunc(out, func(a, b cargo.Bin) int { return strings.Compare(a.Name, b.Name) })
 	if len(out) == 0 {
 		return nil, fmt.Errorf("component %q has no binary for %s", c.Name, triple)
 	}
@@ -104,7 +103,7 @@ func (b Build) Args() []string {
 		// A dependency may have the package's name.
 		packages = append(packages, bin.Package+"@"+bin.Version)
 	}
-	sort.Strings(packages)
+	slices.Sort(packages)
 	for _, p := range slices.Compact(packages) {
 		args = append(args, "--package", p)
 	}

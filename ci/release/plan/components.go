@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"sort"
 	"strings"
 
 	"dagger/gantry/ci/release/cargo"
@@ -91,7 +90,7 @@ func (p *Project) components(w *cargo.Workspace, workspace Config) ([]*Component
 	if main != nil {
 		main.LeftOut = append(leftOut, whyHelpers(helpers)...)
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
+	slices.SortFunc(all, func(a, b *Component) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
 
@@ -219,7 +218,7 @@ func wholeWorkspace(w *cargo.Workspace, workspace Config, parts []*Component, pr
 		c.include = append(c.include, part.include[len(workspace.Include):]...)
 		c.dirs = union(c.dirs, part.dirs)
 	}
-	sort.Strings(c.dirs)
+	slices.Sort(c.dirs)
 	if c.Name == "" {
 		c.Name = workspaceName(w, c.Packages)
 	}

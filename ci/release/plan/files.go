@@ -5,7 +5,6 @@ import (
 	"path"
 	"regexp"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -60,7 +59,7 @@ func (p *Plan) addFiles(project *Project) {
 	for _, inc := range p.component.include {
 		p.include(inc, files, add)
 	}
-	sort.Slice(p.Extra, func(i, j int) bool { return p.Extra[i].Path < p.Extra[j].Path })
+	slices.SortFunc(p.Extra, func(a, b Extra) int { return strings.Compare(a.Path, b.Path) })
 }
 
 // namedFiles adds the license and the readme that a package's Cargo.toml names.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"sort"
 
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/target"
@@ -40,7 +39,7 @@ func (p *Plan) addTargets(only []string) ([]TargetPlan, error) {
 		}
 	}
 	p.Assets = append(p.Assets, manifest.ChangelogName, manifest.SumsName, manifest.FileName)
-	sort.Strings(p.Assets)
+	slices.Sort(p.Assets)
 	return all, nil
 }
 
