@@ -91,9 +91,4 @@ func checkSum(name, digest string) error {
 	return nil
 }
 
-func truncate(b []byte) []byte {
-	if len(b) > 80 {
-		return b[:80]
-	}
-	return b
-}
+func truncate(b []byte) []byte { return b[:min(len(b), 80)] }

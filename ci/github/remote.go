@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -417,14 +418,8 @@ func (r *repo) workflowsDiffer(ctx context.Context, commit string) ([]string, er
 	if err != nil {
 		return nil, err
 	}
-	var differ []string
-	for name, sha := range ours {
-		if main[name] != sha {
-			differ = append(differ, name)
-		}
-	}
-	slices.Sort(differ)
-	return differ, nil
+	maps.DeleteFunc(ours, func(name, sha string) bool { return main[name] == sha })
+	return slices.Sorted(maps.Keys(ours)), nil
 }
 
 func (s *session) oauthScopes() *string {

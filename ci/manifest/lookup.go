@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -10,34 +11,26 @@ import (
 
 // AssetByName returns the asset called name.
 func (m *Manifest) AssetByName(name string) (Asset, bool) {
-	for _, a := range m.Assets {
-		if a.Name == name {
-			return a, true
-		}
+	return m.find(func(a Asset) bool { return a.Name == name })
+}
+
+func (m *Manifest) find(fits func(Asset) bool) (Asset, bool) {
+	i := slices.IndexFunc(m.Assets, fits)
+	if i < 0 {
+		return Asset{}, false
 	}
-	return Asset{}, false
+	return m.Assets[i], true
 }
 
 // Archives returns the assets that are archives, in the manifest's order.
 func (m *Manifest) Archives() []Asset {
-	var archives []Asset
-	for _, a := range m.Assets {
-		if a.Kind == KindArchive {
-			archives = append(archives, a)
-		}
-	}
-	return archives
+	return slices.DeleteFunc(slices.Clone(m.Assets), func(a Asset) bool { return a.Kind != KindArchive })
 }
 
 // ArchiveFor returns the archive of a Rust target triple; there is at most
 // one.
 func (m *Manifest) ArchiveFor(target string) (Asset, bool) {
-	for _, a := range m.Assets {
-		if a.Kind == KindArchive && a.Target == target {
-			return a, true
-		}
-	}
-	return Asset{}, false
+	return m.find(func(a Asset) bool { return a.Kind == KindArchive && a.Target == target })
 }
 
 // VersionOf returns the version in a tag of the manifest's component: the tag has

@@ -42,23 +42,24 @@ type Settings struct {
 	Cache string
 }
 
-// Plan plans the release of a tag; an empty one means the default tag of the source.
-func Plan(ctx context.Context, s Settings, tag string) (*plan.Plan, error) {
+// opened opens the source of the settings, and calls a function with it.
+func opened[T any](ctx context.Context, s Settings, use func(*workspace) (T, error)) (T, error) {
 	w, err := open(ctx, s)
 	if err != nil {
-		return nil, err
+		return *new(T), err
 	}
-	return w.plan(tag, nil)
+	return use(w)
+}
+
+// Plan plans the release of a tag; an empty one means the default tag of the source.
+func Plan(ctx context.Context, s Settings, tag string) (*plan.Plan, error) {
+	return opened(ctx, s, func(w *workspace) (*plan.Plan, error) { return w.plan(tag, nil) })
 }
 
 // Ready plans the release of each component as the version in its Cargo.toml. It
 // reports the plans, or everything that stands in their way.
 func Ready(ctx context.Context, s Settings) (string, error) {
-	w, err := open(ctx, s)
-	if err != nil {
-		return "", err
-	}
-	return w.project.Ready(w.git)
+	return opened(ctx, s, func(w *workspace) (string, error) { return w.project.Ready(w.git) })
 }
 
 // Toolchain returns the container that builds a target of a component.
@@ -77,11 +78,7 @@ func Toolchain(ctx context.Context, s Settings, triple, component string) (*dagg
 // Build compiles a target of a component, or of all for an empty name, into a
 // directory of binaries.
 func Build(ctx context.Context, s Settings, triple, component string) (*dagger.Directory, error) {
-	w, err := open(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	return w.build(ctx, triple, component)
+	return opened(ctx, s, func(w *workspace) (*dagger.Directory, error) { return w.build(ctx, triple, component) })
 }
 
 // Request asks for a stage of the release of a tag.
@@ -129,11 +126,7 @@ func (r Request) Dist(ctx context.Context, targets []string) (*dagger.Directory,
 
 // Changelog returns the changelog of the component up to the tag.
 func (r Request) Changelog(ctx context.Context, opts changelog.Options) (*dagger.File, error) {
-	w, err := open(ctx, r.Settings)
-	if err != nil {
-		return nil, err
-	}
-	return w.changelogOf(ctx, r.Tag, opts)
+	return opened(ctx, r.Settings, func(w *workspace) (*dagger.File, error) { return w.changelogOf(ctx, r.Tag, opts) })
 }
 
 // PublishOptions configure a publication.
@@ -162,9 +155,5 @@ func (r Request) Publish(ctx context.Context, token *dagger.Secret, opts Publish
 // PublishTo is Publish to the GitHub of a client. The report is there with an error
 // too, unless nothing could be planned.
 func (r Request) PublishTo(ctx context.Context, client *github.Client, opts PublishOptions) (*github.Report, error) {
-	w, err := open(ctx, r.Settings)
-	if err != nil {
-		return nil, err
-	}
-	return w.publish(ctx, r, client, opts)
+	return opened(ctx, r.Settings, func(w *workspace) (*github.Report, error) { return w.publish(ctx, r, client, opts) })
 }

@@ -314,15 +314,13 @@ func configFile(img v1.Image, r *published.Release, spec manifest.Image, c image
 func environment(base []string, add map[string]string) []string {
 	env := slices.Clone(base)
 	set := func(key, variable string, over bool) {
-		for i, v := range env {
-			if strings.HasPrefix(v, key+"=") {
-				if over {
-					env[i] = variable
-				}
-				return
-			}
+		i := slices.IndexFunc(env, func(v string) bool { return strings.HasPrefix(v, key+"=") })
+		switch {
+		case i < 0:
+			env = append(env, variable)
+		case over:
+			env[i] = variable
 		}
-		env = append(env, variable)
 	}
 	set("PATH", defaultPath, false)
 	for _, key := range sortedKeys(add) {

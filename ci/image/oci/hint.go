@@ -50,13 +50,8 @@ func isImmutable(refused *transport.Error) bool {
 	if refused.Request != nil {
 		_, text, _ = strings.Cut(text, ": ") // the address may contain any word
 	}
-	text = strings.ToLower(text)
-	for _, word := range []string{"immutable", "immutability", "cannot be overwritten", "can't be overwritten", "write disabled"} {
-		if strings.Contains(text, word) {
-			return true
-		}
-	}
-	return false
+	words := []string{"immutable", "immutability", "cannot be overwritten", "can't be overwritten", "write disabled"}
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(strings.ToLower(text), word) })
 }
 
 // confirmedAbsent reports whether the registry itself answered that something

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,11 +78,8 @@ type ConflictError struct {
 
 // Error names both digests and the fix.
 func (e *ConflictError) Error() string {
-	text := fmt.Sprintf("tag %q of %q is %s, but the image of this release is %s: a version's tag is never rewritten", e.Tag, e.Repository, e.Have, e.Want)
-	if e.Why != "" {
-		return text + "; " + e.Why
-	}
-	return text + "; assemble it on the base images of the published image, or release a new version"
+	why := cmp.Or(e.Why, "assemble it on the base images of the published image, or release a new version")
+	return fmt.Sprintf("tag %q of %q is %s, but the image of this release is %s: a version's tag is never rewritten; %s", e.Tag, e.Repository, e.Have, e.Want, why)
 }
 
 // Publication is an image to publish.
@@ -152,7 +150,7 @@ func Publish(ctx context.Context, p Publication, repositories ...*Repository) (*
 				errs[i] = fmt.Errorf("publish version %q to %q: %w", p.Version, r, err)
 				w.report.Failed = err.Error()
 			}
-			w.report.finish(r.Stats(), before, time.Since(started))
+			w.report.Stats, w.report.Took = r.Stats().minus(before), time.Since(started).Round(time.Millisecond).String()
 			return nil
 		})
 	}

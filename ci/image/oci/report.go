@@ -3,7 +3,6 @@ package oci
 import (
 	"fmt"
 	"strings"
-	"time"
 )
 
 // Report describes a publication.
@@ -32,11 +31,6 @@ type RepositoryReport struct {
 	Stats
 	// Took is the duration.
 	Took string
-}
-
-func (r *RepositoryReport) finish(after, before Stats, took time.Duration) {
-	r.Stats = after.minus(before)
-	r.Took = took.Round(time.Millisecond).String()
 }
 
 // Text renders the report for people.

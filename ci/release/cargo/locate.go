@@ -1,6 +1,7 @@
 package cargo
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"regexp"
@@ -30,10 +31,7 @@ func NoManifest(manifest string, found, entries []string) error {
 	fix := "pass --source with the directory that has one"
 	if len(found) > 0 {
 		nearest := slices.MinFunc(found, func(a, b string) int {
-			if d := strings.Count(a, "/") - strings.Count(b, "/"); d != 0 {
-				return d
-			}
-			return strings.Compare(a, b)
+			return cmp.Or(strings.Count(a, "/")-strings.Count(b, "/"), strings.Compare(a, b))
 		})
 		fix += fmt.Sprintf(", or --manifest-path=%s for the one in this source", nearest)
 		if nearest == "Cargo.toml" {

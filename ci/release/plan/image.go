@@ -155,17 +155,9 @@ func imagePlatforms(base string, targets []TargetPlan) []ImagePlatform {
 }
 
 func smokeText(s *manifest.Smoke, version string) string {
-	args, expect := "--version", version
-	if s != nil {
-		if s.Skip {
-			return "none"
-		}
-		if len(s.Args) > 0 {
-			args = strings.Join(s.Args, " ")
-		}
-		if s.Expect != "" {
-			expect = s.Expect
-		}
+	s = cmp.Or(s, &manifest.Smoke{})
+	if s.Skip {
+		return "none"
 	}
-	return args + " must print " + expect
+	return cmp.Or(strings.Join(s.Args, " "), "--version") + " must print " + cmp.Or(s.Expect, version)
 }
