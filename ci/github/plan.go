@@ -63,13 +63,11 @@ func (w *work) plan(ctx context.Context) (*Plan, error) {
 	spec := w.spec
 	p := &Plan{Repository: spec.Owner + "/" + spec.Repo, Tag: spec.Tag, Commit: spec.Commit, State: StateNone}
 	p.Problems = spec.check()
-	problems, notes, err := w.access(ctx)
+	readable, err := w.access(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	p.Notes = append(p.Notes, notes...)
-	p.Problems = append(p.Problems, problems...)
-	if len(problems) > 0 || spec.Tag == "" {
+	if !readable || spec.Tag == "" {
 		return p, nil // nothing else can be read
 	}
 	if p.seen, err = w.look(ctx); err != nil {

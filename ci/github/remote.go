@@ -284,56 +284,52 @@ func (r *repo) hasCommit(ctx context.Context, sha string) (bool, error) {
 }
 
 // access checks that the repository exists and, as far as reads can tell, that the
-// token may write to it.
-func (r *repo) access(ctx context.Context) (problems []Problem, notes []string, err error) {
+// token may write to it. It reports whether that is so.
+func (r *repo) access(ctx context.Context, p *Plan) (bool, error) {
 	token, err := r.c.token(ctx)
 	if err != nil {
-		return nil, nil, err
+		return false, err
 	}
 	if token == "" {
-		return []Problem{{"no token", "pass --token, with write access to the contents of the repository"}}, nil, nil
+		p.problem("pass --token, with write access to the contents of the repository", "no token")
+		return false, nil
 	}
 	got, err := r.repository(ctx)
 	if err != nil {
-		return nil, nil, err
+		return false, err
 	}
 	if got == nil {
-		return []Problem{{
-			fmt.Sprintf("repository %q not found", r.owner+"/"+r.name),
-			"check its name (--repository), and that the token may see it",
-		}}, nil, nil
+		p.problem("check its name (--repository), and that the token may see it", "repository %q not found", p.Repository)
+		return false, nil
 	}
-	if full := got.GetFullName(); !strings.EqualFold(full, r.owner+"/"+r.name) {
-		problems = append(problems, Problem{fmt.Sprintf("repository %q is now %q", r.owner+"/"+r.name, full), "use the new name"})
+	before := len(p.Problems)
+	if full := got.GetFullName(); !strings.EqualFold(full, p.Repository) {
+		p.problem("use the new name", "repository %q is now %q", p.Repository, full)
 	}
 	if got.GetArchived() {
-		problems = append(problems, Problem{"the repository is archived", "nothing can be written to it"})
+		p.problem("nothing can be written to it", "the repository is archived")
 	}
 	r.token = kindOf(token, r.oauthScopes())
 	if scopes := r.oauthScopes(); r.token == classicToken && !hasScope(scopes, "repo") && (got.GetPrivate() || !hasScope(scopes, "public_repo")) {
-		problems = append(problems, Problem{fmt.Sprintf("the token's scopes are %q", *scopes), "it needs the scope repo (public_repo is enough for a public repository)"})
+		p.problem("it needs the scope repo (public_repo is enough for a public repository)", "the token's scopes are %q", *scopes)
 	}
-	if !got.GetPermissions().GetPush() {
+	if !got.GetPermissions().GetPush() && r.token != appToken {
 		// The token of a GitHub App, such as a workflow's, shows no push permission
 		// here even if it may write.
-		app, err := r.isInstallation(ctx, token)
+		app, err := r.isInstallation(ctx)
 		if err != nil {
-			return nil, nil, err
+			return false, err
 		}
 		if app {
 			r.token = appToken
 		} else {
-			problems = append(problems, Problem{"the token may not write to the repository", "pass one with write access to its contents"})
+			p.problem("pass one with write access to its contents", "the token may not write to the repository")
 		}
 	}
-	if len(problems) == 0 && r.token != classicToken {
-		p, n, err := r.mayWrite(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		problems, notes = append(problems, p...), append(notes, n...)
+	if len(p.Problems) == before && r.token != classicToken {
+		err = r.mayWrite(ctx, p)
 	}
-	return problems, notes, nil
+	return len(p.Problems) == before, err
 }
 
 // tokenKind is the kind of a token.
@@ -366,33 +362,35 @@ func kindOf(token string, scopes *string) tokenKind {
 // mayWrite checks whether a token without scopes may write, with a call that needs
 // the permission and changes nothing: it generates notes, which are thrown away.
 // Without a clear answer, the first write will tell.
-func (r *repo) mayWrite(ctx context.Context) (problems []Problem, notes []string, err error) {
+func (r *repo) mayWrite(ctx context.Context, p *Plan) error {
 	if r.mayWriteAsked {
-		return nil, nil, nil
+		return nil
 	}
 	r.mayWriteAsked = true
 	whose := "fine-grained"
 	if r.token == appToken {
 		whose = "an app's"
 	}
-	err = r.call(ctx, op{name: "ask whether the token may write", tries: 5}, func(ctx context.Context) error {
+	err := r.call(ctx, op{name: "ask whether the token may write", tries: 5}, func(ctx context.Context) error {
 		_, _, err := r.releases().GenerateReleaseNotes(ctx, r.owner, r.name, &gh.GenerateNotesOptions{TagName: "gantry-preflight"})
 		return err
 	})
 	resp := responseOf(err)
 	switch {
 	case err == nil:
-		return nil, []string{fmt.Sprintf("the token is %s, and may write to the contents of the repository", whose)}, nil
+		p.note("the token is %s, and may write to the contents of the repository", whose)
 	case ctx.Err() != nil:
-		return nil, nil, err
+		return err
 	case resp != nil && resp.StatusCode == http.StatusForbidden && strings.Contains(errorMessage(resp), "not accessible"):
 		need := "write access to the contents of the repository (in a workflow: permissions: contents: write)"
 		if accepted := resp.Header.Get("X-Accepted-GitHub-Permissions"); accepted != "" {
 			need += fmt.Sprintf("; GitHub accepts the permissions %q", accepted)
 		}
-		return []Problem{{fmt.Sprintf("the token may not write: %s", errorMessage(resp)), "give it " + need}}, nil, nil
+		p.problem("give it "+need, "the token may not write: %s", errorMessage(resp))
+	default:
+		p.note("the token is %s: whether it may write shows at the first write", whose)
 	}
-	return nil, []string{fmt.Sprintf("the token is %s: whether it may write shows at the first write", whose)}, nil
+	return nil
 }
 
 // workflowsDiffer lists the files of .github/workflows that a commit adds or changes
@@ -433,10 +431,7 @@ func hasScope(scopes *string, scope string) bool {
 	return scopes != nil && slices.ContainsFunc(strings.Split(*scopes, ","), func(s string) bool { return strings.TrimSpace(s) == scope })
 }
 
-func (r *repo) isInstallation(ctx context.Context, token string) (bool, error) {
-	if strings.HasPrefix(token, "ghs_") {
-		return true, nil
-	}
+func (r *repo) isInstallation(ctx context.Context) (bool, error) {
 	err := r.call(ctx, op{name: "read what the token is"}, func(ctx context.Context) error {
 		_, _, err := r.c.api.Apps.ListRepos(ctx, &gh.ListOptions{PerPage: 1})
 		return err

@@ -18,7 +18,7 @@ func (p *Project) explainUnknown(tag string, err error) error {
 		rest, fits := strings.CutPrefix(tag, prefix)
 		if v, wrong := version.Parse(rest); fits && wrong == nil {
 			return fmt.Errorf("tag %q names no component: %q is the name of packages %s together, which tags such as %s release: use that tag, or set another name in [workspace.metadata.gantry] so that %q releases only one package",
-				tag, whole.Name, quoted(whole.packageNames()), whole.newTag(v.String()), tag)
+				tag, whole.Name, whole.quotedPackages(), whole.newTag(v.String()), tag)
 		}
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"dagger/gantry/ci/release/cargo"
@@ -259,7 +260,7 @@ func (p *Project) absorb(all []*Component, whole *Component) ([]*Component, erro
 	}
 	if other.settings[0].own.TagPrefix != nil {
 		return nil, fmt.Errorf("tags such as %s would release packages %s together as %q, but tags with prefix %q already release package %q under that name: set name in [workspace.metadata.gantry]",
-			whole.newTag("1.2.3"), quoted(whole.packageNames()), whole.Name, other.Prefixes[0], other.Packages[0].Name)
+			whole.newTag("1.2.3"), whole.quotedPackages(), whole.Name, other.Prefixes[0], other.Packages[0].Name)
 	}
 	p.absorbed[other.Prefixes[0]] = whole
 	other.Prefixes = nil
@@ -274,20 +275,13 @@ func named(all []*Component, name string) *Component {
 	return nil
 }
 
-func quoted(names []string) string {
-	var out []string
-	for _, n := range names {
-		out = append(out, fmt.Sprintf("%q", n))
-	}
-	return strings.Join(out, ", ")
-}
-
-func (c *Component) packageNames() []string {
+// quotedPackages quotes the names of the packages.
+func (c *Component) quotedPackages() string {
 	var names []string
 	for _, pkg := range c.Packages {
-		names = append(names, pkg.Name)
+		names = append(names, strconv.Quote(pkg.Name))
 	}
-	return names
+	return strings.Join(names, ", ")
 }
 
 // newTag returns the tag of a version; without a prefix, it has a "v".

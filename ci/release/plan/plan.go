@@ -131,7 +131,7 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 		Problems: []Problem{}, ImageTags: []version.ImageTag{}, component: c, tag: parsed, OwnsLatest: c.OwnsLatest, LeftOut: c.LeftOut,
 	}
 	for _, conflict := range c.conflicts {
-		plan.fail("tag %q releases packages %s together, but %s: set one value in [workspace.metadata.gantry], or give a package a tag-prefix", tag, quoted(c.packageNames()), conflict)
+		plan.fail("tag %q releases packages %s together, but %s: set one value in [workspace.metadata.gantry], or give a package a tag-prefix", tag, c.quotedPackages(), conflict)
 	}
 	plan.Repository = plan.repository(git)
 	plan.checkVersion()
