@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,14 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The README's table of functions is that of the module, its calls have
-// arguments that exist, and its configuration is one that a project can have.
+// The README's tables have the functions of the module, the calls of all pages have
+// arguments that it has, and the example of the configuration is one that a project can
+// have. ci/docs checks the same against the declarations, and everything else.
 func TestReadme(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root(t), "README.md"))
 	require.NoError(t, err)
-	readme := string(text)
-
-	_, functions, found := strings.Cut(readme, "## Functions")
+	_, functions, found := strings.Cut(string(text), "## Functions")
 	require.True(t, found)
 	functions, _, _ = strings.Cut(functions, "\n## ")
 	for _, object := range [][]string{nil, {"release"}, {"images"}, {"images", "image"}} {
@@ -27,30 +28,21 @@ func TestReadme(t *testing.T) {
 			assert.Regexp(t, "`"+name+"[` ]", functions, "function %q of %q is not in the tables", name, object)
 		}
 	}
-	calls := regexp.MustCompile(`(?m)^dagger call (.*)$`).FindAllStringSubmatch(readme, -1)
-	require.GreaterOrEqual(t, len(calls), 4)
-	for _, c := range calls {
-		var path []string
-		flags := map[string]string{}
-		for _, word := range strings.Fields(c[1]) {
-			if !strings.HasPrefix(word, "-") {
-				if word == "export" {
-					break
-				}
-				path = append(path, word)
-				continue
-			}
-			flag, _, _ := strings.Cut(word, "=")
-			flags[flag] = strings.Join(path, " ")
-		}
-		for flag, of := range flags {
-			assert.Contains(t, help(t, strings.Fields(of)...), flag, "dagger call %s", c[1])
+
+	calls := callsOf(t)
+	assert.GreaterOrEqual(t, len(calls), 5)
+	for path, flags := range calls {
+		shown := help(t, strings.Fields(path)...)
+		for _, flag := range slices.Sorted(maps.Keys(flags)) {
+			assert.Contains(t, shown, flag, "dagger call %s", path)
 		}
 	}
 
-	config := regexp.MustCompile("(?s)```toml\n(.*?)```").FindStringSubmatch(readme)
+	page, err := os.ReadFile(filepath.Join(root(t), "docs", "configuration.md"))
+	require.NoError(t, err)
+	config := regexp.MustCompile("(?s)```toml\n(.*?)```").FindSubmatch(page)
 	require.NotNil(t, config)
-	dir := tiny(t, "\n"+config[1])
+	dir := tiny(t, "\n"+string(config[1]))
 	write(t, dir, map[string]string{"completions/tiny.bash": "", "config/server.toml": ""})
 	cargo := filepath.Join(dir, "Cargo.toml")
 	manifest, err := os.ReadFile(cargo)
@@ -62,6 +54,37 @@ func TestReadme(t *testing.T) {
 	got := call(t, "--source="+dir, "release", "--tag=server-1.0.0", "plan")
 	require.NoError(t, got.err)
 	assert.Contains(t, got.stdout, "ready to release")
+}
+
+// callsOf returns the flags in the documentation's calls, by the path of the function.
+func callsOf(t *testing.T) map[string]map[string]bool {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(root(t), "docs", "*.md"))
+	require.NoError(t, err)
+	calls := map[string]map[string]bool{}
+	for _, page := range append(paths, filepath.Join(root(t), "README.md")) {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, c := range regexp.MustCompile(`(?m)^dagger call (.*)$`).FindAllStringSubmatch(strings.ReplaceAll(string(text), "\\\n", " "), -1) {
+			var path []string
+			for _, word := range strings.Fields(c[1]) {
+				switch {
+				case slices.Contains([]string{"export", "terminal"}, word) || strings.HasPrefix(word, ">"):
+					path = append(path, "-") // of Dagger's own types
+				case !strings.HasPrefix(word, "-"):
+					path = append(path, word)
+				case !slices.Contains(path, "-"):
+					of := strings.Join(path, " ")
+					if calls[of] == nil {
+						calls[of] = map[string]bool{}
+					}
+					flag, _, _ := strings.Cut(word, "=")
+					calls[of][flag] = true
+				}
+			}
+		}
+	}
+	return calls
 }
 
 // Settings can come from a file in the directory of the call.

@@ -2,13 +2,10 @@ package plan
 
 import (
 	"encoding/json"
-	"os"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/BurntSushi/toml"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -540,43 +537,6 @@ func TestBillsOfMaterials(t *testing.T) {
 	builds, err := plan.Builds()
 	require.NoError(t, err)
 	assert.True(t, builds[0].SBOM)
-}
-
-// The README documents every key, and no other in the image's table.
-func TestReadmeHasEveryKey(t *testing.T) {
-	text, err := os.ReadFile("../../../README.md")
-	require.NoError(t, err)
-	_, config, found := strings.Cut(string(text), "\n## Configuration\n")
-	require.True(t, found)
-	config, _, _ = strings.Cut(config, "\n## ")
-	_, table, found := strings.Cut(config, "[package.metadata.gantry.image]")
-	require.True(t, found)
-	table, _, _ = strings.Cut(table, "```")
-	_, table, _ = strings.Cut(table, "\n")
-	var documented map[string]any
-	_, err = toml.Decode(table, &documented)
-	require.NoError(t, err)
-	raw, err := json.Marshal(map[string]any{"gantry": map[string]any{"image": documented}})
-	require.NoError(t, err)
-	_, err = readConfig(raw, "README.md")
-	require.NoError(t, err)
-	var keys func(typ reflect.Type, in string, documented map[string]any)
-	keys = func(typ reflect.Type, in string, documented map[string]any) {
-		for i := range typ.NumField() {
-			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
-			assert.Contains(t, documented, name, "key %q of %s", name, in)
-			if field := typ.Field(i).Type; field.Kind() == reflect.Pointer && field.Elem().Kind() == reflect.Struct {
-				below, _ := documented[name].(map[string]any)
-				keys(field.Elem(), in+"."+name, below)
-			}
-		}
-	}
-	keys(reflect.TypeFor[manifest.Image](), "image", documented)
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
-		if name := f.Tag.Get("json"); name != "" && !f.Anonymous {
-			assert.Regexp(t, `\b`+name+`\b`, config)
-		}
-	}
 }
 
 // The plan shows the image that phase 2 will make, and how its parts were chosen.
