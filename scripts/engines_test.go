@@ -125,6 +125,21 @@ func TestChoiceOfEngine(t *testing.T) {
 	assert.Contains(t, out, "error: dagger is not installed: see https://docs.dagger.io/install")
 }
 
+func TestUpArguments(t *testing.T) {
+	m := newMachine(t)
+	for _, args := range []string{"--docker --print-env", "--print-env --docker"} {
+		out, err := m.bash("./up "+args, "GANTRY_ENGINE=own")
+		require.NoError(t, err, out)
+		assert.Contains(t, out, "export GANTRY_ENGINE=docker\nunset _EXPERIMENTAL_DAGGER_RUNNER_HOST")
+		assert.Contains(t, out, "export DOCKER_HOST=unix:///")
+	}
+	out, err := m.bash("./up --podman")
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	assert.Equal(t, 2, exit.ExitCode())
+	assert.Contains(t, out, "scripts/up [--own|--bare|--docker]")
+}
+
 // The environment of one engine has nothing left of another's.
 func TestEnvironment(t *testing.T) {
 	m := newMachine(t)
