@@ -20,6 +20,7 @@ const (
 	ELF   Format = "elf"
 	PE    Format = "pe"
 	MachO Format = "macho"
+	WASM  Format = "wasm"
 )
 
 // Linkage reports whether a loader must find libraries before the program runs.
@@ -55,7 +56,7 @@ type Facts struct {
 }
 
 // ErrFormat reports a damaged executable, or a file of another format.
-var ErrFormat = errors.New("not an ELF, PE or Mach-O file")
+var ErrFormat = errors.New("not an ELF, PE, Mach-O or WebAssembly file")
 
 // MaxSize bounds a file, in bytes. It is GitHub's limit of an asset.
 const MaxSize = 2 << 30
@@ -85,6 +86,8 @@ func inspectFile(file *io.SectionReader) (facts Facts, err error) {
 		return inspectMachO(file)
 	case fat:
 		return inspectFat(file)
+	case WASM:
+		return inspectWASM(file)
 	}
 	return Facts{}, err
 }
@@ -115,6 +118,8 @@ func formatOf(file io.ReaderAt) (Format, error) {
 		return fat, nil
 	case m == "\xcf\xfa\xed\xfe", m == "\xce\xfa\xed\xfe", m == "\xfe\xed\xfa\xcf", m == "\xfe\xed\xfa\xce":
 		return MachO, nil
+	case m == "\x00asm":
+		return WASM, nil
 	}
 	return "", fmt.Errorf("%w: it starts with %q", ErrFormat, magic[:])
 }

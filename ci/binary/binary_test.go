@@ -320,7 +320,7 @@ func FuzzInspect(f *testing.F) {
 			require.Equal(t, Facts{}, facts)
 			return
 		}
-		require.Contains(t, []Format{ELF, PE, MachO}, facts.Format)
+		require.Contains(t, []Format{ELF, PE, MachO, WASM}, facts.Format)
 		require.NotEmpty(t, facts.Arches)
 		require.NotEmpty(t, facts.Arch)
 		require.Contains(t, []Linkage{Static, Dynamic}, facts.Linkage)

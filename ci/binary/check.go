@@ -15,11 +15,10 @@ type Requirements struct {
 	Binary string
 	// Target is the Rust target triple.
 	Target string
-	// Arch is the triple's architecture, as in ci/target; by default, the first
-	// part of Target.
-	Arch string
-	// OS is "linux", "windows" or "darwin"; any format passes for another one.
-	OS string
+	// Format, Arch and OS are those of ci/target; by default, any pass.
+	Format Format
+	Arch   string
+	OS     string
 	// Libc is "gnu" or "musl" on Linux; by default, any passes.
 	Libc string
 	// MaxGlibc is the newest glibc that the binary may need, "2.31", which passes
@@ -34,19 +33,15 @@ func Check(f Facts, w Requirements) []error {
 		problems = append(problems, fmt.Errorf("binary %q "+format, append([]any{w.Binary}, args...)...))
 	}
 
-	if want, known := formats[w.OS]; known && f.Format != want {
-		add("is %s, but target %q needs %s: check that it is not a script or the file of another target", f.Format.article(), w.Target, want.article())
+	if w.Format != "" && f.Format != w.Format {
+		add("is %s, but target %q needs %s: check that it is not a script or the file of another target", f.Format.article(), w.Target, w.Format.article())
 		return problems // and everything else is wrong too
 	}
 	if !f.Executable {
 		add("is a library or an object file, not a program: name a binary of the package")
 	}
-	arch := w.Arch
-	if arch == "" {
-		arch, _, _ = strings.Cut(w.Target, "-")
-	}
-	if !slices.ContainsFunc(slices.Concat(f.Arches, []string{f.Arch}), func(have string) bool { return runsOn(have, arch) }) {
-		add("is for %s, but target %q needs %s: check the linker, and that the file is from this target's directory", f.Arch, w.Target, arch)
+	if w.Arch != "" && !slices.ContainsFunc(slices.Concat(f.Arches, []string{f.Arch}), func(have string) bool { return runsOn(have, w.Arch) }) {
+		add("is for %s, but target %q needs %s: check the linker, and that the file is from this target's directory", f.Arch, w.Target, w.Arch)
 	}
 	if f.Format != ELF {
 		return problems
@@ -68,6 +63,9 @@ func Check(f Facts, w Requirements) []error {
 	case w.Libc != "" && f.Interpreter != "" && !musl && !glibc:
 		add("loads %q, which is not the loader of a C library of target %q: check the linker", f.Interpreter, w.Target)
 	}
+	if w.OS != "linux" && w.OS != "" && (musl || strings.HasPrefix(loader, "ld-linux")) {
+		add("loads %q, the loader of Linux, but target %q needs %s: check that it is not the file of another target", f.Interpreter, w.Target, w.OS)
+	}
 	if w.OS == "linux" && f.Interpreter != "" && !strings.HasPrefix(f.Interpreter, "/lib") {
 		// Toolchains of Nix and Guix leave their own paths.
 		add("loads %q, which exists only on the machine that built it: build it with a toolchain that uses /lib, or run `patchelf --set-interpreter`", f.Interpreter)
@@ -78,8 +76,6 @@ func Check(f Facts, w Requirements) []error {
 	return problems
 }
 
-var formats = map[string]Format{"linux": ELF, "windows": PE, "darwin": MachO}
-
 func (f Format) article() string {
 	switch f {
 	case ELF:
@@ -88,6 +84,8 @@ func (f Format) article() string {
 		return "a PE file"
 	case MachO:
 		return "a Mach-O file"
+	case WASM:
+		return "a WebAssembly module"
 	default:
 		return fmt.Sprintf("a file of format %q", string(f))
 	}

@@ -1,6 +1,7 @@
 package binary
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -19,10 +20,13 @@ func TestCheck(t *testing.T) {
 	with := func(f Facts, change func(*Facts)) Facts { change(&f); return f }
 	arch := func(f Facts, arch string) Facts { f.Arch, f.Arches = arch, []string{arch}; return f }
 
-	wantGNU := Requirements{Binary: "foo", Target: "x86_64-unknown-linux-gnu", OS: "linux", Libc: "gnu"}
-	wantMusl := Requirements{Binary: "foo", Target: "x86_64-unknown-linux-musl", OS: "linux", Libc: "musl"}
+	wantGNU := Requirements{Binary: "foo", Target: "x86_64-unknown-linux-gnu", Format: ELF, Arch: "x86_64", OS: "linux", Libc: "gnu"}
+	wantMusl := Requirements{Binary: "foo", Target: "x86_64-unknown-linux-musl", Format: ELF, Arch: "x86_64", OS: "linux", Libc: "musl"}
 	glibc := func(max string) Requirements { w := wantGNU; w.MaxGlibc = max; return w }
-	on := func(target, os string) Requirements { return Requirements{Binary: "foo", Target: target, OS: os} }
+	on := func(target, os string) Requirements {
+		arch, _, _ := strings.Cut(target, "-")
+		return Requirements{Binary: "foo", Target: target, Format: map[string]Format{"linux": ELF, "windows": PE, "darwin": MachO, "freebsd": ELF, "wasi": WASM}[os], Arch: arch, OS: os}
+	}
 
 	for name, test := range map[string]struct {
 		facts Facts
@@ -36,6 +40,25 @@ func TestCheck(t *testing.T) {
 		"universal":                 {mac, on("universal2-apple-darwin", "darwin"), nil},
 		"ARM without v7 code on v7": {arch(static, "arm"), on("armv7-unknown-linux-musleabihf", "linux"), nil},
 		"an OS without a format":    {static, on("x86_64-unknown-hermit", "hermit"), nil},
+		"nothing known":             {mac, Requirements{Binary: "foo", Target: "xtensa-esp32-espidf"}, nil},
+		"WebAssembly":               {Facts{Format: WASM, Arch: "wasm32", Linkage: Static, Executable: true}, on("wasm32-wasip1", "wasi"), nil},
+		"a Linux program for WebAssembly": {
+			gnu, on("wasm32-wasip1", "wasi"), []string{`is an ELF file, but target "wasm32-wasip1" needs a WebAssembly module`},
+		},
+		"WebAssembly for Linux": {
+			Facts{Format: WASM, Arch: "wasm32", Executable: true}, wantGNU, []string{"is a WebAssembly module, but"},
+		},
+		"a FreeBSD program": {with(gnu, func(f *Facts) { f.Interpreter, f.GlibcFloor = "/libexec/ld-elf.so.1", "" }), on("x86_64-unknown-freebsd", "freebsd"), nil},
+		"a program of glibc for FreeBSD": {
+			gnu, on("x86_64-unknown-freebsd", "freebsd"), []string{`loads "/lib64/ld-linux-x86-64.so.2", the loader of Linux, but target "x86_64-unknown-freebsd" needs freebsd`},
+		},
+		"a program of musl for FreeBSD": {
+			musl, on("x86_64-unknown-freebsd", "freebsd"), []string{`loads "/lib/ld-musl-x86_64.so.1", the loader of Linux`},
+		},
+		"a FreeBSD program for Linux": {
+			with(gnu, func(f *Facts) { f.Interpreter, f.GlibcFloor = "/libexec/ld-elf.so.1", "" }), wantGNU,
+			[]string{`loads "/libexec/ld-elf.so.1", which is not the loader of a C library of target "x86_64-unknown-linux-gnu"`},
+		},
 		"other architecture": {
 			gnu, on("aarch64-unknown-linux-gnu", "linux"),
 			[]string{`binary "foo" is for x86_64, but target "aarch64-unknown-linux-gnu" needs aarch64`},

@@ -336,7 +336,7 @@ func TestCheckNamesTheRule(t *testing.T) {
 		Format: ELF, Arch: "x86_64", Arches: []string{"x86_64"}, Linkage: Dynamic, Executable: true,
 		Interpreter: "/lib64/ld-linux-x86-64.so.2", Needed: []string{"libc.so.6"}, GlibcFloor: "2.34",
 	}
-	want := Requirements{Binary: "app", Target: "x86_64-unknown-linux-gnu", OS: "linux", Libc: "gnu", MaxGlibc: "2.34"}
+	want := Requirements{Binary: "app", Target: "x86_64-unknown-linux-gnu", Format: ELF, Arch: "x86_64", OS: "linux", Libc: "gnu", MaxGlibc: "2.34"}
 	musl := want
 	musl.Libc, musl.Target = "musl", "x86_64-unknown-linux-musl"
 	for name, test := range map[string]struct {
@@ -362,7 +362,7 @@ func TestCheckNamesTheRule(t *testing.T) {
 		"another path of the loader":      {func(f *Facts) { f.Interpreter = "/gnu/store/ld-linux-x86-64.so.2" }, want, []rule{ruleLoader}},
 		"a newer glibc":                   {func(f *Facts) { f.GlibcFloor = "2.35" }, want, []rule{ruleGlibc}},
 		"no C library to check":           {func(f *Facts) { f.Interpreter, f.GlibcFloor = "/lib/ld-uClibc.so.0", "" }, Requirements{Target: want.Target, OS: "linux"}, nil},
-		"a PE file for another C library": {func(f *Facts) { f.Format = PE }, Requirements{Target: "x86_64-pc-windows-gnu", OS: "windows", Libc: "musl"}, nil},
+		"a PE file for another C library": {func(f *Facts) { f.Format = PE }, Requirements{Target: "x86_64-pc-windows-gnu", Format: PE, OS: "windows", Libc: "musl"}, nil},
 		"no system to check":              {func(f *Facts) { f.Interpreter = "/gnu/store/ld-linux-x86-64.so.2" }, Requirements{Target: want.Target}, nil},
 		"everything": {
 			func(f *Facts) {
@@ -382,8 +382,8 @@ func TestCheckNamesTheRule(t *testing.T) {
 		})
 	}
 	assert.Contains(t, Check(Facts{Format: "a.out"}, want)[0].Error(), `a file of format "a.out"`)
-	assert.Contains(t, Check(good, Requirements{OS: "windows"})[0].Error(), "needs a PE file")
-	assert.Contains(t, Check(good, Requirements{OS: "darwin"})[0].Error(), "needs a Mach-O file")
+	assert.Contains(t, Check(good, Requirements{Format: PE})[0].Error(), "needs a PE file")
+	assert.Contains(t, Check(good, Requirements{Format: MachO})[0].Error(), "needs a Mach-O file")
 	assert.False(t, isGlibcLoader("linker64"))
 }
 

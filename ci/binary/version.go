@@ -54,6 +54,8 @@ func readData(file *io.SectionReader) (all [][]byte, err error) {
 		data, err = peData(file)
 	case MachO:
 		data, err = machoData(file)
+	case WASM:
+		data, err = wasmData(file)
 	case fat:
 		return fatData(file)
 	}

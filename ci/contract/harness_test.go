@@ -288,19 +288,33 @@ func program(t target.Target, dynamic bool, salt string) []byte {
 		out.WriteString("PE\x00\x00")
 		optional := pe.OptionalHeader64{Magic: 0x20b, NumberOfRvaAndSizes: 16}
 		put(binary.LittleEndian, pe.FileHeader{
-			Machine: pe.IMAGE_FILE_MACHINE_AMD64, SizeOfOptionalHeader: uint16(binary.Size(optional)), Characteristics: pe.IMAGE_FILE_EXECUTABLE_IMAGE,
+			Machine:              map[string]uint16{"x86_64": pe.IMAGE_FILE_MACHINE_AMD64, "aarch64": pe.IMAGE_FILE_MACHINE_ARM64, "i686": pe.IMAGE_FILE_MACHINE_I386}[t.Arch],
+			SizeOfOptionalHeader: uint16(binary.Size(optional)), Characteristics: pe.IMAGE_FILE_EXECUTABLE_IMAGE,
 		}, optional)
 	case "macho":
-		cpu := macho.CpuAmd64
-		if t.Arch == "aarch64" {
-			cpu = macho.CpuArm64
-		}
-		put(binary.LittleEndian, macho.FileHeader{Magic: macho.Magic64, Cpu: cpu, Type: macho.TypeExec}, uint32(0))
+		machoProgram(put, t)
+	case "wasm":
+		out.WriteString("\x00asm\x01\x00\x00\x00\x07\x0a\x01\x06_start\x00\x00") // a section of one export
+		out.Write([]byte{0, byte(len(salt))})                                    // a custom section
 	default:
 		elfProgram(put, &out, t, dynamic && t.Libc == "gnu")
 	}
 	out.WriteString(salt)
 	return out.Bytes()
+}
+
+// machoProgram writes a program, or both programs of a universal file.
+func machoProgram(put func(binary.ByteOrder, ...any), t target.Target) {
+	cpus := map[string][]macho.Cpu{"x86_64": {macho.CpuAmd64}, "aarch64": {macho.CpuArm64}, "universal2": {macho.CpuAmd64, macho.CpuArm64}}[t.Arch]
+	if len(cpus) > 1 {
+		put(binary.BigEndian, macho.MagicFat, uint32(len(cpus)))
+		for i, cpu := range cpus {
+			put(binary.BigEndian, macho.FatArchHeader{Cpu: cpu, Offset: uint32(8 + len(cpus)*20 + i*32), Size: 32})
+		}
+	}
+	for _, cpu := range cpus {
+		put(binary.LittleEndian, macho.FileHeader{Magic: macho.Magic64, Cpu: cpu, Type: macho.TypeExec}, uint32(0))
+	}
 }
 
 var machines = map[string]struct {
@@ -310,7 +324,7 @@ var machines = map[string]struct {
 	"x86_64": {elf.EM_X86_64, "/lib64/ld-linux-x86-64.so.2"}, "aarch64": {elf.EM_AARCH64, "/lib/ld-linux-aarch64.so.1"},
 	"armv7": {elf.EM_ARM, "/lib/ld-linux-armhf.so.3"}, "i686": {elf.EM_386, "/lib/ld-linux.so.2"},
 	"riscv64gc": {elf.EM_RISCV, "/lib/ld-linux-riscv64-lp64d.so.1"}, "s390x": {elf.EM_S390, "/lib/ld64.so.1"},
-	"powerpc64le": {elf.EM_PPC64, "/lib64/ld64.so.2"},
+	"powerpc64le": {elf.EM_PPC64, "/lib64/ld64.so.2"}, "arm": {elf.EM_ARM, ""}, "loongarch64": {elf.EM_LOONGARCH, ""},
 }
 
 func elfProgram(put func(binary.ByteOrder, ...any), out *bytes.Buffer, t target.Target, dynamic bool) {
@@ -325,7 +339,7 @@ func elfProgram(put func(binary.ByteOrder, ...any), out *bytes.Buffer, t target.
 		headers = 1
 	}
 	size := uint64(len(m.loader) + 1)
-	if t.Arch == "armv7" || t.Arch == "i686" {
+	if t.Arch == "armv7" || t.Arch == "arm" || t.Arch == "i686" {
 		ident[4] = byte(elf.ELFCLASS32)
 		put(order, elf.Header32{Ident: ident, Type: uint16(elf.ET_EXEC), Machine: uint16(m.machine), Version: 1, Entry: 1, Phoff: 52, Ehsize: 52, Phentsize: 32, Phnum: headers, Shentsize: 40})
 		if dynamic {

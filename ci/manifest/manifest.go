@@ -6,6 +6,8 @@
 // complete and consistent, so that a reader never checks it again.
 package manifest
 
+import "slices"
+
 // FileName is the name of the manifest among the assets of a release.
 const FileName = "release-manifest.json"
 
@@ -17,22 +19,42 @@ const ChangelogName = "CHANGELOG.md"
 
 // SchemaVersion is the newest known version of the contract, MAJOR.MINOR. A reader
 // accepts every minor version of its major version: a newer minor version only adds
-// fields, which an older reader ignores.
+// fields, which an older reader ignores, and formats of binaries.
 //
-// A manifest has the oldest version with all of its fields, see
-// [Manifest.UseLeastSchema]: 1.1 added image.tags and image.smoke.
-const SchemaVersion = "1.1"
+// A manifest has the oldest version with all that it has, see
+// [Manifest.UseLeastSchema].
+const SchemaVersion = wasmSchema
 
-// firstSchema is the oldest version of the schema.
-const firstSchema = "1.0"
+const (
+	// firstSchema is the oldest version of the schema.
+	firstSchema = "1.0"
+	// imageSchema added image.tags and image.smoke.
+	imageSchema = "1.1"
+	// wasmSchema added the format [wasm].
+	wasmSchema = "1.2"
+)
 
-// UseLeastSchema sets the oldest schema version with all fields of the manifest, so
-// that a release without new fields keeps its bytes, and old readers accept it.
-func (m *Manifest) UseLeastSchema() { m.SchemaVersion = m.leastSchema() }
+// wasm is the format of WebAssembly modules.
+const wasm = "wasm"
+
+// UseLeastSchema sets the oldest schema version with all fields of the manifest and
+// some formats of binaries, so that a release without anything new keeps its bytes, and
+// old readers accept it.
+func (m *Manifest) UseLeastSchema(formats ...string) {
+	m.SchemaVersion = m.leastSchema()
+	if slices.Contains(formats, wasm) {
+		m.SchemaVersion = wasmSchema
+	}
+}
 
 func (m *Manifest) leastSchema() string {
+	for _, a := range m.Assets {
+		if slices.ContainsFunc(a.Binaries, func(b Binary) bool { return b.Format == wasm }) {
+			return wasmSchema
+		}
+	}
 	if m.Image != nil && (m.Image.Tags != nil || m.Image.Smoke != nil) {
-		return SchemaVersion
+		return imageSchema
 	}
 	return firstSchema
 }

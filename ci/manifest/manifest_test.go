@@ -137,7 +137,28 @@ func TestUseLeastSchema(t *testing.T) {
 		assert.Equal(t, want, m.SchemaVersion)
 		assert.NoError(t, m.Validate())
 	}
+	wasm := example()
+	wasm.Assets[1].Binaries[0].Format = "wasm"
+	for _, old := range []string{"1.0", "1.1"} {
+		wasm.SchemaVersion = old
+		assert.ErrorContains(t, wasm.Validate(), `field "schemaVersion": binaries of the format "wasm" came with version 1.2, not `+old)
+	}
+	for _, known := range []string{"1.2", "1.3"} {
+		wasm.SchemaVersion = known
+		assert.NoError(t, wasm.Validate(), known)
+	}
+	wasm.UseLeastSchema()
+	assert.Equal(t, "1.2", wasm.SchemaVersion)
+	text, err := wasm.Marshal()
+	require.NoError(t, err)
+	_, err = Parse(text)
+	assert.NoError(t, err)
+
 	m := minimal()
+	m.UseLeastSchema("elf", "wasm")
+	assert.Equal(t, "1.2", m.SchemaVersion, "other parts have some")
+	m.UseLeastSchema("elf")
+	assert.Equal(t, "1.0", m.SchemaVersion)
 	m.Image = &Image{Tags: &ImageTags{Prefix: "v"}}
 	assert.EqualError(t, m.Validate(), `field "schemaVersion": image.tags and image.smoke are fields of version 1.1, not of 1.0`)
 	m = minimal()
@@ -221,7 +242,7 @@ func TestParseAndSchemaRefuse(t *testing.T) {
 	image := func(value any, path ...any) func(map[string]any) {
 		return set(value, append([]any{"image"}, path...)...)
 	}
-	// A change of a document that has the fields of 1.1.
+	// A change of a document that has the newest fields.
 	newer := func(value any, path ...any) func(map[string]any) {
 		return func(doc map[string]any) {
 			set(SchemaVersion, "schemaVersion")(doc)
@@ -255,7 +276,7 @@ func TestParseAndSchemaRefuse(t *testing.T) {
 		"text for number":          {change: asset(sbom, "1", "size"), want: `field "assets[4].size": it must be a whole number`},
 		"fraction":                 {change: asset(sbom, 1.5, "size"), want: `field "assets[4].size": it must be a whole number`},
 		"empty optional text":      {change: set("", "homepage"), want: `field "homepage": it is empty: omit it`},
-		"other major version":      {change: set("2.0", "schemaVersion"), want: `schema version "2.0", but this version of Gantry reads 1.x (up to 1.1): use`},
+		"other major version":      {change: set("2.0", "schemaVersion"), want: `schema version "2.0", but this version of Gantry reads 1.x (up to 1.2): use`},
 		"component":                {change: set("a b", "component"), want: `field "component": "a b"`},
 		"tag with a space":         {change: set("server 0.8.0-rc.2", "tag"), want: `field "tag"`},
 		"tag that git refuses":     {change: set("server/../0.8.0-rc.2", "tag"), want: `has "..", which git refuses`},
@@ -308,7 +329,7 @@ func TestParseAndSchemaRefuse(t *testing.T) {
 		"path with a backslash":    {change: binary(`a\server`, "path"), want: `field "assets[1].binaries[0].path"`},
 		"path with a drive letter": {change: binary(`C:server`, "path"), want: `field "assets[1].binaries[0].path"`},
 		"path twice":               {change: binary("server-0.8.0-rc.2/LICENSE", "path"), want: `is in the archive twice`, beyond: true},
-		"format":                   {change: binary("a.out", "format"), want: `"a.out" is not one of ["elf" "pe" "macho"]`},
+		"format":                   {change: binary("a.out", "format"), want: `"a.out" is not one of ["elf" "pe" "macho" "wasm"]`},
 		"arch":                     {change: binary("", "arch"), want: `field "assets[1].binaries[0].arch"`},
 		"linkage":                  {change: binary("shared", "linkage"), want: `"shared" is not one of`},
 		"static with interpreter":  {change: binary("static", "linkage"), want: `a static binary has neither`},
@@ -340,7 +361,7 @@ func TestParseAndSchemaRefuse(t *testing.T) {
 		"empty suffix":             {change: newer("", "tags", "suffix"), want: `field "image.tags.suffix": it is empty: omit it`},
 		"long suffix":              {change: newer(strings.Repeat("a", 33), "tags", "suffix"), want: `field "image.tags.suffix"`},
 		"floating":                 {change: newer("yes", "tags", "floating"), want: `field "image.tags.floating": it must be true or false`},
-		"unknown field of tags":    {change: newer("v", "tags", "prefx"), want: `field "image.tags.prefx": schema version 1.1 has no such field`},
+		"unknown field of tags":    {change: newer("v", "tags", "prefx"), want: `field "image.tags.prefx": schema version 1.2 has no such field`},
 		"empty expectation":        {change: newer("", "smoke", "expect"), want: `field "image.smoke.expect": it is empty: omit it`},
 		"skip":                     {change: newer(1, "smoke", "skip"), want: `field "image.smoke.skip": it must be true or false`},
 		"skip with more":           {change: newer(true, "smoke", "skip"), want: `field "image.smoke": skip is true, so that args and expect have no effect`},
@@ -522,7 +543,7 @@ func TestSchemaHasTheFieldsOfTheTypes(t *testing.T) {
 		}
 	}
 	compare("manifest", reflect.TypeFor[Manifest](), doc)
-	assert.Equal(t, []any{"1.0", SchemaVersion}, doc["properties"].(map[string]any)["schemaVersion"].(map[string]any)["enum"])
+	assert.Equal(t, []any{"1.0", "1.1", SchemaVersion}, doc["properties"].(map[string]any)["schemaVersion"].(map[string]any)["enum"])
 }
 
 // What Parse accepts, Marshal writes, and Parse reads back the same.

@@ -29,11 +29,15 @@ func (e *FieldError) Error() string { return fmt.Sprintf("field %q: %s", e.Field
 // problem, joined, each a [*FieldError], or only a [*VersionError] for another major
 // version of the schema.
 func (m *Manifest) Validate() error {
-	if _, err := compareSchema(m.SchemaVersion); err != nil {
+	newer, err := compareSchema(m.SchemaVersion)
+	if err != nil {
 		return err
 	}
 	v := &validator{}
-	if least := m.leastSchema(); m.SchemaVersion == firstSchema && least != firstSchema {
+	switch least := m.leastSchema(); {
+	case least == wasmSchema && m.SchemaVersion != wasmSchema && !newer:
+		v.fail("schemaVersion", "binaries of the format %q came with version %s, not %s", wasm, least, m.SchemaVersion)
+	case least == imageSchema && m.SchemaVersion == firstSchema:
 		v.fail("schemaVersion", "image.tags and image.smoke are fields of version %s, not of %s", least, m.SchemaVersion)
 	}
 	v.release(m)
@@ -196,7 +200,7 @@ func (v *validator) binary(path string, b Binary) {
 	v.match(path+".name", b.Name, notation.Name)
 	v.match(path+".package", b.Package, notation.Name)
 	v.content(path, b.SHA256, b.Size)
-	v.oneOf(path+".format", b.Format, "elf", "pe", "macho")
+	v.oneOf(path+".format", b.Format, "elf", "pe", "macho", wasm)
 	v.match(path+".arch", b.Arch, notation.Arch)
 	v.oneOf(path+".linkage", b.Linkage, "static", "dynamic")
 	v.matchOptional(path+".glibcFloor", b.GlibcFloor, notation.Glibc)

@@ -1,63 +1,65 @@
 package target
 
 import (
+	_ "embed"
+	"fmt"
 	"slices"
 	"strings"
 )
 
 // otherToolchain is [Target.External] of targets beyond the table.
-const otherToolchain = "its own toolchain: pass --toolchain with a container that builds for it"
+const otherToolchain = "its own toolchain: build it elsewhere and use with-binaries, or pass --toolchain with a container that builds for it"
 
-// Parts of the triples that [Lookup] understands beyond the table. ci/binary can
-// check their programs.
-var (
-	otherArchs = []string{
-		"aarch64", "aarch64_be", "arm", "armv5te", "armv7", "armv7a", "i386", "i586", "i686", "loongarch64", "mips", "mips64", "mips64el", "mipsel",
-		"powerpc", "powerpc64", "powerpc64le", "riscv32gc", "riscv64gc", "s390x", "sparc64", "thumbv7neon", "x86_64",
-	}
-	otherLinuxLibcs = []string{
-		"gnu", "gnueabi", "gnueabihf", "gnux32", "gnuabi64", "gnuabiv2",
-		"musl", "musleabi", "musleabihf", "muslabi64", "uclibc", "uclibceabi", "uclibceabihf", "ohos",
-	}
-	otherSystems = []string{"freebsd", "netbsd", "openbsd", "dragonfly", "illumos", "solaris", "haiku", "redox", "hurd-gnu"}
-	otherWindows = []string{"msvc", "gnu", "gnullvm"}
-)
+// rustTargets is the output of `rustc --print target-list` of Rust 1.95.
+//
+//go:embed rust-targets.txt
+var rustTargets string
 
-// derive reads a triple, "arch-vendor-system" or "arch-vendor-system-libc" ("The
-// rustc book", Platform Support), or Android's without a vendor. Such a target has
-// no default toolchain and no images.
+// Operating systems whose programs are ELF files. A triple ends in one, or has its ABI
+// after it.
+var elfSystems = []string{"freebsd", "netbsd", "openbsd", "dragonfly", "illumos", "solaris", "haiku", "redox", "hurd", "fuchsia", "hermit"}
+
+// derive returns a target of rustc that is not in the table, by the parts of its triple:
+// "arch-vendor-system" or "arch-vendor-system-libc" ("The rustc book", Platform
+// Support). It has no default toolchain and no images.
 func derive(triple string) (Target, bool) {
-	arch, rest, _ := strings.Cut(triple, "-")
-	if !slices.Contains(otherArchs, arch) {
+	if !slices.Contains(strings.Fields(rustTargets), triple) {
 		return Target{}, false
 	}
-	t := Target{Triple: triple, Arch: arch, Format: "elf", Archive: ".tar.gz", External: otherToolchain}
-	if rest == "linux-android" || rest == "linux-androideabi" {
-		t.OS = "linux"
-		return t, true
-	}
-	vendor, system, _ := strings.Cut(rest, "-")
-	switch vendor {
-	case "unknown", "pc", "sun", "uwp", "win7", "openwrt", "alpine", "chimera", "unikraft":
-	default:
-		return Target{}, false
-	}
-	if libc, found := strings.CutPrefix(system, "linux-"); found && slices.Contains(otherLinuxLibcs, libc) {
-		t.OS = "linux"
+	parts := strings.Split(triple, "-")
+	last := parts[len(parts)-1]
+	t := Target{Triple: triple, Arch: parts[0], Archive: ".tar.gz", External: otherToolchain}
+	switch system := slices.IndexFunc(parts, func(p string) bool { return slices.Contains(elfSystems, p) }); {
+	case slices.Contains(parts, "linux") && last != "none":
+		t.OS, t.Format = "linux", "elf"
 		for _, known := range []string{"gnu", "musl"} {
-			if strings.HasPrefix(libc, known) {
+			if strings.HasPrefix(last, known) {
 				t.Libc = known
 			}
 		}
-		return t, true
-	}
-	if abi, found := strings.CutPrefix(system, "windows-"); found && slices.Contains(otherWindows, abi) {
+	case slices.Contains(parts, "windows"):
 		t.OS, t.Format, t.ExeSuffix, t.Archive = "windows", "pe", ".exe", ".zip"
-		return t, true
+	case last == "darwin":
+		t.OS, t.Format = last, "macho"
+	case strings.HasPrefix(triple, "wasm32-wasip"):
+		t.OS, t.Format, t.ExeSuffix = "wasi", "wasm", ".wasm"
+	case system >= 0:
+		t.OS, t.Format = parts[system], "elf"
+	default:
+		t.OS, t.Arch = last, ""
 	}
-	if slices.Contains(otherSystems, system) {
-		t.OS, _, _ = strings.Cut(system, "-")
-		return t, true
+	t.Beyond = t.beyond()
+	return t, true
+}
+
+// beyond describes what was derived from a triple, and what is unknown.
+func (t Target) beyond() string {
+	formats := map[string]string{"elf": "an ELF program", "pe": "a PE program", "macho": "a Mach-O program", "wasm": "a WebAssembly module"}
+	switch {
+	case t.Format == "":
+		return fmt.Sprintf("the format, architecture and libraries of its programs are unknown and not checked; it gets a %s and no container image", t.Archive)
+	case t.OS == "linux" && t.Libc == "":
+		return fmt.Sprintf("by its name, it needs %s for %s; its C library is unknown and not checked, and it gets no container image", formats[t.Format], t.Arch)
 	}
-	return Target{}, false
+	return fmt.Sprintf("by its name, it needs %s for %s; it gets no container image", formats[t.Format], t.Arch)
 }

@@ -16,7 +16,7 @@ import (
 type Target struct {
 	// Triple is Rust's name, "aarch64-unknown-linux-gnu".
 	Triple string
-	// Arch is the triple's first part, as ci/binary reports it.
+	// Arch is the triple's first part, as ci/binary reports it; empty if that is unknown.
 	Arch string
 	// OS is "linux", "windows", "darwin" or the triple's.
 	OS string
@@ -24,9 +24,9 @@ type Target struct {
 	Libc string
 	// Platform is the OCI platform, "linux/arm64"; empty for targets without images.
 	Platform string
-	// Format of an executable: "elf", "pe" or "macho".
+	// Format of an executable: "elf", "pe", "macho" or "wasm"; empty if it is unknown.
 	Format string
-	// ExeSuffix is ".exe" on Windows.
+	// ExeSuffix is ".exe" on Windows and ".wasm" for WebAssembly.
 	ExeSuffix string
 	// Archive is the suffix of archives, ".tar.gz" or ".zip".
 	Archive string
@@ -34,6 +34,8 @@ type Target struct {
 	Debian string
 	// GNU is the prefix of the GNU tools, "aarch64-linux-gnu".
 	GNU string
+	// Musl is Debian's name of the architecture with musl, "aarch64-linux-musl".
+	Musl string
 	// Packages are the Debian packages of a cross build: the compiler, which is also
 	// the linker, and the C library.
 	Packages []string
@@ -42,6 +44,9 @@ type Target struct {
 	// External completes "… needs" for targets that the default toolchain image
 	// cannot build, or is empty.
 	External string
+	// Beyond completes "… is not in Gantry's table: " for targets that [Lookup] derives,
+	// or is empty.
+	Beyond string
 }
 
 // Native reports whether the target's binaries run on an OCI platform without
@@ -76,15 +81,29 @@ var table = func() map[string]Target {
 		gnu("riscv64gc-unknown-linux-gnu", "riscv64gc", "linux/riscv64", "riscv64", "riscv64-linux-gnu"),
 		gnu("s390x-unknown-linux-gnu", "s390x", "linux/s390x", "s390x", "s390x-linux-gnu"),
 		gnu("powerpc64le-unknown-linux-gnu", "powerpc64le", "linux/ppc64le", "ppc64el", "powerpc64le-linux-gnu"),
-		musl("x86_64-unknown-linux-musl", "x86_64", "linux/amd64", "amd64", "x86_64-linux-gnu"),
-		musl("aarch64-unknown-linux-musl", "aarch64", "linux/arm64", "arm64", "aarch64-linux-gnu"),
+		musl("x86_64-unknown-linux-musl", "x86_64", "linux/amd64", "amd64", "x86_64-linux-gnu", "x86_64-linux-musl"),
+		musl("aarch64-unknown-linux-musl", "aarch64", "linux/arm64", "arm64", "aarch64-linux-gnu", "aarch64-linux-musl"),
+		musl("armv7-unknown-linux-musleabihf", "armv7", "linux/arm/v7", "armhf", "arm-linux-gnueabihf", "arm-linux-musleabihf"),
+		musl("i686-unknown-linux-musl", "i686", "linux/386", "i386", "i686-linux-gnu", "i386-linux-musl"),
+		otherMusl("arm-unknown-linux-musleabi", "arm", "linux/arm/v6"),
+		otherMusl("arm-unknown-linux-musleabihf", "arm", "linux/arm/v6"),
+		otherMusl("riscv64gc-unknown-linux-musl", "riscv64gc", "linux/riscv64"),
+		otherMusl("loongarch64-unknown-linux-musl", "loongarch64", "linux/loong64"),
 		{
 			Triple: "x86_64-pc-windows-gnu", Arch: "x86_64", OS: "windows", Format: "pe",
 			ExeSuffix: ".exe", Archive: ".zip", GNU: "x86_64-w64-mingw32",
 			AlwaysPackages: []string{"gcc-mingw-w64-x86-64", "g++-mingw-w64-x86-64"},
 		},
+		msvc("x86_64-pc-windows-msvc", "x86_64"),
+		msvc("aarch64-pc-windows-msvc", "aarch64"),
+		msvc("i686-pc-windows-msvc", "i686"),
 		apple("x86_64-apple-darwin", "x86_64"),
 		apple("aarch64-apple-darwin", "aarch64"),
+		universal(),
+		freeBSD("x86_64-unknown-freebsd", "x86_64"),
+		freeBSD("aarch64-unknown-freebsd", "aarch64"),
+		freeBSD("i686-unknown-freebsd", "i686"),
+		{Triple: "wasm32-wasip1", Arch: "wasm32", OS: "wasi", Format: "wasm", ExeSuffix: ".wasm", Archive: ".tar.gz"},
 	}
 	m := make(map[string]Target, len(rows))
 	for _, r := range rows {
@@ -114,25 +133,55 @@ func gnu(triple, arch, platform, debian, prefix string) Target {
 	return t
 }
 
-func musl(triple, arch, platform, debian, prefix string) Target {
+func musl(triple, arch, platform, debian, prefix, musl string) Target {
 	t := linux(triple, arch, platform, debian, prefix)
-	t.Libc = "musl"
+	t.Libc, t.Musl = "musl", musl
 	// gcc with the specs file of musl-dev is a musl C compiler for any
 	// architecture; musl-tools has the wrapper for the native one.
 	t.AlwaysPackages = []string{"musl-dev:" + debian}
 	return t
 }
 
-func apple(triple, arch string) Target {
+// otherMusl is a target of musl whose architecture Debian's cross compilers lack.
+func otherMusl(triple, arch, platform string) Target {
 	return Target{
-		Triple: triple, Arch: arch, OS: "darwin", Format: "macho", Archive: ".tar.gz",
-		External: "an Apple SDK, which may not be redistributed: pass --toolchain with a container that has one (cargo-zigbuild or osxcross) and, for cargo-zigbuild, --cargo-command=zigbuild",
+		Triple: triple, Arch: arch, OS: "linux", Libc: "musl", Platform: platform, Format: "elf", Archive: ".tar.gz",
+		External: "a C compiler and linker for it: pass --toolchain with a container that has cargo-zigbuild, and --cargo-command=zigbuild",
 	}
 }
 
-// Lookup returns the target of a triple: a row of the table, or else a target
-// derived from the triple, for the caller's toolchains. Its error names the nearest
-// triple of the table.
+func msvc(triple, arch string) Target {
+	return Target{
+		Triple: triple, Arch: arch, OS: "windows", Format: "pe", ExeSuffix: ".exe", Archive: ".zip",
+		External: "the libraries of Windows, which may not be redistributed: build it on Windows and use with-binaries, or pass --toolchain with a container that has cargo-xwin and those libraries, and --cargo-command=\"xwin build\"",
+	}
+}
+
+func freeBSD(triple, arch string) Target {
+	return Target{
+		Triple: triple, Arch: arch, OS: "freebsd", Format: "elf", Archive: ".tar.gz",
+		External: "the libraries of FreeBSD: build it there and use with-binaries, or pass --toolchain with a container that has a cross compiler for it",
+	}
+}
+
+// universal is one program for both architectures of macOS. No compiler makes it, so it
+// has no triple of Rust's: cargo-zigbuild, maturin and GoReleaser use this name.
+func universal() Target {
+	t := apple("universal2-apple-darwin", "universal2")
+	t.External = "the programs of x86_64-apple-darwin and aarch64-apple-darwin, joined by lipo: do that on macOS and use with-binaries, or pass --toolchain with a container that makes it"
+	return t
+}
+
+func apple(triple, arch string) Target {
+	return Target{
+		Triple: triple, Arch: arch, OS: "darwin", Format: "macho", Archive: ".tar.gz",
+		External: "an Apple SDK, which may not be redistributed: build it on macOS and use with-binaries, or pass --toolchain with a container that has one (cargo-zigbuild or osxcross) and, for cargo-zigbuild, --cargo-command=zigbuild",
+	}
+}
+
+// Lookup returns the target of a triple: a row of the table, or else a target derived
+// from a triple that rustc knows, for the caller's toolchains and binaries. Its error
+// names the nearest triple of the table.
 func Lookup(triple string) (Target, error) {
 	if t, ok := table[triple]; ok {
 		return t, nil

@@ -2,7 +2,6 @@ package target
 
 import (
 	"slices"
-	"strings"
 )
 
 // Tools link a target, and come from Debian.
@@ -21,18 +20,16 @@ type Tools struct {
 
 // Tools returns the tools of the target, for a native or a cross build.
 func (t Target) Tools(native bool) Tools {
-	if native && t.Libc == "gnu" {
-		return Tools{}
+	if t.GNU == "" || native && t.Libc == "gnu" {
+		return Tools{} // rustc has a linker for WebAssembly
 	}
 	need := Tools{Linker: t.GNU + "-gcc", AR: t.GNU + "-ar", Packages: slices.Clone(t.AlwaysPackages)}
 	if !native {
 		need.Packages = append(need.Packages, t.Packages...)
 	}
 	if t.Libc == "musl" {
-		// Debian's own names: x86_64-linux-musl, aarch64-linux-musl.
-		triplet := strings.Replace(t.GNU, "-gnu", "-musl", 1)
-		need.Specs = "/usr/lib/" + triplet + "/musl-gcc.specs"
-		need.MuslCC = triplet + "-gcc"
+		need.Specs = "/usr/lib/" + t.Musl + "/musl-gcc.specs"
+		need.MuslCC = t.Musl + "-gcc"
 		need.CC = need.MuslCC
 		return need
 	}

@@ -73,7 +73,7 @@ type Binary struct {
 // Bins.
 func NewTarget(b plan.Build, files []string) Target {
 	t := b.Target
-	out := Target{Want: binary.Requirements{Target: t.Triple, Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}}
+	out := Target{Want: binary.Requirements{Target: t.Triple, Format: binary.Format(t.Format), Arch: t.Arch, OS: t.OS, Libc: t.Libc, MaxGlibc: b.MaxGlibc}}
 	for i, bin := range b.Bins {
 		out.Binaries = append(out.Binaries, Binary{Name: bin.Name + t.ExeSuffix, Bin: bin.Name, Package: bin.Package, File: files[i]})
 	}

@@ -157,9 +157,9 @@ func TestAssembleRefuses(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "app")
 	require.NoError(t, os.WriteFile(text, []byte("#!/bin/sh\n"), 0o755))
 	for says, wrong := range map[string]map[string]string{
-		`binary "app" is for aarch64`:   {amd: bins[arm], arm: bins[arm]},
-		"not an ELF, PE or Mach-O file": {amd: text, arm: bins[arm]},
-		"no such file or directory":     {amd: filepath.Join(t.TempDir(), "nothing"), arm: bins[arm]},
+		`binary "app" is for aarch64`:                {amd: bins[arm], arm: bins[arm]},
+		"not an ELF, PE, Mach-O or WebAssembly file": {amd: text, arm: bins[arm]},
+		"no such file or directory":                  {amd: filepath.Join(t.TempDir(), "nothing"), arm: bins[arm]},
 	} {
 		_, err := Assemble(t.TempDir(), input(t, wrong), quiet(t))
 		assert.ErrorContains(t, err, says)

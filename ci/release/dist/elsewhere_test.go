@@ -20,7 +20,7 @@ func given(t *testing.T, version, run string) Target {
 		bin.Run = filepath.Join(t.TempDir(), "run")
 		require.NoError(t, os.WriteFile(bin.Run, []byte(run), 0o644))
 	}
-	return Target{Want: binary.Requirements{Target: amd, OS: "linux"}, Elsewhere: true, Binaries: []Binary{bin}}
+	return Target{Want: binary.Requirements{Target: amd, Format: binary.ELF, Arch: "x86_64", OS: "linux"}, Elsewhere: true, Binaries: []Binary{bin}}
 }
 
 // What a program prints counts most; its data count if it didn't run well or printed no
@@ -54,7 +54,7 @@ func TestVersionOfProgramsBuiltElsewhere(t *testing.T) {
 
 func TestVersionIsNotLookedForInWhatDoesNotFit(t *testing.T) {
 	other := given(t, "9.9.9", "")
-	other.Want.Target = arm
+	other.Want.Target, other.Want.Arch = arm, "aarch64"
 	_, err := Inspect(other)
 	assert.ErrorContains(t, err, `binary "app.exe" is for x86_64, but target "aarch64-unknown-linux-musl" needs aarch64`)
 	assert.NotContains(t, err.Error(), "9.9.9")

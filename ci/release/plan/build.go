@@ -122,6 +122,15 @@ func (b Build) Args() []string {
 	return args
 }
 
+// TargetArg returns the target as the Cargo subcommand takes it. cargo-zigbuild links
+// against the version of glibc that follows the triple.
+func (b Build) TargetArg() string {
+	if b.Command == "zigbuild" && b.Target.Libc == "gnu" && b.MaxGlibc != "" {
+		return b.Target.Triple + "." + b.MaxGlibc
+	}
+	return b.Target.Triple
+}
+
 // Group collects the builds that one call of Cargo can make: those that differ
 // only in their target. Proc macros, build scripts and their dependencies are then
 // compiled once, and no core idles while one target is being linked. Builds that

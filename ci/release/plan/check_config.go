@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	cargoCommand = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	cargoCommand = regexp.MustCompile(`^[a-z][a-z0-9-]*( build)?$`)
 	// The cc crate also reads a target with dashes, "CC_x86_64-pc-linux-gnu".
 	envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 )
@@ -67,7 +67,7 @@ func (c *Component) check() error {
 		}
 	}
 	if cmd := c.Config.CargoCommand; cmd != "" && !cargoCommand.MatchString(cmd) {
-		fail("cargo-command %q is not a Cargo subcommand: write one word, such as \"zigbuild\"", cmd)
+		fail("cargo-command %q is not a Cargo subcommand: write one such as \"zigbuild\" or \"xwin build\"", cmd)
 	}
 	checkEnv(c.Config.Env, fail)
 	for _, triple := range slices.Sorted(maps.Keys(c.Config.Target)) {

@@ -145,6 +145,9 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 		return nil, err
 	}
 	for _, t := range plan.Targets {
+		if t.target.Beyond != "" {
+			plan.warn("target %q is not in Gantry's table: %s", t.Target, t.target.Beyond)
+		}
 		if t.target.External != "" && !p.CustomToolchain {
 			plan.warn("building target %q needs %s", t.Target, t.target.External)
 		}
@@ -185,6 +188,21 @@ func (p *Plan) Target(triple string) (TargetPlan, error) {
 	return TargetPlan{}, fmt.Errorf("target %q is not in the plan of %q", triple, p.Tag)
 }
 
+// formats returns the formats of the binaries of all targets, those that are built
+// elsewhere included: the parts of a release have one schema version.
+func (p *Plan) formats() []string {
+	var all []string
+	for _, triple := range p.component.Config.targets() {
+		if t, err := target.Lookup(triple); err == nil {
+			all = append(all, t.Format)
+		}
+	}
+	for _, t := range p.Targets {
+		all = append(all, t.target.Format)
+	}
+	return all
+}
+
 // imageSpec returns the component's configuration of the image, or nil.
 func (p *Plan) imageSpec() *manifest.Image { return p.component.Config.Image }
 
@@ -205,6 +223,6 @@ func (p *Plan) Manifest(toolchain manifest.Toolchain) manifest.Manifest {
 		m.License = cmp.Or(m.License, pkg.License)
 		m.Homepage = cmp.Or(m.Homepage, pkg.Homepage)
 	}
-	m.UseLeastSchema()
+	m.UseLeastSchema(p.formats()...)
 	return m
 }

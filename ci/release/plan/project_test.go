@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/target"
 	"dagger/gantry/ci/version"
 )
 
@@ -452,14 +453,56 @@ func TestLineEndings(t *testing.T) {
 }
 
 func TestTargetsOfOtherToolchains(t *testing.T) {
-	p := mustLoad(t, table{"targets": []string{"x86_64-unknown-freebsd", "x86_64-unknown-linux-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	p := mustLoad(t, table{"targets": []string{"x86_64-unknown-netbsd", "x86_64-unknown-linux-gnu", "x86_64-unknown-freebsd", "xtensa-esp32-espidf"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
 	plan := planOf(t, p, "v1.0.0", clean("v0.9.0"))
 	require.NoError(t, plan.Err(), "it may be built elsewhere")
-	assert.Contains(t, plan.Assets, "app-1.0.0-x86_64-unknown-freebsd.tar.gz")
-	require.Contains(t, plan.Problems, Problem{SeverityWarning, `building target "x86_64-unknown-freebsd" needs its own toolchain: pass --toolchain with a container that builds for it`})
+	assert.Contains(t, plan.Assets, "app-1.0.0-x86_64-unknown-netbsd.tar.gz")
+	unknown := []Problem{
+		{SeverityWarning, `target "x86_64-unknown-netbsd" is not in Gantry's table: by its name, it needs an ELF program for x86_64; it gets no container image`},
+		{SeverityWarning, `target "xtensa-esp32-espidf" is not in Gantry's table: the format, architecture and libraries of its programs are unknown and not checked; it gets a .tar.gz and no container image`},
+	}
+	assert.Subset(t, plan.Problems, unknown)
+	assert.Subset(t, plan.Problems, []Problem{
+		{SeverityWarning, `building target "x86_64-unknown-netbsd" needs its own toolchain: build it elsewhere and use with-binaries, or pass --toolchain with a container that builds for it`},
+		{SeverityWarning, `building target "x86_64-unknown-freebsd" needs the libraries of FreeBSD: build it there and use with-binaries, or pass --toolchain with a container that has a cross compiler for it`},
+	})
 	p.CustomToolchain = true
-	for _, problem := range planOf(t, p, "v1.0.0", clean("v0.9.0")).Problems {
+	plan = planOf(t, p, "v1.0.0", clean("v0.9.0"))
+	assert.Subset(t, plan.Problems, unknown, "no toolchain makes that known")
+	for _, problem := range plan.Problems {
 		assert.NotContains(t, problem.Message, "toolchain")
+	}
+}
+
+// A release with WebAssembly has the schema that knows it, also its parts without any.
+func TestSchemaOfWebAssembly(t *testing.T) {
+	p := mustLoad(t, table{"targets": []string{"wasm32-wasip1", "x86_64-unknown-linux-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	plan := planOf(t, p, "v1.0.0", clean("v0.9.0"))
+	require.NoError(t, plan.Err())
+	assert.Contains(t, plan.Assets, "app-1.0.0-wasm32-wasip1.tar.gz")
+	schema := func(p *Project, only ...string) string {
+		plan, err := p.Plan("v1.0.0", clean("v0.9.0"), only)
+		require.NoError(t, err)
+		return plan.Manifest(manifest.Toolchain{}).SchemaVersion
+	}
+	assert.Equal(t, "1.2", schema(p))
+	assert.Equal(t, "1.2", schema(p, "x86_64-unknown-linux-gnu"))
+	p = mustLoad(t, table{"targets": []string{"x86_64-unknown-linux-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
+	assert.Equal(t, "1.0", schema(p))
+	assert.Equal(t, "1.2", schema(p, "x86_64-unknown-linux-gnu", "wasm32-wasip1"))
+}
+
+// cargo-zigbuild links against the glibc that follows the triple.
+func TestTargetArgOfZigbuild(t *testing.T) {
+	for _, c := range []struct{ command, maximum, triple, want string }{
+		{"zigbuild", "2.17", "x86_64-unknown-linux-gnu", "x86_64-unknown-linux-gnu.2.17"},
+		{"zigbuild", "2.17", "x86_64-unknown-linux-musl", "x86_64-unknown-linux-musl"},
+		{"zigbuild", "", "x86_64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"},
+		{"build", "2.17", "x86_64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"},
+	} {
+		known, err := target.Lookup(c.triple)
+		require.NoError(t, err)
+		assert.Equal(t, c.want, Build{Command: c.command, MaxGlibc: c.maximum, Target: known}.TargetArg())
 	}
 }
 

@@ -145,9 +145,9 @@ func settings(b plan.Build, opts Options) []string {
 // cargoCommand returns Cargo's arguments for a group, and the targets whose binaries
 // run on a platform.
 func cargoCommand(group []plan.Build, platform dagger.Platform) (args, native []string) {
-	args = append([]string{group[0].Command}, group[0].Args()...)
+	args = append(strings.Fields(group[0].Command), group[0].Args()...)
 	for _, b := range group {
-		args = append(args, "--target", b.Target.Triple)
+		args = append(args, "--target", b.TargetArg())
 		if b.Target.Native(string(platform)) {
 			native = append(native, b.Target.Triple)
 		}
