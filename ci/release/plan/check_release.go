@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -116,7 +117,7 @@ func (p *Plan) skeleton(targets []TargetPlan, gnu string) *manifest.Manifest {
 		for _, bin := range t.Binaries {
 			a.Binaries = append(a.Binaries, manifest.Binary{
 				Name: bin.Name, Package: bin.Package, Path: t.root() + "/" + bin.Name + t.target.ExeSuffix,
-				SHA256: madeUpDigest, Size: madeUpSize, Format: or(t.target.Format, "elf"), Arch: or(t.target.Arch, "unknown"), Linkage: linkage,
+				SHA256: madeUpDigest, Size: madeUpSize, Format: cmp.Or(t.target.Format, "elf"), Arch: cmp.Or(t.target.Arch, "unknown"), Linkage: linkage,
 			})
 		}
 		for _, extra := range p.Extra {
