@@ -31,6 +31,7 @@ type module map[string]map[string]function
 
 // core has the functions of Dagger's types that the documentation uses.
 var core = module{
+	"Changeset": {"export": {flags: map[string]bool{"--path": true}}},
 	"Directory": {"export": {flags: map[string]bool{"--path": true}}, "entries": {}},
 	"File":      {"export": {flags: map[string]bool{"--path": true}}, "contents": {}, "size": {}},
 	"Container": {
