@@ -1,9 +1,11 @@
 package fakehub
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -301,7 +303,7 @@ func (s *Server) refusesUpload(w http.ResponseWriter, q *request) bool {
 		return false
 	}
 	q.drain() // senders don't look at answers before they have sent all
-	copyHeader(w, rec)
+	maps.Copy(w.Header(), rec.Header())
 	w.WriteHeader(rec.Code)
 	_, _ = w.Write(rec.Body.Bytes())
 	return true
@@ -355,16 +357,12 @@ type statusWriter struct {
 }
 
 func (w *statusWriter) WriteHeader(code int) {
-	if w.status == 0 {
-		w.status = code
-	}
+	w.status = cmp.Or(w.status, code)
 	w.ResponseWriter.WriteHeader(code)
 }
 
 func (w *statusWriter) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = 200
-	}
+	w.status = cmp.Or(w.status, 200)
 	return w.ResponseWriter.Write(p)
 }
 

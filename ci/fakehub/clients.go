@@ -61,11 +61,11 @@ func (s *Server) createRef(w http.ResponseWriter, q *request) {
 }
 
 func (s *Server) getUser(w http.ResponseWriter, q *request) {
-	if !q.known {
+	switch {
+	case !q.known:
 		apiError(w, 401, "Requires authentication", "")
 		return
-	}
-	if q.access.Installation {
+	case q.access.Installation:
 		apiError(w, 403, "Resource not accessible by integration", "")
 		return
 	}

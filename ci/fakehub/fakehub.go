@@ -184,9 +184,8 @@ type release struct {
 
 // releaseVersion is the state of a release from some time on.
 type releaseVersion struct {
-	from    time.Time
-	deleted bool
-	view    release
+	from time.Time
+	view release
 }
 
 type asset struct {
@@ -639,7 +638,7 @@ func (s *Server) touch(rel *release) {
 	if s.cfg.ListDelay > 0 {
 		view := *rel
 		view.versions = nil
-		rel.versions = append(rel.versions, releaseVersion{from: now, deleted: rel.deleted, view: view})
+		rel.versions = append(rel.versions, releaseVersion{from: now, view: view})
 	}
 }
 
@@ -657,7 +656,7 @@ func (s *Server) listed(rel *release) *release {
 		if v.from.After(then) {
 			continue
 		}
-		if v.deleted {
+		if v.view.deleted {
 			return nil
 		}
 		return &v.view

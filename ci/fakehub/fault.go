@@ -2,8 +2,10 @@ package fakehub
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -107,9 +109,7 @@ func (s *Server) Arm(f Fault) {
 			f.Times = -1
 		}
 	}
-	if f.RetryAfter == 0 {
-		f.RetryAfter = 2 * time.Second
-	}
+	f.RetryAfter = cmp.Or(f.RetryAfter, 2*time.Second)
 	s.faults = append(s.faults, &f)
 }
 
@@ -228,7 +228,7 @@ func (s *Server) answerFault(w http.ResponseWriter, req *request, f *Fault, done
 		}
 		validationFailed(w, resource, field, "already_exists", "")
 	case LostBody:
-		copyHeader(w, done)
+		maps.Copy(w.Header(), done.Header())
 		h.Del("Content-Length")
 		w.WriteHeader(done.Code)
 	case Page:
@@ -267,15 +267,9 @@ func (s *Server) leaveStarter(req *request) {
 	s.event("starter", rel, name)
 }
 
-func copyHeader(w http.ResponseWriter, rec *httptest.ResponseRecorder) {
-	for k, v := range rec.Header() {
-		w.Header()[k] = v
-	}
-}
-
 // sendHalf announces a whole answer and sends half of it.
 func sendHalf(w http.ResponseWriter, rec *httptest.ResponseRecorder) {
-	copyHeader(w, rec)
+	maps.Copy(w.Header(), rec.Header())
 	body := rec.Body.Bytes()
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(rec.Code)

@@ -1,6 +1,7 @@
 package fakehub
 
 import (
+	"cmp"
 	"crypto/sha1"
 	"fmt"
 	"net/http"
@@ -66,11 +67,7 @@ func (s *Server) getCommit(w http.ResponseWriter, q *request) {
 
 // getContents lists .github/workflows of a commit, the only directory there is.
 func (s *Server) getContents(w http.ResponseWriter, q *request) {
-	at := q.r.URL.Query().Get("ref")
-	if at == "" {
-		at = "main"
-	}
-	sha, ok := q.repo.resolve(at)
+	sha, ok := q.repo.resolve(cmp.Or(q.r.URL.Query().Get("ref"), "main"))
 	files := q.repo.commits[sha].workflows
 	if !ok || q.name != ".github/workflows" || len(files) == 0 {
 		notFound(w)

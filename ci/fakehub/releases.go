@@ -295,33 +295,26 @@ func (s *Server) deleteRelease(w http.ResponseWriter, q *request) {
 }
 
 func (s *Server) dispatch(w http.ResponseWriter, q *request) {
-	var in struct {
-		EventType string          `json:"event_type"`
-		Payload   json.RawMessage `json:"client_payload"`
-	}
+	var in Dispatch
 	if !q.decode(w, &in) {
 		return
 	}
 	var top map[string]any
-	if len(in.Payload) > 0 && json.Unmarshal(in.Payload, &top) != nil {
-		apiError(w, 422, "Invalid request. For 'properties/client_payload', it is not an object.", "")
-		return
-	}
 	switch {
+	case len(in.Payload) > 0 && json.Unmarshal(in.Payload, &top) != nil:
+		apiError(w, 422, "Invalid request. For 'properties/client_payload', it is not an object.", "")
 	case in.EventType == "" || utf8.RuneCountInString(in.EventType) > 100:
 		apiError(w, 422, "Invalid request. For 'properties/event_type', it must have 1 to 100 characters.", "")
-		return
 	case len(top) > 10:
 		apiError(w, 422, fmt.Sprintf("Invalid request. No more than 10 properties are allowed; %d were supplied.", len(top)), "")
-		return
 	case len(in.Payload) >= 64<<10:
 		apiError(w, 422, "client_payload is too large.", "")
-		return
+	default:
+		if top != nil {
+			in.Payload, _ = json.Marshal(top) // canonical
+		}
+		q.repo.dispatches = append(q.repo.dispatches, in)
+		s.event("dispatch", nil, "")
+		w.WriteHeader(204)
 	}
-	if top != nil {
-		in.Payload, _ = json.Marshal(top) // canonical
-	}
-	q.repo.dispatches = append(q.repo.dispatches, Dispatch{EventType: in.EventType, Payload: in.Payload})
-	s.event("dispatch", nil, "")
-	w.WriteHeader(204)
 }

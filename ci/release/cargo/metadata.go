@@ -7,6 +7,7 @@
 package cargo
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -69,12 +70,7 @@ type Dependency struct {
 }
 
 // key returns the dependency's key in Cargo.toml.
-func (d Dependency) key() string {
-	if d.Rename != "" {
-		return d.Rename
-	}
-	return d.Name
-}
+func (d Dependency) key() string { return cmp.Or(d.Rename, d.Name) }
 
 // ReadMetadata reads the output of cargo metadata and keeps only the members of
 // the workspace.

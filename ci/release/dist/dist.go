@@ -101,7 +101,7 @@ func Inspect(t Target) ([]binary.Facts, error) {
 	var all []binary.Facts
 	var errs []error
 	for _, bin := range t.Binaries {
-		facts, err := inspect(bin.File)
+		facts, err := readFile(bin.File, binary.Inspect)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("binary %q of target %q: %w", bin.Name, t.Want.Target, err))
 			continue
@@ -130,17 +130,18 @@ func Inspect(t Target) ([]binary.Facts, error) {
 	return all, errors.Join(errs...)
 }
 
-func inspect(file string) (binary.Facts, error) {
-	f, err := os.Open(file)
+// readFile calls a function that reads a file of a size.
+func readFile[T any](name string, read func(io.ReaderAt, int64) (T, error)) (T, error) {
+	f, err := os.Open(name)
 	if err != nil {
-		return binary.Facts{}, err
+		return *new(T), err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return binary.Facts{}, err
+		return *new(T), err
 	}
-	return binary.Inspect(f, info.Size())
+	return read(f, info.Size())
 }
 
 // Assemble writes the files of a release into dir. If the project configures an

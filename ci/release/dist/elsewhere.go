@@ -2,6 +2,7 @@ package dist
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strings"
@@ -58,14 +59,5 @@ func answer(run string) (output string, ended bool) {
 }
 
 func find(file, version string) (binary.Mention, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return binary.Mention{}, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return binary.Mention{}, err
-	}
-	return binary.FindVersion(f, info.Size(), version)
+	return readFile(file, func(f io.ReaderAt, size int64) (binary.Mention, error) { return binary.FindVersion(f, size, version) })
 }

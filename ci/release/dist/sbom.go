@@ -1,6 +1,7 @@
 package dist
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -61,10 +62,7 @@ func billOfMaterials(m *manifest.Manifest, archive manifest.Asset, crates []carg
 	}
 	components := []cdx.Component{}
 	for _, c := range crates {
-		ref := c.PURL
-		if ref == "" {
-			ref = c.Name + "@" + c.Version
-		}
+		ref := cmp.Or(c.PURL, c.Name+"@"+c.Version)
 		components = append(components, cdx.Component{
 			BOMRef: ref, Type: cdx.ComponentTypeLibrary, Name: c.Name, Version: c.Version, PackageURL: c.PURL,
 			Hashes: hashes(c.SHA256), Licenses: licensesOf(c.License),
