@@ -550,13 +550,11 @@ func (s *Server) dump() string {
 		for _, t := range sortedKeys(r.tags) {
 			fmt.Fprintf(&b, "  tag %s %s\n", t, r.tags[t])
 		}
-		rels := slices.Clone(r.releases)
-		slices.SortStableFunc(rels, func(a, b *release) int { return strings.Compare(a.tag, b.tag) })
+		rels := slices.SortedStableFunc(slices.Values(r.releases), func(a, b *release) int { return strings.Compare(a.tag, b.tag) })
 		for _, rel := range rels {
 			fmt.Fprintf(&b, "  release %s draft=%t prerelease=%t immutable=%t at %s\n    title %q\n    body %q\n",
 				rel.tag, rel.draft, rel.prerelease, rel.immutable, rel.commitish, rel.name, rel.body)
-			assets := slices.Clone(rel.assets)
-			slices.SortStableFunc(assets, func(a, b *asset) int { return strings.Compare(a.name, b.name) })
+			assets := slices.SortedStableFunc(slices.Values(rel.assets), func(a, b *asset) int { return strings.Compare(a.name, b.name) })
 			for _, a := range assets {
 				fmt.Fprintf(&b, "    asset %s %s %d %s %x\n", a.name, a.state, a.size, a.contentType, sha256.Sum256(a.data))
 			}

@@ -152,12 +152,7 @@ func (w *work) choose(ctx context.Context, r *remote) error {
 }
 
 func draftsOf(all []*Release, tag string, without map[int64]bool) []*Release {
-	var ds []*Release
-	for _, x := range all {
-		if x.Draft && x.Tag == tag && !without[x.ID] {
-			ds = append(ds, x)
-		}
-	}
+	ds := slices.DeleteFunc(slices.Clone(all), func(x *Release) bool { return !x.Draft || x.Tag != tag || without[x.ID] })
 	slices.SortFunc(ds, func(a, b *Release) int { return int(a.ID - b.ID) })
 	return ds
 }

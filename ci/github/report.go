@@ -58,18 +58,14 @@ func (r *Report) finish(s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	done := r.Done
-	r.Done, r.Extra = nil, nil
+	r.Done = nil
 	for _, p := range r.Plan.Steps {
 		if i := slices.Index(done, p); i >= 0 {
 			r.Done = append(r.Done, p)
 			done = slices.Delete(done, i, i+1)
 		}
 	}
-	for _, d := range done {
-		if d.Write() {
-			r.Extra = append(r.Extra, d)
-		}
-	}
+	r.Extra = slices.DeleteFunc(done, func(s Step) bool { return !s.Write() })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.Counts, r.Took = s.counts, s.c.o.Clock.Now().Sub(s.started)

@@ -26,6 +26,7 @@ import (
 	"dagger/gantry/ci/image/registries"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/notation"
 	"dagger/gantry/ci/published"
 	"dagger/gantry/internal/dagger"
 )
@@ -314,7 +315,7 @@ func (p Phase) Verify(ctx context.Context, i Image, ref string, currentBase bool
 	if i.Skipped != "" {
 		return "", fmt.Errorf("the event asks for no image, so there is nothing to compare: %s", i.Skipped)
 	}
-	address, reference := oci.SplitReference(ref)
+	address, reference := notation.SplitReference(ref)
 	t, err := p.target(ctx, i, []string{address})
 	if err != nil {
 		return "", err

@@ -10,6 +10,7 @@ import (
 
 	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/notation"
 	"dagger/gantry/ci/target"
 )
 
@@ -167,11 +168,8 @@ func runtimeOf(ref string) (runtime, bool) {
 	if ref == Scratch {
 		return runtime{}, true
 	}
-	repository, tag := ref, ""
-	repository, _, _ = strings.Cut(repository, "@")
-	if i := strings.LastIndexByte(repository, ':'); i > strings.LastIndexByte(repository, '/') {
-		repository, tag = repository[:i], repository[i+1:]
-	}
+	unpinned, _, _ := strings.Cut(ref, "@")
+	repository, tag := notation.SplitReference(unpinned)
 	if name, ok := strings.CutPrefix(repository, "gcr.io/distroless/"); ok {
 		kind, release, _ := strings.Cut(name, "-debian")
 		glibc := map[string]string{"11": "2.31", "12": "2.36", "13": "2.41"}[release]

@@ -102,14 +102,11 @@ func (m *Manifest) Marshal() ([]byte, error) {
 		return nil, fmt.Errorf("write %s: %w", FileName, err)
 	}
 	sorted := *m
-	sorted.Assets = slices.Clone(m.Assets)
-	slices.SortFunc(sorted.Assets, func(a, b Asset) int { return strings.Compare(a.Name, b.Name) })
+	sorted.Assets = slices.SortedFunc(slices.Values(m.Assets), func(a, b Asset) int { return strings.Compare(a.Name, b.Name) })
 	for i := range sorted.Assets {
 		a := &sorted.Assets[i]
-		a.Binaries = slices.Clone(a.Binaries)
-		slices.SortFunc(a.Binaries, func(a, b Binary) int { return strings.Compare(a.Path, b.Path) })
-		a.Files = slices.Clone(a.Files)
-		slices.SortFunc(a.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+		a.Binaries = slices.SortedFunc(slices.Values(a.Binaries), func(a, b Binary) int { return strings.Compare(a.Path, b.Path) })
+		a.Files = slices.SortedFunc(slices.Values(a.Files), func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	}
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

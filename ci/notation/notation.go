@@ -152,13 +152,7 @@ func repositoryFix(value string) string {
 			return fmt.Sprintf("omit %q, as in %q", scheme, strings.ToLower(rest))
 		}
 	}
-	rest := value
-	if i := strings.IndexByte(rest, '@'); i > 0 {
-		rest = rest[:i]
-	}
-	if i := strings.LastIndexByte(rest, ':'); i > strings.LastIndexByte(rest, '/') && strings.Contains(rest, "/") {
-		rest = rest[:i]
-	}
+	rest, _ := SplitReference(value)
 	lower := strings.ToLower(rest)
 	switch {
 	case !repositoryPattern.MatchString(lower):
@@ -168,4 +162,17 @@ func repositoryFix(value string) string {
 	default:
 		return fmt.Sprintf("omit the tag, as in %q", rest)
 	}
+}
+
+// SplitReference splits an optional tag or digest off a reference: "host:5000/a:1"
+// is "host:5000/a" and "1". The digest wins over the tag.
+func SplitReference(ref string) (address, reference string) {
+	address, digest, pinned := strings.Cut(ref, "@")
+	if i := strings.LastIndexByte(address, ':'); i > strings.LastIndexByte(address, '/') {
+		address, reference = address[:i], address[i+1:]
+	}
+	if pinned {
+		reference = digest
+	}
+	return address, reference
 }

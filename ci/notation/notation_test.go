@@ -89,3 +89,27 @@ func TestPaths(t *testing.T) {
 	assert.ErrorContains(t, CheckAbsolute("etc"), `"etc" is not an absolute path`)
 	assert.ErrorContains(t, CheckAbsolute("/etc/../x"), `not in its shortest form, "/x"`)
 }
+
+func TestSplitReference(t *testing.T) {
+	for ref, want := range map[string][2]string{
+		"ghcr.io/a/b":                {"ghcr.io/a/b", ""},
+		"ghcr.io/a/b:1.0":            {"ghcr.io/a/b", "1.0"},
+		"localhost:5000/a":           {"localhost:5000/a", ""},
+		"localhost:5000/a:rc":        {"localhost:5000/a", "rc"},
+		"a/b@sha256:00":              {"a/b", "sha256:00"},
+		"localhost:5000/a@sha256:00": {"localhost:5000/a", "sha256:00"},
+	} {
+		address, reference := SplitReference(ref)
+		assert.Equal(t, want, [2]string{address, reference}, ref)
+	}
+}
+
+func TestSplitReferenceOfEveryKind(t *testing.T) {
+	for ref, want := range map[string][2]string{
+		"": {"", ""}, "a": {"a", ""}, "a:1": {"a", "1"}, ":1": {"", "1"}, "a:1@sha256:00": {"a", "sha256:00"}, "h:1/a@sha256:00": {"h:1/a", "sha256:00"},
+		"h:1/a:2@sha256:00": {"h:1/a", "sha256:00"}, "a@": {"a", ""}, "h:1/a": {"h:1/a", ""},
+	} {
+		address, reference := SplitReference(ref)
+		assert.Equal(t, want, [2]string{address, reference}, ref)
+	}
+}

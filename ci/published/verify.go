@@ -14,6 +14,7 @@ import (
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/wire"
 )
 
 // Verification reports how a published release compares with its manifest.
@@ -107,20 +108,9 @@ func (c *counted) Open(ctx context.Context, name string) (io.ReadCloser, int64, 
 	content, size, err := c.remote.Open(ctx, name)
 	if err == nil {
 		c.v.Assets++
-		content = &countedBody{content, c.v}
+		content = wire.Counted(content, func(n int) { c.v.Bytes += int64(n) })
 	}
 	return content, size, err
-}
-
-type countedBody struct {
-	io.ReadCloser
-	v *Verification
-}
-
-func (c *countedBody) Read(p []byte) (int, error) {
-	n, err := c.ReadCloser.Read(p)
-	c.v.Bytes += int64(n)
-	return n, err
 }
 
 // checkTag compares the tag's commit with the commit that the assets were built

@@ -50,6 +50,22 @@ func (s *Stall) Explain(err error) error {
 // ends the transfer.
 func (s *Stall) Body(b io.ReadCloser) io.ReadCloser { return &stallBody{b, s} }
 
+// Counted returns a body that reports how many bytes each read gives.
+func Counted(b io.ReadCloser, moved func(n int)) io.ReadCloser { return &countedBody{b, moved} }
+
+type countedBody struct {
+	io.ReadCloser
+	moved func(int)
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.moved(n)
+	}
+	return n, err
+}
+
 type stallBody struct {
 	io.ReadCloser
 	stall *Stall

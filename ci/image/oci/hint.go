@@ -71,16 +71,3 @@ func confirmedAbsent(err error) bool {
 		return false
 	})
 }
-
-// SplitReference splits an optional tag or digest off a reference: "host:5000/a:1"
-// is "host:5000/a" and "1". The digest wins over the tag.
-func SplitReference(ref string) (address, reference string) {
-	address, digest, pinned := strings.Cut(ref, "@")
-	if i := strings.LastIndexByte(address, ':'); i > strings.LastIndexByte(address, '/') {
-		address, reference = address[:i], address[i+1:]
-	}
-	if pinned {
-		reference = digest
-	}
-	return address, reference
-}

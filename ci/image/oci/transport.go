@@ -134,12 +134,12 @@ func (t *retrying) once(req *http.Request) (*http.Response, error) {
 	ctx, stall := wire.NewStall(req.Context(), t.o.Timeout)
 	req = req.Clone(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
-		req.Body = &sent{req.Body, func(n int) {
+		req.Body = wire.Counted(req.Body, func(n int) {
 			stall.Moved()
 			if !isToken(req) {
 				t.stats.pushed.Add(int64(n))
 			}
-		}}
+		})
 	}
 	res, err := t.inner.RoundTrip(req)
 	if err != nil {
@@ -158,20 +158,6 @@ func (t *retrying) once(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return res, nil
-}
-
-// sent is the body of a request, whose progress is reported.
-type sent struct {
-	io.ReadCloser
-	moved func(int)
-}
-
-func (s *sent) Read(p []byte) (int, error) {
-	n, err := s.ReadCloser.Read(p)
-	if n > 0 {
-		s.moved(n)
-	}
-	return n, err
 }
 
 // pause waits after a try that failed.

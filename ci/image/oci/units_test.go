@@ -344,16 +344,6 @@ func TestLoginOfTheLongestPath(t *testing.T) {
 	assert.Nil(t, d.find("gcr.io", "acme"))
 }
 
-func TestSplitReferenceOfEveryKind(t *testing.T) {
-	for ref, want := range map[string][2]string{
-		"": {"", ""}, "a": {"a", ""}, "a:1": {"a", "1"}, ":1": {"", "1"}, "a:1@sha256:00": {"a", "sha256:00"}, "h:1/a@sha256:00": {"h:1/a", "sha256:00"},
-		"h:1/a:2@sha256:00": {"h:1/a", "sha256:00"}, "a@": {"a", ""}, "h:1/a": {"h:1/a", ""},
-	} {
-		address, reference := SplitReference(ref)
-		assert.Equal(t, want, [2]string{address, reference}, ref)
-	}
-}
-
 // The images that are base images, of those that an index has.
 func TestPinsOfAnIndex(t *testing.T) {
 	add := func(index v1.ImageIndex, platform *v1.Platform, base, digest string) v1.ImageIndex {

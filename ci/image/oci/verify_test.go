@@ -189,17 +189,3 @@ func TestVerifyImageOfADamagedRegistry(t *testing.T) {
 		})
 	}
 }
-
-func TestSplitReference(t *testing.T) {
-	for ref, want := range map[string][2]string{
-		"ghcr.io/a/b":                {"ghcr.io/a/b", ""},
-		"ghcr.io/a/b:1.0":            {"ghcr.io/a/b", "1.0"},
-		"localhost:5000/a":           {"localhost:5000/a", ""},
-		"localhost:5000/a:rc":        {"localhost:5000/a", "rc"},
-		"a/b@sha256:00":              {"a/b", "sha256:00"},
-		"localhost:5000/a@sha256:00": {"localhost:5000/a", "sha256:00"},
-	} {
-		address, reference := oci.SplitReference(ref)
-		assert.Equal(t, want, [2]string{address, reference}, ref)
-	}
-}

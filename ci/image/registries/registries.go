@@ -107,9 +107,8 @@ func New(s Settings) (*Registries, error) {
 
 // login makes the keychain: the logins, then Docker's.
 func (r *Registries) login(s Settings) error {
-	logins := slices.Clone(s.Logins)
 	// The longest address wins.
-	slices.SortStableFunc(logins, func(a, b Login) int { return len(b.Address) - len(a.Address) })
+	logins := slices.SortedStableFunc(slices.Values(s.Logins), func(a, b Login) int { return len(b.Address) - len(a.Address) })
 	var chains []authn.Keychain
 	for _, l := range logins {
 		if l.Username == "" || l.Password == "" {
