@@ -243,10 +243,8 @@ func onlyZeros(r io.Reader) error {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(buf)
-		for _, b := range buf[:n] {
-			if b != 0 {
-				return fmt.Errorf("%w: after the end of the tar archive", ErrTrailing)
-			}
+		if len(bytes.Trim(buf[:n], "\x00")) > 0 {
+			return fmt.Errorf("%w: after the end of the tar archive", ErrTrailing)
 		}
 		switch {
 		case err == io.EOF:

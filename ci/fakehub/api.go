@@ -12,7 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+
+	"dagger/gantry/ci/wire"
 )
 
 // request is a call in progress.
@@ -213,14 +214,8 @@ func route(r *http.Request) (*request, handler) {
 
 // delay lets a request take its time.
 func (s *Server) delay(q *request) {
-	if s.cfg.Latency == nil {
-		return
-	}
-	t := time.NewTimer(s.cfg.Latency(*q.call))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-q.r.Context().Done():
+	if s.cfg.Latency != nil {
+		_ = wire.Sleep(q.r.Context(), s.cfg.Latency(*q.call)) // a caller that went away needs no answer
 	}
 }
 

@@ -258,14 +258,3 @@ func (d *download) Close() error {
 	d.cancel(nil)
 	return d.body.Close()
 }
-
-// withToken is a transport that adds the token to calls of the API.
-type withToken struct{ c *Client }
-
-func (t withToken) RoundTrip(req *http.Request) (*http.Response, error) {
-	req, err := t.c.authorized(req)
-	if err != nil {
-		return nil, err
-	}
-	return t.c.o.Transport.RoundTrip(req)
-}

@@ -108,10 +108,20 @@ func New(o Options) (*Client, error) {
 	o.setDefaults()
 	uploads, web := deriveBases(api)
 	c := &Client{tokens: map[string]bool{}, pace: newPacer(o.pace, o.Clock), uploads: uploads.String(), web: web}
-	o.Transport = &counting{o.Transport, &c.requests}
+	inner := o.Transport
+	o.Transport = roundTrip(func(req *http.Request) (*http.Response, error) {
+		c.requests.Add(1)
+		return inner.RoundTrip(req)
+	})
 	c.o = o
 	c.public = &http.Client{Transport: o.Transport}
-	c.private = &http.Client{Transport: withToken{c}}
+	c.private = &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		req, err := c.authorized(req)
+		if err != nil {
+			return nil, err
+		}
+		return o.Transport.RoundTrip(req)
+	})}
 	c.api = gh.NewClient(&http.Client{Transport: &transport{c}})
 	c.api.BaseURL, c.api.UploadURL = api, uploads
 	c.api.UserAgent = o.UserAgent

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync/atomic"
 )
 
 // Published reads the published release of a tag, with its assets. It returns
@@ -78,13 +77,7 @@ func (c *Client) RepositoryID(ctx context.Context, owner, name string) (int64, e
 // included.
 func (c *Client) Requests() int64 { return c.requests.Load() }
 
-// counting is a transport that counts requests.
-type counting struct {
-	http.RoundTripper
-	n *atomic.Int64
-}
+// roundTrip is a function as a transport.
+type roundTrip func(*http.Request) (*http.Response, error)
 
-func (t *counting) RoundTrip(req *http.Request) (*http.Response, error) {
-	t.n.Add(1)
-	return t.RoundTripper.RoundTrip(req)
-}
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/fakehub"
+	"dagger/gantry/ci/wire"
 )
 
 // victimEnv, when set, makes the test binary a process that releases to that
@@ -92,13 +92,17 @@ func TestKilledAtEveryCall(t *testing.T) {
 			// The call that it died in is carried out, or not, before the next.
 			require.Eventually(t, func() bool { return hub.Active() == 0 }, 10*time.Second, time.Millisecond)
 
-			c, err := New(overTCP(url))
+			o := overTCP(url)
+			transport, err := wire.NewTransport(nil)
+			require.NoError(t, err)
+			o.Transport = transport
+			c, err := New(o)
 			require.NoError(t, err)
 			_, err = c.Release(t.Context(), victimSpec(w))
 			require.NoError(t, err, "after %s at call %d (%s)", kind, at.N, at.Op)
 			require.Equal(t, want, hub.Dump(), "after %s at call %d (%s)", kind, at.N, at.Op)
 			w.neverIncomplete(victimSpec(w))
-			c.o.Transport.(*counting).RoundTripper.(*http.Transport).CloseIdleConnections()
+			transport.CloseIdleConnections()
 			_ = srv.Close()
 		}
 	}

@@ -215,6 +215,21 @@ func TestStall(t *testing.T) {
 	})
 }
 
+// Each read of a counted body is reported, unless it gives nothing.
+func TestCounted(t *testing.T) {
+	var moved []int
+	body := Counted(io.NopCloser(iotest.OneByteReader(strings.NewReader("all"))), func(n int) { moved = append(moved, n) })
+	text, err := io.ReadAll(body)
+	require.NoError(t, err)
+	assert.Equal(t, "all", string(text))
+	assert.Equal(t, []int{1, 1, 1}, moved)
+	require.NoError(t, body.Close())
+
+	reset := errors.New("reset")
+	_, err = Counted(io.NopCloser(iotest.ErrReader(reset)), func(int) { t.Error("nothing came") }).Read(make([]byte, 1))
+	require.ErrorIs(t, err, reset)
+}
+
 func TestStallEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stall := NewStall(t.Context(), time.Minute)
