@@ -271,3 +271,17 @@ func (c *refusingConn) goAway(before []byte) (int, error) {
 	_ = c.Close()
 	return 0, net.ErrClosed
 }
+
+// Close ends the connection. Over TLS, a client that was sent away may finish what it
+// is writing, so that it reads that instead of failing to write.
+func (c *refusingConn) Close() error {
+	over, ok := c.Conn.(*tls.Conn)
+	if !ok || !c.away.Load() {
+		return c.Conn.Close()
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, over)
+		_ = over.Close()
+	}()
+	return over.CloseWrite()
+}
