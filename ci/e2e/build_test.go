@@ -174,6 +174,33 @@ func TestReleaseProfile(t *testing.T) {
 	}
 }
 
+// buildIn builds the program tiny of a source for a target, in a container with a Cargo
+// subcommand.
+func buildIn(t *testing.T, client *dagger.Client, dir string, ctr *dagger.Container, command, target string) (string, error) {
+	t.Helper()
+	var out struct {
+		Gantry struct {
+			Build struct{ File struct{ Contents, ID string } }
+		}
+	}
+	require.NoError(t, client.ModuleSource(".").AsModule().Serve(t.Context()))
+	sourceID, err := client.Host().Directory(dir).ID(t.Context())
+	require.NoError(t, err)
+	ctrID, err := ctr.ID(t.Context())
+	require.NoError(t, err)
+	err = client.Do(t.Context(), &dagger.Request{
+		Query: `query($source: DirectoryID!, $ctr: ContainerID!, $command: String!, $target: String!) {
+			gantry(source: $source, toolchain: $ctr, cargoCommand: $command) { build(target: $target) { file(path: "tiny") { id } } } }`,
+		Variables: map[string]any{"source": sourceID, "ctr": ctrID, "command": command, "target": target},
+	}, &dagger.Response{Data: &out})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(t.TempDir(), "tiny")
+	_, err = client.LoadFileFromID(dagger.FileID(out.Gantry.Build.File.ID)).Export(t.Context(), path)
+	return path, err
+}
+
 // The caller's toolchain is used, with its own subcommand and its own mistakes.
 func TestCustomToolchain(t *testing.T) {
 	client := connect(t)
@@ -184,30 +211,8 @@ func TestCustomToolchain(t *testing.T) {
 	}
 	dir := tiny(t, "")
 	build := func(ctr *dagger.Container, command, target string) (string, error) {
-		var out struct {
-			Gantry struct {
-				Build struct{ File struct{ Contents, ID string } }
-			}
-		}
-		source := client.Host().Directory(dir)
-		sourceID, err := source.ID(t.Context())
-		require.NoError(t, err)
-		ctrID, err := ctr.ID(t.Context())
-		require.NoError(t, err)
-		err = client.Do(t.Context(), &dagger.Request{
-			Query: `query($source: DirectoryID!, $ctr: ContainerID!, $command: String!, $target: String!) {
-				gantry(source: $source, toolchain: $ctr, cargoCommand: $command) { build(target: $target) { file(path: "tiny") { id } } } }`,
-			Variables: map[string]any{"source": sourceID, "ctr": ctrID, "command": command, "target": target},
-		}, &dagger.Response{Data: &out})
-		if err != nil {
-			return "", err
-		}
-		path := filepath.Join(t.TempDir(), "tiny")
-		_, err = client.LoadFileFromID(dagger.FileID(out.Gantry.Build.File.ID)).Export(t.Context(), path)
-		return path, err
+		return buildIn(t, client, dir, ctr, command, target)
 	}
-	require.NoError(t, client.ModuleSource(".").AsModule().Serve(t.Context()))
-
 	path, err := build(subcommand("shipbuild", `RUSTFLAGS="--cfg shipped" exec cargo build "$@"`), "shipbuild", native)
 	require.NoError(t, err)
 	assert.Equal(t, "tiny 1.0.0\n", run(t, ".", path))
