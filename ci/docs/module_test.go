@@ -223,3 +223,12 @@ func TestTablesOfFunctions(t *testing.T) {
 		assert.ElementsMatch(t, functions, listed, of)
 	}
 }
+
+// The page of the configuration has every setting of a call.
+func TestSettingsOfACall(t *testing.T) {
+	_, text, found := strings.Cut(pages(t)["docs/configuration.md"], "\n## Settings of a call\n")
+	require.True(t, found)
+	for flag := range readModule(t)[""]["new"].flags {
+		assert.Contains(t, text, "`"+flag+"`")
+	}
+}
