@@ -289,10 +289,7 @@ func copyContent(w io.Writer, e Entry) error {
 	if errors.Is(err, tar.ErrWriteTooLong) || err == nil && n != e.Size {
 		err = fmt.Errorf("its content does not have %d bytes: it changed in the meantime, retry", e.Size)
 	}
-	if closeErr := r.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
+	if err := errors.Join(err, r.Close()); err != nil {
 		return fmt.Errorf("add %q: %w", e.Path, err)
 	}
 	return nil

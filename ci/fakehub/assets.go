@@ -89,10 +89,8 @@ func (s *Server) findAsset(w http.ResponseWriter, q *request) *asset {
 		if rel.deleted || rel.draft && !q.access.Push {
 			continue
 		}
-		for _, a := range rel.assets {
-			if a.id == q.id {
-				return a
-			}
+		if a := first(rel.assets, func(a *asset) bool { return a.id == q.id }); a != nil {
+			return a
 		}
 	}
 	notFound(w)

@@ -34,17 +34,18 @@ func (s *Server) visible(r *Repo, q *request) (seen []*release) {
 }
 
 func (s *Server) getByTag(w http.ResponseWriter, q *request) {
-	for _, rel := range q.repo.releases {
-		if seen := s.listed(rel); seen != nil && !seen.draft && seen.tag == q.name {
-			answer(w, 200, s.releaseJSON(q, rel))
-			return
-		}
-	}
-	notFound(w)
+	s.answerRelease(w, q, first(q.repo.releases, func(rel *release) bool {
+		seen := s.listed(rel)
+		return seen != nil && !seen.draft && seen.tag == q.name
+	}))
 }
 
 func (s *Server) getLatest(w http.ResponseWriter, q *request) {
-	rel := q.repo.latestRelease()
+	s.answerRelease(w, q, q.repo.latestRelease())
+}
+
+// answerRelease answers with a release, or that there is none.
+func (s *Server) answerRelease(w http.ResponseWriter, q *request, rel *release) {
 	if rel == nil {
 		notFound(w)
 		return

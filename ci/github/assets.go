@@ -65,13 +65,9 @@ func (w *work) send(ctx context.Context, rep *Report, rel *Release, s Step) erro
 				return err
 			}
 		}
-		return w.upload(ctx, rel.ID, w.asset(s.Asset), s)
+		i := slices.IndexFunc(w.spec.Assets, func(a Asset) bool { return a.Name == s.Asset })
+		return w.upload(ctx, rel.ID, w.spec.Assets[i], s)
 	})
-}
-
-func (w *work) asset(name string) Asset {
-	i := slices.IndexFunc(w.spec.Assets, func(a Asset) bool { return a.Name == name })
-	return w.spec.Assets[i]
 }
 
 // dropStarter deletes an unfinished asset, once it is too old to be another run's

@@ -329,19 +329,14 @@ func (w *work) highest(all []*Release, extra *Release) string {
 	if !w.spec.OwnsLatest {
 		return ""
 	}
-	best := w.stable(w.spec.Tag, w.spec.Prerelease)
-	tag := ""
-	if best != nil {
-		tag = w.spec.Tag
-	}
+	all = append([]*Release{{Tag: w.spec.Tag, Prerelease: w.spec.Prerelease}}, all...)
 	if extra != nil {
-		all = append(slices.Clone(all), extra)
+		all = append(all, extra)
 	}
+	var best *semver.Version
+	tag := ""
 	for _, r := range all {
-		if r.Draft {
-			continue
-		}
-		if v := w.stable(r.Tag, r.Prerelease); v != nil && (best == nil || v.GreaterThan(best)) {
+		if v := w.stable(r.Tag, r.Prerelease); !r.Draft && v != nil && (best == nil || v.GreaterThan(best)) {
 			best, tag = v, r.Tag
 		}
 	}

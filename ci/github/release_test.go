@@ -576,11 +576,11 @@ func TestTokens(t *testing.T) {
 		{name: "read only", token: canary, access: fakehub.Access{User: "a", Scopes: "repo"}, err: "may not write"},
 		{name: "few scopes", token: canary, access: fakehub.Access{User: "a", Push: true, Scopes: "read:org, gist"}, err: "scopes"},
 		{name: "public scope", token: canary, access: fakehub.Access{User: "a", Push: true, Scopes: "public_repo"}},
-		{name: "fine-grained", token: canary, access: fakehub.Access{User: "a", Push: true}},
+		{name: "fine-grained", token: canary, access: fakehub.Access{User: "a", Push: true}, note: "the token is fine-grained, and may write to the contents of the repository"},
 		{name: "classic, without scopes", token: canary, access: fakehub.Access{User: "a", Push: true, NoScopes: true}, err: `the token's scopes are ""`},
 		{name: "fine-grained, read only", token: canary, access: fakehub.Access{User: "a", Push: true, ReadOnly: true}, err: `GitHub accepts the permissions "contents=write"`},
 		{name: "public scope, private repository", token: canary, access: fakehub.Access{User: "a", Push: true, Scopes: "public_repo"}, private: true, err: "scopes"},
-		{name: "a workflow's", token: canary, access: fakehub.Access{Push: true, Installation: true}, note: "an app's"},
+		{name: "a workflow's", token: canary, access: fakehub.Access{Push: true, Installation: true}, note: "the token is an app's, and may write to the contents of the repository"},
 		{name: "a workflow's, read only", token: canary, access: fakehub.Access{Installation: true}, err: "contents: write"},
 	} {
 		t.Run(x.name, func(t *testing.T) {

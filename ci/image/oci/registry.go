@@ -50,9 +50,7 @@ type RegistryOptions struct {
 }
 
 func (o RegistryOptions) withDefaults() (RegistryOptions, error) {
-	if o.Keychain == nil {
-		o.Keychain = authn.NewMultiKeychain()
-	}
+	o.Keychain = cmp.Or(o.Keychain, authn.NewMultiKeychain())
 	o.Tries = cmp.Or(max(o.Tries, 0), 5)
 	o.Wait = cmp.Or(max(o.Wait, 0), time.Second)
 	o.Timeout = cmp.Or(max(o.Timeout, 0), time.Minute)

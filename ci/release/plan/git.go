@@ -50,15 +50,14 @@ func ReadGit(facts string) (Git, error) {
 	var g Git
 	lists := map[string]*[]string{"eol": &g.LineEndings, "ignored": &g.Ignored, "submodule": &g.Submodules, "pointer": &g.Pointers}
 	tags := map[string]*[]version.GitTag{"tag": &g.Tags, "reachable": &g.Reachable}
+	flags := map[string]*bool{"present": &g.Present, "worktree": &g.Worktree}
 	texts := map[string]*string{"failed": &g.Failed, "head": &g.Commit, "origin": &g.Origin}
 	for line := range strings.SplitSeq(facts, "\n") {
 		key, value, _ := strings.Cut(line, " ")
 		switch {
 		case key == "":
-		case key == "present":
-			g.Present = true
-		case key == "worktree":
-			g.Worktree = true
+		case flags[key] != nil:
+			*flags[key] = true
 		case key == "shallow":
 			g.Shallow = value == "true"
 		case key == "time":
