@@ -60,9 +60,7 @@ func (p *Plan) assetTable() string {
 	}
 	for _, t := range p.Targets {
 		contents[t.Archive] = fmt.Sprintf("%s for %s, profile %s", markdown.Codes(t.programs()), markdown.Code(t.Target), markdown.Code(t.Profile))
-		if t.SBOM != "" {
-			contents[t.SBOM] = "the bill of materials of " + markdown.Code(t.Archive)
-		}
+		contents[t.SBOM] = "the bill of materials of " + markdown.Code(t.Archive)
 	}
 	var rows [][]string
 	for _, a := range p.Assets {

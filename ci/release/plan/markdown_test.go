@@ -56,4 +56,6 @@ func TestMarkdownOfOddValues(t *testing.T) {
 	assert.NotContains(t, text, "\n| a | b |")
 	assert.NotContains(t, text, "```")
 	golden(t, "odd.md", text)
+	p.ImageTags = nil
+	assert.NotContains(t, p.Markdown(), "### Image tags", "a section without content")
 }
