@@ -189,3 +189,29 @@ func TestBlocksThatAreWrong(t *testing.T) {
 	}
 	assert.NoError(t, m.check(block{language: "toml", title: "other.toml", text: "a = 1\n"}))
 }
+
+// The tags of other tools name the component and its version, as docs/with-others.md
+// describes.
+func TestTagsOfOtherTools(t *testing.T) {
+	for tag, config := range map[string]string{
+		"v1.2.3":     "",
+		"1.2.3":      "",
+		"app-v1.2.3": "",
+		"app-1.2.3":  "",
+		"app/v1.2.3": "[package.metadata.gantry]\ntag-prefix = \"app/\"\n",
+	} {
+		p, err := project(config)
+		require.NoError(t, err)
+		released, err := p.Plan(tag, plan.Git{Present: true, Commit: strings.Repeat("1", 40)}, nil)
+		require.NoError(t, err, tag)
+		assert.Equal(t, "app", released.Component, tag)
+		assert.Equal(t, "1.2.3", released.Version, tag)
+		for _, message := range released.Messages(plan.SeverityError) {
+			assert.NotContains(t, message, "tag ", tag)
+		}
+	}
+	p, err := project("")
+	require.NoError(t, err)
+	_, err = p.Plan("app/v1.2.3", plan.Git{}, nil)
+	assert.Error(t, err, "a slash needs a tag-prefix")
+}
