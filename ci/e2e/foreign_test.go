@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"archive/zip"
+	"debug/macho"
+	"encoding/binary"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,14 +43,71 @@ func withBinaries(target, dir string) []string {
 	return []string{"with-binaries", "--target=" + target, "--dir=" + dir}
 }
 
+// joined makes a universal program of those for both architectures of macOS, as lipo
+// does.
+func joined(t *testing.T, files ...string) string {
+	t.Helper()
+	const align = 14
+	out := binary.BigEndian.AppendUint32(nil, macho.MagicFat)
+	out = binary.BigEndian.AppendUint32(out, uint32(len(files)))
+	var programs []byte
+	for _, file := range files {
+		program, err := os.ReadFile(file)
+		require.NoError(t, err)
+		header := macho.FatArchHeader{
+			Cpu: macho.Cpu(binary.LittleEndian.Uint32(program[4:])), SubCpu: binary.LittleEndian.Uint32(program[8:]),
+			Offset: uint32(1<<align + len(programs)), Size: uint32(len(program)), Align: align,
+		}
+		out, err = binary.Append(out, binary.BigEndian, header)
+		require.NoError(t, err)
+		programs = append(programs, program...)
+		programs = append(programs, make([]byte, (1<<align-len(programs)%(1<<align))%(1<<align))...)
+	}
+	dir := t.TempDir()
+	out = append(append(out, make([]byte, 1<<align-len(out))...), programs...)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "lightningcss"), out, 0o755))
+	return dir
+}
+
+// webAssembly builds a module for WASI. It is one of Go's: it stands for the program.
+func webAssembly(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"go.mod": "module example\n", "main.go": "package main\n\nfunc main() { println(\"lightningcss 1.0.0-alpha.72\") }\n",
+	})
+	run(t, dir, "env", "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=", "GOWORK=off", "go", "build", "-ldflags=-s -w", "-o", "lightningcss.wasm")
+	return dir
+}
+
+// programOf returns the format, file name and linkage of a target's program.
+func programOf(target string) (format, name, linkage string) {
+	switch {
+	case strings.Contains(target, "windows"):
+		return "pe", "lightningcss.exe", "dynamic"
+	case strings.Contains(target, "apple"):
+		return "macho", "lightningcss", "dynamic"
+	case strings.Contains(target, "wasi"):
+		return "wasm", "lightningcss.wasm", "static"
+	}
+	return "elf", "lightningcss", "dynamic"
+}
+
 // Programs for macOS, Windows, FreeBSD and Linux that others built are packed,
 // published and verified like those that are built here.
 func TestProgramsBuiltElsewhere(t *testing.T) {
 	programs := strings.TrimSpace(run(t, root(t), "scripts/foreign-programs"))
-	var targets, with []string
+	dirs := map[string]string{
+		"universal2-apple-darwin": joined(t, filepath.Join(programs, "darwin-x64", "lightningcss"), filepath.Join(programs, "darwin-arm64", "lightningcss")),
+		"wasm32-wasip1":           webAssembly(t),
+	}
 	for target, name := range foreignTargets {
+		dirs[target] = filepath.Join(programs, name)
+	}
+	var targets, with []string
+	for target, dir := range dirs {
 		targets = append(targets, target)
-		with = append(with, withBinaries(target, filepath.Join(programs, name))...)
+		with = append(with, withBinaries(target, dir)...)
 	}
 	source := foreignProject(t, targets...)
 	tag := "v1.0.0-alpha.72"
@@ -60,24 +120,19 @@ func TestProgramsBuiltElsewhere(t *testing.T) {
 	assert.False(t, got.started(), "a target was compiled")
 	run(t, out, "sha256sum", "--check", "--strict", "SHA256SUMS")
 	m := readManifest(t, out)
-	require.Len(t, m.Archives(), len(foreignTargets))
-	for target, name := range foreignTargets {
+	assert.Equal(t, "1.2", m.SchemaVersion, "the first that has WebAssembly")
+	require.Len(t, m.Archives(), len(dirs))
+	for target, dir := range dirs {
 		archive, found := m.ArchiveFor(target)
 		require.True(t, found, target)
 		require.Len(t, archive.Binaries, 1, target)
-		binary := archive.Binaries[0]
-		format, program := "elf", "lightningcss"
-		switch {
-		case strings.Contains(target, "windows"):
-			format, program = "pe", "lightningcss.exe"
-		case strings.Contains(target, "apple"):
-			format = "macho"
-		}
+		packed := archive.Binaries[0]
+		format, program, linkage := programOf(target)
 		arch, _, _ := strings.Cut(target, "-")
-		assert.Equal(t, []string{format, arch, "dynamic"}, []string{binary.Format, binary.Arch, binary.Linkage}, target)
-		assert.Equal(t, program, filepath.Base(binary.Path))
-		sum, _, _ := strings.Cut(run(t, root(t), "sha256sum", filepath.Join(programs, name, program)), " ")
-		assert.Equal(t, sum, binary.SHA256, "the bytes of another build")
+		assert.Equal(t, []string{format, arch, linkage}, []string{packed.Format, packed.Arch, packed.Linkage}, target)
+		assert.Equal(t, program, filepath.Base(packed.Path))
+		sum, _, _ := strings.Cut(run(t, root(t), "sha256sum", filepath.Join(dir, program)), " ")
+		assert.Equal(t, sum, packed.SHA256, "the bytes of another build")
 	}
 	archive, err := zip.OpenReader(filepath.Join(out, "lightningcss-1.0.0-alpha.72-x86_64-pc-windows-msvc.zip"))
 	require.NoError(t, err)
@@ -89,7 +144,7 @@ func TestProgramsBuiltElsewhere(t *testing.T) {
 	require.NoError(t, published.err)
 	verified := call(t, h.at("verify-release", "--tag="+tag)...)
 	require.NoError(t, verified.err)
-	assert.Contains(t, verified.stdout, "9 assets")
+	assert.Contains(t, verified.stdout, "11 assets")
 	assert.Contains(t, verified.stdout, "every archive contains exactly the listed files")
 }
 
