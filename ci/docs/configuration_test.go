@@ -112,6 +112,8 @@ func kindOf(t *testing.T, typ reflect.Type) string {
 		return "array of strings"
 	case kind == reflect.Map && typ.Elem().Kind() == reflect.String:
 		return "table of strings"
+	case kind == reflect.Map && typ.Elem().Kind() == reflect.Slice:
+		return "table of arrays of strings"
 	case kind == reflect.Map && typ.Elem().Kind() == reflect.Struct:
 		return "table of tables"
 	case kind == reflect.Struct:

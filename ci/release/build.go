@@ -169,48 +169,54 @@ func (w *workspace) dist(ctx context.Context, p *plan.Plan, r Request) (*dagger.
 		return nil, err
 	}
 	builds = w.withCommand(builds)
+	generate := func(context.Context) error { return nil }
+	if len(p.Generated) > 0 {
+		if generate, err = w.generator(ctx, p, r, pk, plan.Group(builds)); err != nil {
+			return nil, err
+		}
+	}
 	if err := w.prepare(ctx, builds, true); err != nil {
 		return nil, err
 	}
-	groups := plan.Group(builds)
+	g, gctx := errgroup.WithContext(ctx)
+	built := w.compileAll(gctx, g, pk, plan.Group(builds))
+	var image string
+	g.Go(func() (err error) {
+		pk.changelog, err = w.changelogFile(gctx, p)
+		return err
+	})
+	g.Go(func() (err error) {
+		image, err = w.toolchain.Digest(gctx)
+		return err
+	})
+	g.Go(func() error { return generate(gctx) })
+	g.Go(func() error { return pk.load(gctx) })
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	in, err := dist.NewInput(p, manifest.Toolchain{Image: image, Rustc: w.facts.Rustc, Cargo: w.facts.Cargo}, append(slices.Concat(built...), given...))
+	if err != nil {
+		return nil, err
+	}
+	in.Licenses = w.project.Licenses
+	return pk.pack(ctx, in)
+}
+
+// compileAll compiles groups of targets at the same time, in functions of g. What it
+// returns is complete when they have ended.
+func (w *workspace) compileAll(ctx context.Context, g *errgroup.Group, pk *packer, groups [][]plan.Build) [][]dist.Target {
 	pk.outputs = make([]*dagger.Directory, len(groups))
 	results := make([][]dist.Target, len(groups))
-	var image string
-	g, gctx := errgroup.WithContext(ctx)
 	for i, group := range groups {
 		g.Go(func() error {
-			output, err := w.compile(gctx, group, true)
+			output, err := w.compile(ctx, group, true)
 			if err == nil {
 				results[i] = pk.add(i, group, output)
 			}
 			return err
 		})
 	}
-	g.Go(func() error {
-		log, err := w.changelog(gctx, p, changelog.Options{})
-		if err != nil {
-			return err
-		}
-		if pk.changelog, err = log.Sync(gctx); err != nil {
-			return engine.Explain("make the changelog", err)
-		}
-		return nil
-	})
-	g.Go(func() error {
-		var err error
-		image, err = w.toolchain.Digest(gctx)
-		return err
-	})
-	g.Go(func() error { return pk.load(gctx) })
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	in, err := dist.NewInput(p, manifest.Toolchain{Image: image, Rustc: w.facts.Rustc, Cargo: w.facts.Cargo}, append(slices.Concat(results...), given...))
-	if err != nil {
-		return nil, err
-	}
-	in.Licenses = w.project.Licenses
-	return pk.pack(ctx, in)
+	return results
 }
 
 // take hands the binaries that were built elsewhere to the packer, and returns the
@@ -252,6 +258,18 @@ func (w *workspace) changelogOf(ctx context.Context, tag string, opts changelog.
 		}
 	}
 	return w.changelog(ctx, p, opts)
+}
+
+// changelogFile makes the changelog of a plan.
+func (w *workspace) changelogFile(ctx context.Context, p *plan.Plan) (*dagger.File, error) {
+	file, err := w.changelog(ctx, p, changelog.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if file, err = file.Sync(ctx); err != nil {
+		return nil, engine.Explain("make the changelog", err)
+	}
+	return file, nil
 }
 
 func (w *workspace) changelog(ctx context.Context, p *plan.Plan, opts changelog.Options) (*dagger.File, error) {

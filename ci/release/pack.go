@@ -44,6 +44,8 @@ type packer struct {
 	// here.
 	runs      []*dagger.Directory
 	changelog *dagger.File
+	// generated has the files that binaries print, or is nil.
+	generated *dagger.Directory
 }
 
 // program returns a container that has the module's program, and the command that
@@ -150,7 +152,11 @@ func (p *packer) pack(ctx context.Context, in dist.Input) (*dagger.Directory, er
 	}
 	if len(in.Extra) > 0 {
 		in.ExtraDir = path.Join(packDir, "source")
-		ctr = ctr.WithMountedDirectory(in.ExtraDir, p.w.source)
+		source := p.w.source
+		if p.generated != nil {
+			source = source.WithDirectory(plan.GeneratedDir, p.generated)
+		}
+		ctr = ctr.WithMountedDirectory(in.ExtraDir, source)
 	}
 	text, err := json.Marshal(in)
 	if err != nil {

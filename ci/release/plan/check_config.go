@@ -44,6 +44,9 @@ func checkShared(w *cargo.Workspace, workspace Config) error {
 		}
 	}
 	const where = "Cargo.toml [workspace.metadata.gantry]"
+	if len(workspace.Generate) > 0 {
+		errs = append(errs, fmt.Errorf("%s: generate runs the binary of a package: move it to the [package.metadata.gantry] of that package", where))
+	}
 	check(workspace.BuildConfig, where)
 	for _, triple := range slices.Sorted(maps.Keys(workspace.Target)) {
 		check(workspace.Target[triple], where+" target "+triple)

@@ -56,7 +56,7 @@ func (p *Plan) checkLayouts(targets []TargetPlan) {
 		}
 		for _, extra := range p.Extra {
 			if what[extra.Path] == "" {
-				what[extra.Path] = fmt.Sprintf("file %q", extra.Source)
+				what[extra.Path] = extra.what()
 			}
 			paths = append(paths, extra.Path)
 		}

@@ -56,6 +56,11 @@ type Config struct {
 	// Include lists globs of extra files for the archives, relative to the
 	// Cargo.toml that has them; "**" crosses directories.
 	Include []string `json:"include"`
+	// Generate maps files of the archives to the arguments with which the package's
+	// binary prints them, such as shell completions and man pages. The binary of a
+	// target that runs on the build machine prints them once, for all archives. Only a
+	// package's table has this key.
+	Generate map[string][]string `json:"generate"`
 	// Archive is the template of the archives' names, without suffix.
 	Archive string `json:"archive"`
 	// MaxGlibc is the highest glibc that a gnu binary may need, "2.31".

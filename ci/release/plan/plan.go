@@ -55,6 +55,9 @@ type Plan struct {
 	// Extra are the files that go into every archive in addition to the binaries.
 	Extra []Extra `json:"-"`
 
+	// Generated are those of them that binaries print.
+	Generated []Generated `json:"-"`
+
 	component *Component
 	tag       version.Tag
 }
@@ -82,6 +85,14 @@ func (t TargetPlan) root() string { return strings.TrimSuffix(t.Archive, t.targe
 
 // Extra is a file of the source that goes into archives.
 type Extra struct{ Source, Path string }
+
+// what describes the file.
+func (e Extra) what() string {
+	if file, generated := strings.CutPrefix(e.Source, GeneratedDir+"/"); generated {
+		return fmt.Sprintf("generated file %q", file)
+	}
+	return fmt.Sprintf("file %q", e.Source)
+}
 
 // Problem is an error or a warning about a release.
 type Problem struct {
@@ -144,6 +155,7 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	plan.addGenerated(targets)
 	for _, t := range plan.Targets {
 		if t.target.Beyond != "" {
 			plan.warn("target %q is not in Gantry's table: %s", t.Target, t.target.Beyond)

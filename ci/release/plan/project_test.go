@@ -170,6 +170,9 @@ func TestSettingsOfPackagesInOneRelease(t *testing.T) {
 		"include": func(t *testing.T) {
 			assert.Equal(t, []Extra{{"a/file", "file"}}, suite(core(table{"include": []string{"file"}}), core(nil)).Extra)
 		},
+		"generate": func(t *testing.T) {
+			assert.Equal(t, []Generated{{"b.1", "b", []string{"man"}}}, suite(core(nil), core(table{"generate": table{"b.1": []string{"man"}}})).Generated)
+		},
 		"bins": func(t *testing.T) {
 			assert.Equal(t, []string{"a2", "b"}, binaries(suite(core(table{"bins": []string{"a2"}}), core(nil)).Targets[0]))
 		},
