@@ -14,12 +14,12 @@ status=0
 name=${1##*/}
 shift
 if [ "$status" -ne 0 ]; then
-	cat "$work.log" "$file" >&2
-	echo "gantry: \"$name $*\" ended with status $status, so the archives would lack what it prints: try the command, and fix generate in [package.metadata.gantry]" >&2
+	echo "gantry: \"$name $*\" ended with status $status: try it, and fix generate in [package.metadata.gantry]; it printed:" >&2
+	tail -n 20 "$work.log" "$file" >&2
 	exit 1
 fi
 if [ ! -s "$file" ]; then
-	cat "$work.log" >&2
 	echo "gantry: \"$name $*\" printed nothing: generate in [package.metadata.gantry] keeps what a binary prints to standard output" >&2
+	tail -n 20 "$work.log" >&2
 	exit 1
 fi
