@@ -138,6 +138,12 @@ func TestTags(t *testing.T) {
 	}
 }
 
+// Without named prefixes, the expression has no group.
+func TestTagPatternOfVersions(t *testing.T) {
+	_, pattern := filters([]string{""})
+	assert.Equal(t, "^v?[0-9]+[.][0-9]+[.][0-9]+.*", pattern)
+}
+
 // matchesGlob reads filters as GitHub documents them ("Filter pattern cheat sheet").
 func matchesGlob(globs []string, tag string) bool {
 	for _, g := range globs {
