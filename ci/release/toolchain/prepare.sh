@@ -49,8 +49,14 @@ while [ $# -gt 0 ]; do
 		# shellcheck disable=SC2086 # a list of package names
 		install $tools
 	fi
-	if [ -n "$musl_cc" ] && ! command -v "$musl_cc" >/dev/null; then
-		printf '#!/bin/sh\nexec %s "$@" -specs %s\n' "$linker" "$specs" >"/usr/local/bin/$musl_cc"
+	# Debian's C compiler of musl for arm64 calls libgcc for atomics, which needs a
+	# function that only glibc has: programs that link dynamically fail, among them the
+	# tests of configure scripts. One with another option comes first on the PATH.
+	flags=
+	case $musl_cc in aarch64-*) flags=" -mno-outline-atomics" ;; esac
+	found=$(command -v "$musl_cc" || true)
+	if [ -n "$musl_cc" ] && { [ -z "$found" ] || [ "$flags" ] && [ "$found" = "/usr/bin/$musl_cc" ]; }; then
+		printf '#!/bin/sh\nexec %s "$@"%s -specs %s\n' "$linker" "$flags" "$specs" >"/usr/local/bin/$musl_cc"
 		chmod +x "/usr/local/bin/$musl_cc"
 	fi
 	if [ -n "$packages" ]; then
@@ -61,6 +67,7 @@ done
 # A build reuses only the results of the same packages (read by build.go).
 {
 	dpkg-query --show 2>/dev/null || true
+	cat /usr/local/bin/*-musl*-gcc 2>/dev/null || true
 	rustc -vV
 	find "$(rustc --print sysroot)/lib/rustlib" -name '*.rlib' | LC_ALL=C sort
 } >/gantry-prepared
