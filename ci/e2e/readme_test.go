@@ -127,3 +127,46 @@ func help(t *testing.T, path ...string) string {
 	require.NoError(t, got.err)
 	return regexp.MustCompile(`\x1b\[[0-9;]*m`).ReplaceAllString(got.stdout+got.log, "")
 }
+
+// The commands of the page for newcomers run as they are written, from a program with
+// a tag to its release on GitHub. A .env file names the test's GitHub.
+func TestFiveMinutes(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root(t), "docs", "five-minutes.md"))
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(page), "\n## 2. ")
+	require.True(t, found)
+	rest, _, found = strings.Cut(rest, "\n## 6. ")
+	require.True(t, found)
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(rest, -1)
+	require.Len(t, blocks, 4, "the plan, the files, a rehearsal and the release")
+
+	dir := tiny(t, "repository = \"https://github.com/example/tiny\"\n")
+	for name, from := range map[string]string{"Cargo.toml": `version = "1.0.0"`, "Cargo.lock": `version = "1.0.0"`} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		write(t, dir, map[string]string{name: strings.Replace(string(text), from, `version = "0.1.0"`, 1)})
+	}
+	run(t, dir, "git", "branch", "--move", "main")
+	run(t, dir, "git", "tag", "--delete", "v1.0.0")
+	commit(t, dir, "v0.1.0")
+	remote := t.TempDir()
+	run(t, remote, "git", "init", "--quiet", "--bare")
+	run(t, dir, "git", "remote", "add", "origin", remote)
+	h := newHubOf(t, dir, "v0.1.0", nil)
+	write(t, dir, map[string]string{".git/info/exclude": ".env\n", ".env": "GANTRY_GITHUB=" + h.api + "\nGANTRY_REPOSITORY=example/tiny\n"})
+
+	var printed string
+	for _, b := range blocks {
+		cmd := exec.CommandContext(t.Context(), "bash", "-euc", b[1])
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "DAGGER_MODULE="+root(t), "GITHUB_TOKEN="+canary, "NO_COLOR=1")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s\n%s", b[1], tail(string(out)))
+		printed += string(out)
+	}
+	assert.Contains(t, printed, "ready to release")
+	assert.Contains(t, printed, "phase 1, against a fake GitHub")
+	assert.FileExists(t, filepath.Join(dir, "dist", "tiny-0.1.0-aarch64-unknown-linux-musl.tar.gz"))
+	assert.Equal(t, "v0.1.0", h.repo.Latest())
+	assert.Contains(t, run(t, remote, "git", "tag"), "v0.1.0")
+}

@@ -11,7 +11,7 @@ import (
 // Both phases are played through, with everything going wrong, and nothing is
 // written anywhere.
 func TestRehearse(t *testing.T) {
-	source := tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\", \"aarch64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\n")
+	source := tiny(t, "repository = \"https://github.com/Example/tiny\"\n\n[package.metadata.gantry]\ntargets = [\""+native+"\", \"aarch64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\n")
 	got := call(t, "--source="+source, "release", "--tag=v1.0.0", "rehearse", "--mirrors=gcr.io=http://"+os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS"))
 	require.NoError(t, got.err)
 	assert.Regexp(t, `phase 1, against a fake GitHub that failed [1-9]\d* times:`, got.stdout)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"dagger/gantry/ci/engine"
@@ -74,7 +75,12 @@ func start(ctx context.Context, request release.Request, o Options) (*rehearsal,
 	if err != nil {
 		return nil, err
 	}
-	stage, err := rehearse.New("rehearsal", p.Component, p.Tag, p.Commit, date, o.Faults)
+	// The release's manifest names the project's repository, and phase 2 compares it.
+	owner, name, err := github.RepositoryAt("", p.Repository, "")
+	if err != nil {
+		owner, name = "rehearsal", p.Component
+	}
+	stage, err := rehearse.New(owner, name, p.Tag, p.Commit, date, o.Faults)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +155,7 @@ func (r *rehearsal) assemble(ctx context.Context) (*image.Publication, error) {
 		r.report.Add("phase 2: skipped, since Cargo.toml has no [package.metadata.gantry.image]", "")
 		return nil, nil
 	}
-	repository, err := oci.NewRepository(r.stage.Registry+"/"+r.stage.Repository, r.stage.Images())
+	repository, err := oci.NewRepository(r.stage.Registry+"/"+strings.ToLower(r.stage.Repository), r.stage.Images())
 	if err != nil {
 		return nil, err
 	}
