@@ -273,7 +273,7 @@ func (i *Image) Tarball() *dagger.File { return i.Archive }
 
 // Smoke starts the image on every platform and checks what it prints.
 //
-// By default, it starts the image with --version, which must print the version.
+// By default, it starts the image with --version, which must end well, and print no other version.
 // Foreign platforms are emulated.
 func (i *Image) Smoke(ctx context.Context) (string, error) {
 	return image.Smoke(ctx, dag, i.inner())

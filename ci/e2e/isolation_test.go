@@ -267,7 +267,7 @@ func TestIsolation(t *testing.T) {
 	require.NoError(t, images("image", "--tag=v1.0.0", "publish", address).err)
 	assert.Equal(t, released, h.Dump(), "phase 2 changed the release")
 	// A program that is right where it is built, and wrong in an image.
-	release("1.1.0", "fn main() { if std::env::args().next().unwrap().contains(\"/gantry/\") { println!(\"tiny 1.1.0\"); } else { println!(\"tiny\"); } }\n")
+	release("1.1.0", "fn main() { if std::env::args().next().unwrap().contains(\"/gantry/\") { println!(\"tiny 1.1.0\"); } else { println!(\"tiny 0.0.0\"); } }\n")
 	digest("1.1.0")
 	released = h.Dump()
 	failing := images("image", "--tag=v1.1.0", "publish", address)

@@ -391,7 +391,7 @@ func (p Phase) Reconcile(ctx context.Context, o ReconcileOptions) (string, error
 }
 
 // Smoke starts the image on each platform, foreign ones under emulation, as the
-// manifest asks: by default with --version, and it must print the version. It tests
+// manifest asks: by default with --version, and it must print no other version. It tests
 // the archive that is published, as the image's user.
 func Smoke(ctx context.Context, client *dagger.Client, i Image) (string, error) {
 	if i.Skipped != "" {

@@ -273,7 +273,13 @@ func TestSmokeTest(t *testing.T) {
 		assert.Equal(t, []string{"--version"}, test.Args)
 		assert.False(t, test.Skip)
 		assert.NoError(t, test.Check("app 1.2.3\n"))
+		assert.ErrorContains(t, test.Check("app 1.2.3-rc.1"), "does not name version 1.2.3")
 		assert.EqualError(t, test.Check(" app 1.2.4\n"), `"--version" printed "app 1.2.4", which does not name version 1.2.3: fix the program, or set smoke.args and smoke.expect in [package.metadata.gantry.image]`)
+	}
+	// A program without --version only has to run, unless its test is configured.
+	for _, output := range []string{"Hello, world!\n", "", "listening on 127.0.0.1:80", "app 1.2"} {
+		assert.NoError(t, plain.Check(output), output)
+		assert.ErrorContains(t, of(&manifest.Smoke{}).Check(output), "does not name version 1.2.3", output)
 	}
 	custom := of(&manifest.Smoke{Args: []string{"check", "-q"}, Expect: "fine", Skip: true})
 	assert.Equal(t, []string{"check", "-q"}, custom.Args)

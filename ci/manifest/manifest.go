@@ -206,7 +206,7 @@ type Image struct {
 	// floating tags.
 	Tags *ImageTags `json:"tags,omitempty"`
 	// Smoke configures the test before tagging; by default, the image starts with
-	// --version and must print the version.
+	// --version, must end well, and must print no other version.
 	Smoke *Smoke `json:"smoke,omitempty"`
 }
 

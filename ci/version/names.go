@@ -1,6 +1,7 @@
 package version
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -18,6 +19,19 @@ func NamesVersion(output string, v *semver.Version) bool {
 	}
 	core, _, _ := strings.Cut(v.String(), "+")
 	return hasWord(output, core)
+}
+
+var anyVersion = regexp.MustCompile(`[0-9]+\.[0-9]+\.[0-9]+(?:[-+][0-9A-Za-z.+-]*[0-9A-Za-z])?`)
+
+// NamesAnyVersion reports whether the output of a program has some version as a whole
+// word: "app 1.2.3" and "v2.0.0-rc.1" do, "127.0.0.1", "1.2" and "hello" don't.
+func NamesAnyVersion(output string) bool {
+	for _, at := range anyVersion.FindAllStringIndex(output, -1) {
+		if startsWord(output[:at[0]]) && endsWord(output[at[1]:]) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasWord reports whether text has a version that is not part of another one.

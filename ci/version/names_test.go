@@ -46,3 +46,12 @@ func TestNamesVersion(t *testing.T) {
 		assert.Equal(t, c.want, NamesVersion(c.output, semver.MustParse(c.version)), "%s in %q", c.version, c.output)
 	}
 }
+
+func TestNamesAnyVersion(t *testing.T) {
+	for _, output := range []string{"1.2.3", "app 1.2.3", "app/1.2.3 (5f0c1d2)", "v1.2.3,", "version 1.2.3.", "1.2.3-rc.1", "app v1.2.3+5f0c1d2 (linux)", "127.0.0.1 and 1.2.3"} {
+		assert.True(t, NamesAnyVersion(output), output)
+	}
+	for _, output := range []string{"", "Hello, world!", "127.0.0.1", "app 1.2", "x1.2.3", "1.2.3x", "1.2.3.4", "1..2.3"} {
+		assert.False(t, NamesAnyVersion(output), output)
+	}
+}

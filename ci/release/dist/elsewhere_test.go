@@ -80,7 +80,7 @@ func TestAssembleReportsEveryTarget(t *testing.T) {
 func TestSmokeTestOfProgramsBuiltElsewhere(t *testing.T) {
 	for run, want := range map[string]string{
 		"app: error while loading libx.so.2\nexit status 127\n": "",
-		"other\nexit status 0\n":                                "does not name version 1.0.0",
+		"other 2.0.0\nexit status 0\n":                          "does not name version 1.0.0",
 	} {
 		in := input(t, binaries(t))
 		in.Manifest.Image = &manifest.Image{User: "1"}
