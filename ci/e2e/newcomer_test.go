@@ -17,7 +17,11 @@ import (
 // image: the newcomer wrote no line for it.
 func TestNewcomer(t *testing.T) {
 	source := tiny(t, "")
+	// The program that cargo new writes, which has no --version.
+	write(t, source, map[string]string{"src/main.rs": "fn main() {\n    println!(\"Hello, world!\");\n}\n"})
 	run(t, source, "git", "tag", "-d", "v1.0.0")
+	commit(t, source, "start")
+	run(t, source, "git", "tag", "-d", "start")
 	run(t, source, "git", "remote", "add", "origin", "git@github.com:example/tiny.git")
 	said, err := initIn(t, source, ".", "github")
 	require.NoError(t, err, said)
