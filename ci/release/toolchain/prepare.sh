@@ -21,8 +21,10 @@ fail() {
 install() {
 	command -v apt-get >/dev/null ||
 		fail "needs $*, and the toolchain container has no apt-get to install it: pass --toolchain with a container that has it"
-	if [ -n "$debian" ] && [ "$(dpkg --print-architecture)" != "$debian" ]; then
-		dpkg --add-architecture "$debian"
+	# Cross compilers are packages of the machine's own architecture.
+	case " $* " in *":$debian "*) foreign=$debian ;; *) foreign= ;; esac
+	if [ -n "$foreign" ] && [ "$(dpkg --print-architecture)" != "$foreign" ]; then
+		dpkg --add-architecture "$foreign"
 	fi
 	apt-get -o Acquire::Retries=3 update -qq >&2 || fail "apt-get update failed, so it can't install $*"
 	DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::http::Timeout=60 \
