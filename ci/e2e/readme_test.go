@@ -67,7 +67,8 @@ func callsOf(t *testing.T) map[string]map[string]bool {
 		require.NoError(t, err)
 		for _, c := range regexp.MustCompile(`(?m)^dagger call (.*)$`).FindAllStringSubmatch(strings.ReplaceAll(string(text), "\\\n", " "), -1) {
 			var path []string
-			for _, word := range strings.Fields(c[1]) {
+			// A value in quotes may have spaces.
+			for _, word := range strings.Fields(regexp.MustCompile(`"[^"]*"`).ReplaceAllString(c[1], "VALUE")) {
 				switch {
 				case slices.Contains([]string{"export", "terminal"}, word) || strings.HasPrefix(word, ">"):
 					path = append(path, "-") // of Dagger's own types
