@@ -13,10 +13,12 @@ hub_start() {
     commit=$(git -C "$source" rev-list -1 "$name")
     args+=(-commit "$commit@$(git -C "$source" log -1 --format=%ct "$name")" -tag "$name=$commit")
   done < <(git -C "$source" tag)
+  # An earlier one's log would be taken for its answer.
+  : >"$GANTRY_LOGS/fakehub.log"
   "$GANTRY_CACHE/fakehub" "${args[@]}" >"$GANTRY_LOGS/fakehub.log" 2>&1 &
   # shellcheck disable=SC2034 # for whoever sources this
   HUB=$!
-  until_true 10 grep -q '^listening on' "$GANTRY_LOGS/fakehub.log" || die "the fake GitHub did not start; see $GANTRY_LOGS/fakehub.log"
+  until_true 10 grep -q '^listening on .*:[0-9][0-9]*$' "$GANTRY_LOGS/fakehub.log" || die "the fake GitHub did not start; see $GANTRY_LOGS/fakehub.log"
   HUB_PORT=$(sed -n 's/^listening on .*://p' "$GANTRY_LOGS/fakehub.log")
   hub=(--repository="$2" --github="http://$GANTRY_HOST_IN_CONTAINERS:$HUB_PORT")
   # shellcheck disable=SC2034 # for whoever sources this
