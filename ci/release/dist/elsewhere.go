@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -15,8 +14,6 @@ import (
 
 // elsewhereFix ends the errors about versions.
 const elsewhereFix = "build it from the commit of the release, or pass --any-version if the program doesn't know its version"
-
-var anyVersion = regexp.MustCompile(`\b[vV]?[0-9]+\.[0-9]+\.[0-9]+`)
 
 // checkVersion returns an error if a binary that was built elsewhere has another version
 // than its package. A binary that ran and printed a version is judged by that. All
@@ -36,7 +33,7 @@ func checkVersion(triple string, bin Binary) error {
 		switch {
 		case ended && version.NamesVersion(printed, want):
 			return nil
-		case ended && anyVersion.MatchString(printed):
+		case ended && version.NamesAnyVersion(printed):
 			first, _, _ := strings.Cut(printed, "\n")
 			return fmt.Errorf("binary %q of target %q prints %q for --version, but package %q has version %s: %s", bin.Name, triple, first, bin.Package, want, elsewhereFix)
 		}
