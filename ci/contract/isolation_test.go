@@ -42,6 +42,7 @@ import (
 	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/oci/ocitest"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
@@ -236,7 +237,7 @@ func newBench(t *testing.T) *bench {
 	push(t, b.registry, b.bases)
 	r, err := published.Load(t.Context(), loaded(b.releases[0].Files))
 	require.NoError(t, err)
-	b.before, err = oci.Assemble(t.Context(), r, oci.AssembleOptions{Bases: oci.BaseIndexes{imagespec.StaticBase: b.older}, Dir: t.TempDir()})
+	b.before, err = oci.Assemble(t.Context(), r, oci.AssembleOptions{Bases: ocitest.Bases{imagespec.StaticBase: b.older}, Dir: t.TempDir()})
 	require.NoError(t, err)
 
 	w := b.world(t, false)
@@ -249,7 +250,7 @@ func newBench(t *testing.T) *bench {
 	b.idle = w.registry.n
 
 	w = b.world(t, false)
-	w.bases = oci.BaseIndexes{imagespec.StaticBase: b.older}
+	w.bases = ocitest.Bases{imagespec.StaticBase: b.older}
 	require.NoError(t, w.phase2("v1.1.0"))
 	b.onOlder = w.now()
 	require.NotEqual(t, b.want["1.1.0"], b.onOlder["1.1.0"])
@@ -439,7 +440,7 @@ func (w *world) heal() {
 		w.base.set(w.t, nil)
 	}
 	w.tries, w.jobs, w.timeout, w.deadline, w.smoke, w.hubFaults = 3, 4, 5*time.Second, 0, nil, false
-	w.bases = oci.BaseIndexes{imagespec.StaticBase: w.bench.bases}
+	w.bases = ocitest.Bases{imagespec.StaticBase: w.bench.bases}
 }
 
 // dispatched is the event that phase 1 sends.
@@ -497,7 +498,7 @@ func (w *world) phase2Of(e event.Event, err error) error {
 		return err
 	}
 	ctx := w.t.Context()
-	client, err := github.New(github.Options{APIURL: w.hub.URL + "api/v3/", Transport: w.hub.Transport(false), Clock: fakehub.NewClock(time.Now())})
+	client, err := github.New(github.Options{APIURL: w.hub.URL + "api/v3/", Transport: w.hub.Transport(false, false), Clock: fakehub.NewClock(time.Now())})
 	if err != nil {
 		return err
 	}
@@ -947,7 +948,7 @@ func slowCells() []cell {
 // baseCells are base images that are not what they should be, or not there.
 func baseCells(b *bench) []cell {
 	inMemory := func(index v1.ImageIndex) func(*world) {
-		return func(w *world) { w.bases = oci.BaseIndexes{imagespec.StaticBase: index} }
+		return func(w *world) { w.bases = ocitest.Bases{imagespec.StaticBase: index} }
 	}
 	remotely := func(match func(request) bool, do answerer) func(*world) {
 		return func(w *world) {
@@ -958,7 +959,7 @@ func baseCells(b *bench) []cell {
 	manifests, blobs := of(http.MethodGet, "/manifests/"), of(http.MethodGet, "/blobs/")
 	unknown := answer(404, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"not known"}]}`)
 	cells := []cell{
-		{name: "base/missing", arm: func(w *world) { w.bases = oci.BaseIndexes{} }, says: oci.ErrNotFound.Error()},
+		{name: "base/missing", arm: func(w *world) { w.bases = ocitest.Bases{} }, says: oci.ErrNotFound.Error()},
 		{name: "base/404", arm: remotely(manifests, unknown), says: oci.ErrNotFound.Error()},
 		{name: "base/404 of a page", arm: remotely(manifests, answer(404, "<html>")), says: "find base image"},
 		{name: "base/a page", arm: remotely(manifests, answer(200, "<html>", "Content-Type", "text/html")), says: "find base image"},
@@ -1027,7 +1028,7 @@ type moved []v1.ImageIndex
 
 func (m moved) Base(ctx context.Context, ref, platform string) (found oci.Base, err error) {
 	for _, index := range m {
-		if found, err = (oci.BaseIndexes{imagespec.StaticBase: index}).Base(ctx, ref, platform); err == nil {
+		if found, err = (ocitest.Bases{imagespec.StaticBase: index}).Base(ctx, ref, platform); err == nil {
 			return found, nil
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/oci/ocitest"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/published"
 )
@@ -23,7 +24,7 @@ func TestOverriddenImage(t *testing.T) {
 	hub := fakehub.Start(fakehub.New(fakehub.Config{}))
 	t.Cleanup(hub.Close)
 	hub.AddRepo("acme", "server").Seed(b.releases[0])
-	client, err := github.New(github.Options{APIURL: hub.URL + "api/v3/", Transport: hub.Transport(false), Clock: fakehub.NewClock(time.Now())})
+	client, err := github.New(github.Options{APIURL: hub.URL + "api/v3/", Transport: hub.Transport(false, false), Clock: fakehub.NewClock(time.Now())})
 	require.NoError(t, err)
 	with := func(settings string) (*published.Release, error) {
 		return published.Find(t.Context(), client, published.Request{Repository: slug, Tag: "v1.0.0"}, published.Options{Settings: settings})
@@ -45,7 +46,7 @@ func TestOverriddenImage(t *testing.T) {
 		return r
 	}
 	assemble := func(r *published.Release) *oci.Image {
-		image, err := oci.Assemble(t.Context(), r, oci.AssembleOptions{Bases: oci.BaseIndexes{imagespec.StaticBase: b.bases}, Dir: t.TempDir()})
+		image, err := oci.Assemble(t.Context(), r, oci.AssembleOptions{Bases: ocitest.Bases{imagespec.StaticBase: b.bases}, Dir: t.TempDir()})
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = image.Close() })
 		return image

@@ -32,7 +32,7 @@ type hub struct {
 
 func newHub(t testing.TB, cfg Config) *hub {
 	h := &hub{t: t, Local: Start(New(cfg))}
-	h.http = &http.Client{Transport: h.Transport(false)}
+	h.http = &http.Client{Transport: h.Transport(false, false)}
 	h.repo = h.AddRepo("octo", "hello")
 	h.commit = h.repo.Commit("one")
 	t.Cleanup(h.Close)
@@ -330,7 +330,7 @@ func TestListsAndLimits(t *testing.T) {
 func TestRefusedStream(t *testing.T) {
 	h := newHub(t, Config{})
 	h.Arm(Fault{Kind: Refused, N: 1})
-	client := &http.Client{Transport: h.Transport(true)}
+	client := &http.Client{Transport: h.Transport(true, false)}
 	// A body that cannot be sent twice keeps the transport from trying again.
 	_, err := client.Post(h.URL+"api/v3/repos/octo/hello/releases", "application/json", io.MultiReader(strings.NewReader(`{"tag_name":"v1"}`)))
 	require.ErrorContains(t, err, "REFUSED_STREAM")

@@ -100,12 +100,23 @@ func HTTPServer(s *Server) *http.Server {
 	}
 }
 
-// Transport returns a new client transport for HTTP/1.1 or for HTTP/2.
-func (l *Local) Transport(http2 bool) *http.Transport {
+// Transport returns a new client transport for HTTP/1.1 or HTTP/2, without TLS or over
+// TLS (secure), where it trusts only this server.
+func (l *Local) Transport(http2, secure bool) *http.Transport {
 	p := new(http.Protocols)
 	p.SetHTTP1(!http2)
-	p.SetUnencryptedHTTP2(http2)
-	return &http.Transport{Protocols: p, DialContext: dialer(l.plain)}
+	if !secure {
+		p.SetUnencryptedHTTP2(http2)
+		return &http.Transport{Protocols: p, DialContext: dialer(l.plain)}
+	}
+	p.SetHTTP2(http2)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(l.pem)
+	return &http.Transport{
+		Protocols:       p,
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		DialContext:     dialer(l.secure),
+	}
 }
 
 // dialer returns a function that connects to a listener, whatever the address.
@@ -115,23 +126,6 @@ func dialer(l *bufconn.Listener) func(context.Context, string, string) (net.Conn
 
 // TLSURL is the base address over TLS.
 func (l *Local) TLSURL() string { return strings.Replace(l.URL, "http:", "https:", 1) }
-
-// Certificate returns the self-signed certificate of the TLS server, in PEM.
-func (l *Local) Certificate() []byte { return l.pem }
-
-// TLSTransport returns a new client transport for HTTP/2 over TLS, which trusts only
-// the given certificates.
-func (l *Local) TLSTransport(trusted []byte) *http.Transport {
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(trusted)
-	p := new(http.Protocols)
-	p.SetHTTP2(true)
-	return &http.Transport{
-		Protocols:       p,
-		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		DialContext:     dialer(l.secure),
-	}
-}
 
 // Close ends every connection.
 func (l *Local) Close() {

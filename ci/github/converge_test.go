@@ -42,7 +42,7 @@ func serial(o *Options) { o.concurrency = 1 }
 
 // overHTTP2 speaks HTTP/2.
 func overHTTP2(w *world) func(*Options) {
-	return func(o *Options) { o.Transport = w.hub.Transport(true) }
+	return func(o *Options) { o.Transport = w.hub.Transport(true, false) }
 }
 
 // applies says whether a fault can hit a call at all. A 404 "just after

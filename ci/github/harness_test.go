@@ -57,7 +57,7 @@ func (w *world) client(edit ...func(*Options)) *Client {
 	o := Options{
 		Token:     func(context.Context) (string, error) { return canary, nil },
 		APIURL:    w.hub.URL + "api/v3/",
-		Transport: w.hub.Transport(false),
+		Transport: w.hub.Transport(false, false),
 		rand:      func() float64 { return 0.5 },
 	}
 	for _, e := range edit {

@@ -1,6 +1,7 @@
 package github
 
 import (
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,7 +25,7 @@ var resets = []fakehub.FaultKind{
 func overTLS(w *world) func(*Options) {
 	return func(o *Options) {
 		o.APIURL = w.hub.TLSURL() + "api/v3/"
-		o.Transport = w.hub.TLSTransport(w.hub.Certificate())
+		o.Transport = w.hub.Transport(true, true)
 	}
 }
 
@@ -64,7 +65,7 @@ func TestHTTP2OverTLSIsReal(t *testing.T) {
 			if kind != "" {
 				w.hub.Arm(fakehub.Fault{Kind: kind, N: 1})
 			}
-			client := &http.Client{Transport: w.hub.TLSTransport(w.hub.Certificate())}
+			client := &http.Client{Transport: w.hub.Transport(true, true)}
 			// A body that can't be sent twice, so that the transport itself doesn't.
 			pr, pw := io.Pipe()
 			body := `{"tag_name":"v1","draft":true}`
@@ -104,7 +105,11 @@ func TestUntrustedCertificateIsTriedOnce(t *testing.T) {
 		start := time.Now()
 		rel, err := w.client(overTLS(w)).Published(t.Context(), "octo", "hello", "v1.0.0")
 		require.NoError(t, err)
-		stranger := w.client(overTLS(w), func(o *Options) { o.Transport = w.hub.TLSTransport(nil) })
+		stranger := w.client(overTLS(w), func(o *Options) {
+			transport := w.hub.Transport(true, true)
+			transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+			o.Transport = transport
+		})
 		_, err = stranger.Published(t.Context(), "octo", "hello", "v1.0.0")
 		require.ErrorContains(t, err, "pass --ca-certificates")
 		_, err = stranger.Download(t.Context(), "octo", "hello", rel.Assets[0])

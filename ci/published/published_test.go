@@ -74,7 +74,7 @@ func setupHub(t *testing.T) (*fakehub.Local, *fakehub.Repo, *github.Client) {
 	t.Helper()
 	hub := fakehub.Start(fakehub.New(fakehub.Config{}))
 	t.Cleanup(hub.Close)
-	client, err := github.New(github.Options{APIURL: hub.URL + "api/v3/", Transport: hub.Transport(false), Clock: fakehub.NewClock(time.Now())})
+	client, err := github.New(github.Options{APIURL: hub.URL + "api/v3/", Transport: hub.Transport(false, false), Clock: fakehub.NewClock(time.Now())})
 	require.NoError(t, err)
 	return hub, hub.AddRepo("o", "r"), client
 }
@@ -243,7 +243,7 @@ func promote(t *testing.T, hub *fakehub.Local, tag string) {
 	call := func(method, path, body string) map[string]any {
 		req, err := http.NewRequestWithContext(t.Context(), method, hub.URL+"api/v3/repos/o/r/releases/"+path, strings.NewReader(body))
 		require.NoError(t, err)
-		res, err := (&http.Client{Transport: hub.Transport(false)}).Do(req)
+		res, err := (&http.Client{Transport: hub.Transport(false, false)}).Do(req)
 		require.NoError(t, err)
 		defer res.Body.Close()
 		require.Equal(t, 200, res.StatusCode)
@@ -291,7 +291,7 @@ func TestRenamedRepository(t *testing.T) {
 	find := func(down bool, q Request) error {
 		client, err := github.New(github.Options{
 			APIURL: hub.URL + "api/v3/", Tries: 1, Clock: fakehub.NewClock(time.Now()),
-			Transport: renames{hub.Transport(false), "oldorg/tool", "neworg/app", down},
+			Transport: renames{hub.Transport(false, false), "oldorg/tool", "neworg/app", down},
 		})
 		require.NoError(t, err)
 		_, err = Find(t.Context(), client, q, Options{})

@@ -83,7 +83,7 @@ func TestRecentOfARenamedRepository(t *testing.T) {
 	}
 	client, err := github.New(github.Options{
 		APIURL: hub.URL + "api/v3/", Tries: 1, Clock: fakehub.NewClock(time.Now()),
-		Transport: renames{hub.Transport(false), "oldorg/tool", "neworg/app", false},
+		Transport: renames{hub.Transport(false, false), "oldorg/tool", "neworg/app", false},
 	})
 	require.NoError(t, err)
 	entries, err := Recent(t.Context(), client, Choice{Repository: "neworg/app", Last: 9})

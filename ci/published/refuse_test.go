@@ -26,7 +26,7 @@ func call(name string) func(fakehub.Call) bool {
 // once is a client that makes no second try.
 func onceClient(t *testing.T, hub *fakehub.Local) *github.Client {
 	t.Helper()
-	client, err := github.New(github.Options{APIURL: hub.URL + "api/v3/", Transport: hub.Transport(false), Clock: fakehub.NewClock(time.Now()), Tries: 1})
+	client, err := github.New(github.Options{APIURL: hub.URL + "api/v3/", Transport: hub.Transport(false, false), Clock: fakehub.NewClock(time.Now()), Tries: 1})
 	require.NoError(t, err)
 	return client
 }

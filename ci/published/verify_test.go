@@ -125,7 +125,7 @@ func newShop(t *testing.T, cfg fakehub.Config, before func(*made), after func(*m
 func (w *shop) verify(t *testing.T) (*Verification, error) {
 	t.Helper()
 	client, err := github.New(github.Options{
-		APIURL: w.hub.TLSURL() + "api/v3/", Transport: w.hub.TLSTransport(w.hub.Certificate()), Clock: fakehub.NewClock(time.Now()),
+		APIURL: w.hub.TLSURL() + "api/v3/", Transport: w.hub.Transport(true, true), Clock: fakehub.NewClock(time.Now()),
 	})
 	require.NoError(t, err)
 	return Verify(context.Background(), client, "o", "r", "v1.0.0")

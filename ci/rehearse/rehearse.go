@@ -90,7 +90,7 @@ func (s *Stage) Close() {
 func (s *Stage) GitHub() github.Options {
 	return github.Options{
 		Token:  func(context.Context) (string, error) { return token, nil },
-		APIURL: s.hub.TLSURL() + "api/v3/", Transport: s.hub.TLSTransport(s.hub.Certificate()), Clock: s.clock,
+		APIURL: s.hub.TLSURL() + "api/v3/", Transport: s.hub.Transport(true, true), Clock: s.clock,
 	}
 }
 

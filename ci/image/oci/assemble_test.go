@@ -19,6 +19,7 @@ import (
 
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/oci/ocitest"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/notation"
@@ -130,12 +131,12 @@ func TestAssembleOnPins(t *testing.T) {
 	assert.Len(t, pins, 2)
 
 	// The base image moves on, and the old one is still there by digest.
-	moved := moving{old: bases(t), now: oci.BaseIndexes{imagespec.StaticBase: baseIndex(t, "newer", types.OCIManifestSchema1, "linux/amd64", "linux/arm64")}}
+	moved := moving{old: bases(t), now: ocitest.Bases{imagespec.StaticBase: baseIndex(t, "newer", types.OCIManifestSchema1, "linux/amd64", "linux/arm64")}}
 	assert.NotEqual(t, first.Digest, assembled(t, r, oci.AssembleOptions{Bases: moved}).Digest)
 	assert.Equal(t, first.Digest, assembled(t, r, oci.AssembleOptions{Bases: pins.With(moved)}).Digest)
 }
 
-type moving struct{ old, now oci.BaseIndexes }
+type moving struct{ old, now ocitest.Bases }
 
 func (m moving) Base(ctx context.Context, ref, platform string) (oci.Base, error) {
 	if strings.Contains(ref, "@") {

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/oci/ocitest"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 )
@@ -47,7 +48,7 @@ func TestAssembledImages(t *testing.T) {
 	type made struct {
 		name  string
 		edit  func(*release)
-		bases oci.BaseIndexes
+		bases ocitest.Bases
 	}
 	var text strings.Builder
 	for _, c := range []made{
@@ -66,7 +67,7 @@ func TestAssembledImages(t *testing.T) {
 				Env: map[string]string{"RUST_LOG": "info", "PATH": "/opt"}, Labels: map[string]string{"org.example": "x", "org.opencontainers.image.title": "Server"},
 				Include: map[string]string{"config": "/etc/server/", "config/server.toml": "/root/", "LICENSE": "/home/nonroot/doc/LICENSE"},
 			}
-		}, oci.BaseIndexes{"chatty": chatty(t)}},
+		}, ocitest.Bases{"chatty": chatty(t)}},
 	} {
 		r := newRelease(t, "1.2.3", both...)
 		c.edit(r)

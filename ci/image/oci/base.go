@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 
@@ -207,7 +206,7 @@ func (b *registryBases) base(ctx context.Context, ref, platform string) (Base, e
 		if err != nil {
 			return Base{}, err
 		}
-		if base.Image, err = selectPlatform(index, platform); err != nil {
+		if base.Image, err = SelectPlatform(index, platform); err != nil {
 			return Base{}, err
 		}
 	} else if base.Image, err = d.Image(); err != nil {
@@ -217,35 +216,9 @@ func (b *registryBases) base(ctx context.Context, ref, platform string) (Base, e
 	return base, err
 }
 
-// BaseIndexes has base images in memory, by reference.
-type BaseIndexes map[string]v1.ImageIndex
-
-// Base finds a platform in the index of a reference, whose digest, if any, must be
-// that of the index or of the image.
-func (b BaseIndexes) Base(_ context.Context, ref, platform string) (Base, error) {
-	name, digest, _ := strings.Cut(ref, "@")
-	index, ok := b[name]
-	if !ok {
-		return Base{}, fmt.Errorf("find base image %q: %w: known are %q", ref, ErrNotFound, slices.Sorted(maps.Keys(b)))
-	}
-	img, err := selectPlatform(index, platform)
-	if err != nil {
-		return Base{}, fmt.Errorf("find base image %q: %w", ref, err)
-	}
-	found, err := img.Digest()
-	if err != nil {
-		return Base{}, fmt.Errorf("find base image %q: %w", ref, err)
-	}
-	if digest != "" && digest != found.String() {
-		if whole, err := index.Digest(); err != nil || whole.String() != digest {
-			return Base{}, fmt.Errorf("find base image %q: %w: it is %q", ref, ErrNotFound, found)
-		}
-	}
-	return Base{Name: name, Digest: found, Image: img}, nil
-}
-
-// selectPlatform returns the image of a platform from an index.
-func selectPlatform(index v1.ImageIndex, platform string) (v1.Image, error) {
+// SelectPlatform returns the image of a platform from an index. The error is
+// [imagespec.ErrBase] if there is none.
+func SelectPlatform(index v1.ImageIndex, platform string) (v1.Image, error) {
 	want, err := v1.ParsePlatform(platform)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/oci/ocitest"
 	"dagger/gantry/ci/imagespec"
 )
 
@@ -47,7 +48,7 @@ func layered(t testing.TB, mediaType types.MediaType, layers []string, platforms
 func TestBaseOfSeveralLayers(t *testing.T) {
 	for _, mediaType := range []types.MediaType{types.DockerLayer, types.OCILayer} {
 		base := layered(t, mediaType, []string{"one", "two", "three", "four"}, "linux/amd64", "linux/arm64")
-		image := assembled(t, newRelease(t, "1.2.3", both...).load(), oci.AssembleOptions{Bases: oci.BaseIndexes{imagespec.StaticBase: base}})
+		image := assembled(t, newRelease(t, "1.2.3", both...).load(), oci.AssembleOptions{Bases: ocitest.Bases{imagespec.StaticBase: base}})
 		for i, p := range image.Platforms {
 			from := must(base.Image(must(base.IndexManifest()).Manifests[i].Digest))
 			want, got := must(from.Layers()), must(p.Image.Layers())
@@ -118,7 +119,7 @@ func TestBaseLayerThatIsCutOff(t *testing.T) {
 func TestBaseWithForeignLayers(t *testing.T) {
 	for _, mediaType := range []types.MediaType{types.DockerForeignLayer, types.OCIRestrictedLayer} {
 		base := layered(t, mediaType, []string{"one"}, "linux/amd64", "linux/arm64")
-		_, err := oci.Assemble(t.Context(), newRelease(t, "1.2.3", both...).load(), oci.AssembleOptions{Bases: oci.BaseIndexes{imagespec.StaticBase: base}, Dir: t.TempDir()})
+		_, err := oci.Assemble(t.Context(), newRelease(t, "1.2.3", both...).load(), oci.AssembleOptions{Bases: ocitest.Bases{imagespec.StaticBase: base}, Dir: t.TempDir()})
 		require.ErrorIs(t, err, imagespec.ErrBase)
 		assert.ErrorContains(t, err, "must not be copied to another registry: set base to an image without such layers")
 	}
@@ -141,7 +142,7 @@ func TestBaseOfAVariant(t *testing.T) {
 		{[]string{"windows/amd64"}, "linux/amd64", ""},
 	} {
 		index := layered(t, types.OCILayer, []string{"one"}, c.platforms...)
-		base, err := oci.BaseIndexes{imagespec.StaticBase: index}.Base(t.Context(), imagespec.StaticBase, c.asked)
+		base, err := ocitest.Bases{imagespec.StaticBase: index}.Base(t.Context(), imagespec.StaticBase, c.asked)
 		if c.has == "" {
 			require.ErrorIs(t, err, imagespec.ErrBase, "%s of %s", c.asked, c.platforms)
 			continue
@@ -152,7 +153,7 @@ func TestBaseOfAVariant(t *testing.T) {
 }
 
 // either has a base image at the first of indexes, and by digest the others.
-type either []oci.BaseIndexes
+type either []ocitest.Bases
 
 func (e either) Base(ctx context.Context, ref, platform string) (found oci.Base, err error) {
 	for _, b := range e {
@@ -169,7 +170,7 @@ func TestPinsOfOtherBases(t *testing.T) {
 	all := bases(t)
 	static, glibc := must(all.Base(t.Context(), imagespec.StaticBase, "linux/amd64")), must(all.Base(t.Context(), imagespec.GlibcBase, "linux/amd64"))
 	newer := baseIndex(t, "newer", types.OCIManifestSchema1, "linux/amd64")
-	moved := either{oci.BaseIndexes{imagespec.StaticBase: newer}, all}
+	moved := either{ocitest.Bases{imagespec.StaticBase: newer}, all}
 	now := must(moved.Base(t.Context(), imagespec.StaticBase, "linux/amd64"))
 	require.NotEqual(t, static.Digest, now.Digest)
 	pin := func(name string, digest v1.Hash) oci.Pins {

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/oci/ocitest"
 	"dagger/gantry/ci/imagespec"
 )
 
@@ -26,7 +27,7 @@ type stage struct {
 	release *release
 	image   *oci.Image
 	peer    *peer
-	bases   oci.BaseIndexes
+	bases   ocitest.Bases
 }
 
 // config changes the configuration of the arm64 image.
@@ -243,7 +244,7 @@ func TestVerifyNamesTheBase(t *testing.T) {
 	}{
 		{"the same", bases(t), "which the tag still names", ""},
 		{"moved", moved, "but the tag now names " + now, "and is now " + now},
-		{"gone", oci.BaseIndexes{}, "what the tag now names: find base image", "names now is unknown"},
+		{"gone", ocitest.Bases{}, "what the tag now names: find base image", "names now is unknown"},
 		{"not looked up", nil, "it is unknown what the tag now names: it was not read", "names now is unknown"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/oci/ocitest"
 	"dagger/gantry/ci/imagespec"
 )
 
@@ -139,7 +140,7 @@ func TestEveryQuestionToAnImage(t *testing.T) {
 		},
 		"assemble": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {
 			image, err := oci.Assemble(context.Background(), one.load(), oci.AssembleOptions{
-				Bases: oci.BaseIndexes{imagespec.GlibcBase: flaky(all[imagespec.GlibcBase])}, Dir: t.TempDir(),
+				Bases: ocitest.Bases{imagespec.GlibcBase: flaky(all[imagespec.GlibcBase])}, Dir: t.TempDir(),
 			})
 			if err != nil {
 				return err
@@ -147,7 +148,7 @@ func TestEveryQuestionToAnImage(t *testing.T) {
 			return image.Close()
 		},
 		"find a base image": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {
-			_, err := oci.BaseIndexes{imagespec.StaticBase: flaky(all[imagespec.StaticBase])}.Base(context.Background(), imagespec.StaticBase, "linux/amd64")
+			_, err := ocitest.Bases{imagespec.StaticBase: flaky(all[imagespec.StaticBase])}.Base(context.Background(), imagespec.StaticBase, "linux/amd64")
 			return err
 		},
 		"read the base images": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {

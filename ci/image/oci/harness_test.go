@@ -30,6 +30,7 @@ import (
 
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/oci/ocitest"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
@@ -181,9 +182,9 @@ func assembled(t testing.TB, r *published.Release, o oci.AssembleOptions) *oci.I
 }
 
 // bases are stand-ins of the default ones.
-func bases(t testing.TB) oci.BaseIndexes {
+func bases(t testing.TB) ocitest.Bases {
 	platforms := []string{"linux/amd64", "linux/arm64/v8", "linux/arm/v7"}
-	return oci.BaseIndexes{
+	return ocitest.Bases{
 		imagespec.StaticBase: baseIndex(t, "static", types.OCIManifestSchema1, platforms...),
 		imagespec.GlibcBase:  baseIndex(t, "cc", types.DockerManifestSchema2, platforms...),
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/oci/ocitest"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
 )
@@ -75,7 +76,7 @@ func TestWhatIsDoneAtOnce(t *testing.T) {
 		}
 		r.manifest.Image.Base = "base"
 		loaded := r.load()
-		found := oci.BaseIndexes{"base": baseIndex(t, "static", types.OCIManifestSchema1, platforms...)}
+		found := ocitest.Bases{"base": baseIndex(t, "static", types.OCIManifestSchema1, platforms...)}
 		g := &gauge{}
 		synctest.Test(t, func(t *testing.T) {
 			image, err := oci.Assemble(t.Context(), loaded, oci.AssembleOptions{Bases: slowBases{found, g}, Dir: t.TempDir()})

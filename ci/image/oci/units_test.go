@@ -373,7 +373,7 @@ func TestSelectPlatform(t *testing.T) {
 	}
 	index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: empty.Index, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "s390x"}}})
 	for platform, want := range map[string]string{"linux/amd64": "2", "linux/arm64": "3", "linux/arm64/v8": "4", "linux/s390x": "", "unknown/unknown": "", "linux/riscv64": ""} {
-		img, err := selectPlatform(index, platform)
+		img, err := SelectPlatform(index, platform)
 		if want == "" {
 			require.ErrorIs(t, err, imagespec.ErrBase, platform)
 			assert.ErrorContains(t, err, `it has no platform "`+platform+`", only linux/amd64, linux/arm64, linux/arm64/v8, linux/s390x: set base`)
@@ -384,35 +384,10 @@ func TestSelectPlatform(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, m.Annotations["n"], platform)
 	}
-	_, err := selectPlatform(index, "a/b/c/d")
+	_, err := SelectPlatform(index, "a/b/c/d")
 	require.ErrorContains(t, err, "too many slashes")
-	_, err = selectPlatform(brokenIndex{}, "linux/amd64")
+	_, err = SelectPlatform(brokenIndex{}, "linux/amd64")
 	require.ErrorIs(t, err, errBroken)
-}
-
-// Base images in memory are found by name, and by the digest of the index or of
-// the platform's image.
-func TestBasesInMemory(t *testing.T) {
-	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: empty.Image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}})
-	whole, err := index.Digest()
-	require.NoError(t, err)
-	one, err := empty.Image.Digest()
-	require.NoError(t, err)
-	bases := BaseIndexes{"base": index}
-	for _, ref := range []string{"base", "base@" + whole.String(), "base@" + one.String()} {
-		base, err := bases.Base(t.Context(), ref, "linux/amd64")
-		require.NoError(t, err, ref)
-		assert.Equal(t, "base", base.Name)
-		assert.Equal(t, one, base.Digest)
-	}
-	for ref, says := range map[string]string{"base@sha256:0": `find base image "base@sha256:0": not in the registry: it is "` + one.String() + `"`, "other": `find base image "other": not in the registry: known are ["base"]`} {
-		_, err := bases.Base(t.Context(), ref, "linux/amd64")
-		require.ErrorIs(t, err, ErrNotFound, ref)
-		assert.EqualError(t, err, says)
-	}
-	_, err = bases.Base(t.Context(), "base", "linux/arm64")
-	require.ErrorContains(t, err, `find base image "base": `)
-	require.ErrorIs(t, err, imagespec.ErrBase)
 }
 
 // A base image's repository is opened by the names of its reference.

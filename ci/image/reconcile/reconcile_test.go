@@ -30,6 +30,7 @@ import (
 	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/oci/ocitest"
 	"dagger/gantry/ci/image/registries"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
@@ -128,7 +129,7 @@ func bases(t testing.TB) oci.Bases {
 		require.NoError(t, err)
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
 	}
-	return oci.BaseIndexes{imagespec.StaticBase: index}
+	return ocitest.Bases{imagespec.StaticBase: index}
 }
 
 // publish is what the module does, without the smoke test.
@@ -146,7 +147,7 @@ func (w *world) publish(ctx context.Context, r *published.Release, _ *registries
 // report are those that the servers had.
 func (w *world) run(change func(*Options)) (*Report, error) {
 	w.t.Helper()
-	client, err := github.New(github.Options{APIURL: w.hub.URL + "api/v3/", Transport: w.hub.Transport(false), Clock: w.clock})
+	client, err := github.New(github.Options{APIURL: w.hub.URL + "api/v3/", Transport: w.hub.Transport(false, false), Clock: w.clock})
 	require.NoError(w.t, err)
 	o := Options{Client: client, Repository: slug, Last: 10, Settings: w.settings, Publish: w.publish}
 	if change != nil {
