@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -242,6 +243,9 @@ func (s *Server) answerFault(w http.ResponseWriter, req *request, f *Fault, done
 		h.Set("X-Echo", req.r.Header.Get("Authorization"))
 		apiError(w, 500, "bad request: "+string(all), "")
 	case Denied:
+		// Go's client may report the end of the connection in place of an answer that
+		// comes before it has sent everything.
+		_, _ = io.Copy(io.Discard, req.r.Body)
 		apiError(w, 403, "Resource not accessible by integration", "")
 	default:
 		panic(fmt.Sprintf("fakehub: unknown fault %q", f.Kind))
