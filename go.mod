@@ -12,6 +12,7 @@ require (
 	github.com/adrg/strutil v0.3.1
 	github.com/bmatcuk/doublestar/v4 v4.10.4
 	github.com/docker/cli v29.7.2+incompatible
+	github.com/github/go-spdx/v2 v2.8.0
 	github.com/google/go-containerregistry v0.22.1
 	github.com/google/go-github/v84 v84.0.0
 	github.com/klauspost/compress v1.19.2

@@ -77,7 +77,7 @@ func newTarget(dir string, b plan.Build, output toolchain.TargetOutput) dist.Tar
 		files[i] = path.Join(dir, file)
 	}
 	t := dist.NewTarget(b, files)
-	t.SBOMDir = path.Join(dir, "sbom")
+	t.CratesDir = path.Join(dir, "crates")
 	for i, run := range output.Run {
 		t.Binaries[i].Run = path.Join(dir, run)
 	}
@@ -198,7 +198,6 @@ func (w *workspace) dist(ctx context.Context, p *plan.Plan, r Request) (*dagger.
 	if err != nil {
 		return nil, err
 	}
-	in.Licenses = w.project.Licenses
 	return pk.pack(ctx, in)
 }
 

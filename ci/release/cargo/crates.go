@@ -2,7 +2,6 @@ package cargo
 
 import (
 	"fmt"
-	"maps"
 	"net/url"
 	"path"
 	"regexp"
@@ -10,72 +9,157 @@ import (
 	"strings"
 )
 
-// Record is what a build keeps for a bill of materials.
+// Record is what a build keeps about its crates (ci/release/toolchain/bill.sh).
 type Record struct {
 	// Messages of Cargo about what it compiled (compiler-artifact), one a line.
 	Messages string
-	// Licenses has a line for each manifest with a license: its path, a tab, and the
-	// license.
-	Licenses string
-	// Inherited are the licenses of manifests that inherit theirs from a workspace.
-	Inherited map[string]string
+	// Tree is the output of `cargo tree` for the target and the features.
+	Tree string
 	// Lock is Cargo.lock.
 	Lock string
 }
 
-// Crate is a crate in a binary.
+// Where a crate comes from.
+const (
+	FromCratesIO = "crates.io"
+	FromRegistry = "registry"
+	FromGit      = "git"
+	FromPath     = "path"
+)
+
+// Crate is a crate of a binary.
 type Crate struct {
 	Name, Version string
+	// From is one of the constants above.
+	From string
 	// PURL is its package URL; empty for one that came from no registry and no
 	// repository.
 	PURL string
 	// SHA256 of the .crate file, if Cargo.lock has it.
 	SHA256 string
-	// License is its SPDX expression, if its manifest has one.
-	License string
+	// License is its SPDX expression, if its manifest has one, and Repository its
+	// address there.
+	License, Repository string
+	// Manifest is the path of its Cargo.toml during the build; empty for one that Cargo
+	// did not compile.
+	Manifest string
+	// Linked is true if it is compiled for the target. Others only run while building:
+	// procedural macros, build scripts, and what these depend on.
+	Linked bool
+	// Root is true for a package whose binaries are built.
+	Root bool
+	// Dependencies are sorted indices in the list of crates.
+	Dependencies []int
 }
 
-// Crates returns the crates that Cargo compiled into dir, the directory of a target,
-// sorted by name and version. It lists neither what only runs while building nor
-// what Cargo.lock has for other platforms.
+// Crates returns the crates that `cargo tree` lists, sorted by name and version. Those
+// that Cargo compiled into dir, the directory of a target, are linked. Cargo compiles
+// the standard library itself on request (build-std), and then its crates are there too,
+// although no tree has them.
 func Crates(r Record, dir string) ([]Crate, error) {
 	lock, err := ReadLock(r.Lock)
 	if err != nil {
 		return nil, fmt.Errorf("read Cargo.lock: %w", err)
 	}
-	checksums := map[[2]string]string{}
-	for _, p := range lock.Packages {
-		checksums[[2]string{p.Name, p.Version}] = p.Checksum
-	}
-	licenses := map[string]string{}
-	maps.Copy(licenses, r.Inherited)
-	for line := range strings.Lines(r.Licenses) {
-		manifest, license, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		licenses[manifest] = license
-	}
-	all, err := artifacts(r.Messages)
+	t, err := readTree(r.Tree)
 	if err != nil {
 		return nil, err
 	}
-	crates := map[string]Crate{}
-	for _, a := range all {
-		if !slices.ContainsFunc(a.Filenames, func(f string) bool { return strings.HasPrefix(f, dir+"/") }) {
-			continue
-		}
-		c, err := crate(a.PackageID)
-		if err != nil {
-			return nil, err
-		}
-		if c.PURL != "" {
-			c.SHA256 = checksums[[2]string{c.Name, c.Version}]
-		}
-		// Cargo accepted "/" for "OR" before SPDX.
-		c.License = slashes.ReplaceAllString(licenses[a.ManifestPath], " OR ")
-		crates[a.PackageID] = c
+	compiled, err := compiledPackages(r.Messages, dir)
+	if err != nil {
+		return nil, err
 	}
-	return slices.SortedFunc(maps.Values(crates), func(a, b Crate) int {
-		return strings.Compare(a.Name+"\x00"+a.Version+"\x00"+a.PURL, b.Name+"\x00"+b.Version+"\x00"+b.PURL)
-	}), nil
+	crates := make([]Crate, len(t.packages))
+	for i, p := range t.packages {
+		locked := lock.find(p)
+		crates[i] = Crate{
+			Name: p.Name, Version: p.Version, SHA256: locked.Checksum, License: normalLicense(p.License), Repository: p.Repository,
+			Root: slices.Contains(t.roots, i), Dependencies: t.dependencies[i],
+		}
+		crates[i].From, crates[i].PURL = origin(p.Name, p.Version, locked.Source)
+		if c := find(compiled, p); c != nil {
+			c.listed = true
+			crates[i].Manifest, crates[i].Linked = c.manifest, c.linked
+		}
+	}
+	for _, c := range compiled {
+		if c.linked && !c.listed {
+			crate := Crate{Name: c.name, Version: c.version, Manifest: c.manifest, Linked: true}
+			crate.From, crate.PURL = origin(c.name, c.version, c.source)
+			crates = append(crates, crate)
+		}
+	}
+	return sorted(crates), nil
+}
+
+// sorted sorts crates, and keeps their dependencies.
+func sorted(crates []Crate) []Crate {
+	order := make([]int, len(crates))
+	for i := range order {
+		order[i] = i
+	}
+	key := func(c Crate) string { return c.Name + "\x00" + c.Version + "\x00" + c.PURL + "\x00" + c.Manifest }
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(key(crates[a]), key(crates[b])) })
+	moved := make([]int, len(crates))
+	for to, from := range order {
+		moved[from] = to
+	}
+	out := make([]Crate, len(crates))
+	for to, from := range order {
+		out[to] = crates[from]
+		out[to].Dependencies = nil
+		for _, d := range crates[from].Dependencies {
+			out[to].Dependencies = insert(out[to].Dependencies, moved[d])
+		}
+	}
+	return out
+}
+
+// compiledPackage is a package in Cargo's messages.
+type compiledPackage struct {
+	name, version, source, manifest string
+	linked, listed                  bool
+}
+
+// compiledPackages returns the packages that Cargo compiled, in the order of its
+// messages. Those with a file in dir are linked.
+func compiledPackages(messages, dir string) ([]*compiledPackage, error) {
+	all, err := artifacts(messages)
+	if err != nil {
+		return nil, err
+	}
+	var packages []*compiledPackage
+	byID := map[string]*compiledPackage{}
+	for _, a := range all {
+		p := byID[a.PackageID]
+		if p == nil {
+			if p, err = readID(a.PackageID); err != nil {
+				return nil, err
+			}
+			p.manifest = a.ManifestPath
+			byID[a.PackageID] = p
+			packages = append(packages, p)
+		}
+		p.linked = p.linked || slices.ContainsFunc(a.Filenames, func(f string) bool { return strings.HasPrefix(f, dir+"/") })
+	}
+	return packages, nil
+}
+
+// find returns the compiled package of a tree, or nil.
+func find(compiled []*compiledPackage, p treePackage) *compiledPackage {
+	var same []*compiledPackage
+	for _, c := range compiled {
+		if c.name == p.Name && c.version == p.Version {
+			same = append(same, c)
+		}
+	}
+	if i := slices.IndexFunc(same, func(c *compiledPackage) bool { return p.isFrom(c.source) }); i >= 0 {
+		return same[i]
+	}
+	if len(same) == 1 { // cargo writes the same source in another way
+		return same[0]
+	}
+	return nil
 }
 
 var (
@@ -84,32 +168,55 @@ var (
 	oldID = regexp.MustCompile(`^(\S+) (\S+) \((.+)\)$`)
 )
 
-const cratesIO = "registry+https://github.com/rust-lang/crates.io-index"
+// normalLicense returns an SPDX expression. Cargo accepted "/" for "OR" before SPDX.
+func normalLicense(license string) string {
+	return slashes.ReplaceAllString(strings.TrimSpace(license), " OR ")
+}
 
-// crate reads a package ID ("Package ID Specifications", The Cargo Book).
-func crate(id string) (Crate, error) {
-	var c Crate
+// readID reads a package ID ("Package ID Specifications", The Cargo Book).
+func readID(id string) (*compiledPackage, error) {
 	source, fragment, found := strings.Cut(id, "#")
 	if m := oldID.FindStringSubmatch(id); m != nil {
-		c.Name, c.Version = m[1], m[2]
 		source, _, _ = strings.Cut(m[3], "#")
-	} else if !found {
-		return c, fmt.Errorf("read cargo's messages: package %q has no version", id)
-	} else if c.Name, c.Version, found = strings.Cut(fragment, "@"); !found {
-		// Cargo omits a name that is the end of the URL.
-		address, _, _ := strings.Cut(source, "?")
-		c.Name, c.Version = strings.TrimSuffix(path.Base(address), ".git"), fragment
+		return &compiledPackage{name: m[1], version: m[2], source: source}, nil
 	}
+	if !found {
+		return nil, fmt.Errorf("read cargo's messages: package %q has no version", id)
+	}
+	if name, version, named := strings.Cut(fragment, "@"); named {
+		return &compiledPackage{name: name, version: version, source: source}, nil
+	}
+	// Cargo omits a name that is the end of the URL.
+	address, _, _ := strings.Cut(source, "?")
+	return &compiledPackage{name: strings.TrimSuffix(path.Base(address), ".git"), version: fragment, source: source}, nil
+}
+
+const (
+	cratesIO       = "registry+https://github.com/rust-lang/crates.io-index"
+	cratesIOSparse = "sparse+https://index.crates.io/"
+)
+
+func isCratesIO(source string) bool { return source == cratesIO || source == cratesIOSparse }
+
+// origin returns where a package comes from, and its package URL, by its source in
+// Cargo.lock.
+func origin(name, version, source string) (from, purl string) {
 	kind, address, _ := strings.Cut(source, "+")
-	purl := "pkg:cargo/" + url.PathEscape(c.Name) + "@" + url.PathEscape(c.Version)
-	switch kind {
-	case "registry", "sparse":
-		c.PURL = purl
-		if source != cratesIO && address != "https://index.crates.io/" {
-			c.PURL += "?repository_url=" + url.QueryEscape(address)
+	purl = "pkg:cargo/" + url.PathEscape(name) + "@" + url.PathEscape(version)
+	switch {
+	case isCratesIO(source):
+		return FromCratesIO, purl
+	case kind == "registry" || kind == "sparse":
+		return FromRegistry, purl + "?repository_url=" + url.QueryEscape(address)
+	case kind == "git":
+		// git+https://host/repository?branch=main#commit is git+https://host/repository@commit
+		// there.
+		address, commit, _ := strings.Cut(address, "#")
+		address, _, _ = strings.Cut(address, "?")
+		if commit != "" {
+			address += "@" + commit
 		}
-	case "git":
-		c.PURL = purl + "?vcs_url=" + url.QueryEscape("git+"+address)
+		return FromGit, purl + "?vcs_url=" + url.QueryEscape("git+"+address)
 	}
-	return c, nil
+	return FromPath, ""
 }

@@ -34,8 +34,6 @@ type Input struct {
 	Extra []plan.Extra
 	// ExtraDir is the directory that has them, each at its path in the source.
 	ExtraDir string
-	// Licenses of the workspace's packages, by the paths of their manifests.
-	Licenses map[string]string
 	// Changelog is the file that becomes CHANGELOG.md.
 	Changelog string
 }
@@ -46,9 +44,11 @@ type Target struct {
 	Want binary.Requirements
 	// Archive is the file name of the archive.
 	Archive string
-	// SBOM is the file name of its bill of materials, made from the files in SBOMDir
-	// (see ci/release/toolchain/build.sh); empty for none.
-	SBOM, SBOMDir string
+	// SBOM is the file name of its bill of materials; empty for none.
+	SBOM string
+	// CratesDir has what the build kept about its crates (see
+	// ci/release/toolchain/bill.sh).
+	CratesDir string
 	// Elsewhere is true if the binaries were not built here.
 	Elsewhere bool
 	Binaries  []Binary
@@ -175,7 +175,7 @@ func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, erro
 		if t.SBOM == "" {
 			continue
 		}
-		if asset, err = writeSBOM(dir, &m, in.Licenses, t, asset); err != nil {
+		if asset, err = writeSBOM(dir, &m, t, asset); err != nil {
 			return nil, err
 		}
 		m.Assets = append(m.Assets, asset)

@@ -270,17 +270,25 @@ func TestMainProgram(t *testing.T) {
 	assert.ErrorContains(t, Main(filepath.Join(t.TempDir(), "none"), t.TempDir()), "read the input of the packer")
 }
 
+// keep writes what a build keeps about its crates.
+func keep(t *testing.T, dir, messages, tree string) {
+	t.Helper()
+	lock := "version = 4\n[[package]]\nname = \"serde\"\nversion = \"1.0.0\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n"
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "tree"), 0o700))
+	for name, text := range map[string]string{"messages": messages, "tree/" + amd: tree, "Cargo.lock": lock} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+}
+
 // A bill of materials is an asset of its target, and the same bytes each time.
 func TestAssembleWithBill(t *testing.T) {
 	bins := binaries(t)
 	left := t.TempDir()
 	message := `{"reason":"compiler-artifact","package_id":"registry+https://github.com/rust-lang/crates.io-index#serde@1.0.0","filenames":["/gantry/target/` + amd + `/release/deps/libserde.rlib"]}`
-	for name, text := range map[string]string{"messages": message + "\n", "licenses": "", "Cargo.lock": "version = 4\n"} {
-		require.NoError(t, os.WriteFile(filepath.Join(left, name), []byte(text), 0o600))
-	}
+	keep(t, left, message+"\n", "0\tapp v1.0.0 (/src)\t\t\t\n1\tserde v1.0.0\tMIT/Apache-2.0\t\t\n")
 	with := func() Input {
 		in := input(t, bins)
-		in.Targets[0].SBOM, in.Targets[0].SBOMDir = "app-1.0.0-"+amd+".cdx.json", left
+		in.Targets[0].SBOM, in.Targets[0].CratesDir = "app-1.0.0-"+amd+".cdx.json", left
 		return in
 	}
 	dir := assemble(t, with())

@@ -200,19 +200,17 @@ func TestMainReportsFailures(t *testing.T) {
 func TestBillReportsFailures(t *testing.T) {
 	bins := binaries(t)
 	left := t.TempDir()
-	for name, text := range map[string]string{"messages": "", "licenses": "", "Cargo.lock": "version = 4\n"} {
-		require.NoError(t, os.WriteFile(filepath.Join(left, name), []byte(text), 0o600))
-	}
+	keep(t, left, "", "")
 	with := func() Input {
 		in := input(t, bins, amd)
-		in.Targets[0].SBOM, in.Targets[0].SBOMDir = "app.cdx.json", left
+		in.Targets[0].SBOM, in.Targets[0].CratesDir = "app.cdx.json", left
 		return in
 	}
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "app.cdx.json"), 0o755))
 	_, err := Assemble(dir, with(), quiet(t))
 	assert.ErrorContains(t, err, "app.cdx.json")
-	for _, name := range []string{"messages", "Cargo.lock"} {
+	for _, name := range []string{"messages", "tree/" + amd, "Cargo.lock"} {
 		file := filepath.Join(left, name)
 		good, err := os.ReadFile(file)
 		require.NoError(t, err)

@@ -7,28 +7,35 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
+	"github.com/github/go-spdx/v2/spdxexp"
 
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/release/cargo"
 )
 
-// writeSBOM writes the bill of materials of an archive.
-func writeSBOM(dir string, m *manifest.Manifest, licenses map[string]string, t Target, archive manifest.Asset) (manifest.Asset, error) {
-	fail := func(err error) (manifest.Asset, error) {
-		return manifest.Asset{}, fmt.Errorf("make the bill of materials of %q: %w", archive.Name, err)
-	}
-	record := cargo.Record{Inherited: licenses}
-	for name, text := range map[string]*string{"messages": &record.Messages, "licenses": &record.Licenses, "Cargo.lock": &record.Lock} {
-		read, err := os.ReadFile(filepath.Join(t.SBOMDir, name))
+// readCrates reads the crates of a target from what its build kept.
+func readCrates(t Target) ([]cargo.Crate, error) {
+	var record cargo.Record
+	for name, text := range map[string]*string{"messages": &record.Messages, "tree/" + t.Want.Target: &record.Tree, "Cargo.lock": &record.Lock} {
+		read, err := os.ReadFile(filepath.Join(t.CratesDir, filepath.FromSlash(name)))
 		if err != nil {
-			return fail(err)
+			return nil, err
 		}
 		*text = string(read)
 	}
-	crates, err := cargo.Crates(record, cargo.TargetDir+"/"+t.Want.Target)
+	return cargo.Crates(record, cargo.TargetDir+"/"+t.Want.Target)
+}
+
+// writeSBOM writes the bill of materials of an archive.
+func writeSBOM(dir string, m *manifest.Manifest, t Target, archive manifest.Asset) (manifest.Asset, error) {
+	fail := func(err error) (manifest.Asset, error) {
+		return manifest.Asset{}, fmt.Errorf("make the bill of materials of %q: %w", archive.Name, err)
+	}
+	crates, err := readCrates(t)
 	if err != nil {
 		return fail(err)
 	}
@@ -62,11 +69,7 @@ func billOfMaterials(m *manifest.Manifest, archive manifest.Asset, crates []carg
 	}
 	components := []cdx.Component{}
 	for _, c := range crates {
-		ref := cmp.Or(c.PURL, c.Name+"@"+c.Version)
-		components = append(components, cdx.Component{
-			BOMRef: ref, Type: cdx.ComponentTypeLibrary, Name: c.Name, Version: c.Version, PackageURL: c.PURL,
-			Hashes: hashes(c.SHA256), Licenses: licensesOf(c.License),
-		})
+		components = append(components, component(c))
 	}
 	bom := cdx.NewBOM()
 	sum := sha256.Sum256([]byte(archive.Name + "\x00" + archive.SHA256))
@@ -78,8 +81,63 @@ func billOfMaterials(m *manifest.Manifest, archive manifest.Asset, crates []carg
 		Timestamp: m.CommitDate, Component: &subject,
 		Tools: &cdx.ToolsChoice{Components: &[]cdx.Component{tool(m.Toolchain.Rustc), tool(m.Toolchain.Cargo)}},
 	}
-	bom.Components = &components
+	bom.Components, bom.Dependencies = &components, dependencies(archive, crates)
 	return bom
+}
+
+// component describes a crate. One that only runs while building is excluded from the
+// program.
+func component(c cargo.Crate) cdx.Component {
+	out := cdx.Component{
+		BOMRef: ref(c), Type: cdx.ComponentTypeLibrary, Name: c.Name, Version: c.Version, PackageURL: c.PURL,
+		Scope: cdx.ScopeRequired, Hashes: hashes(c.SHA256), Licenses: licensesOf(c.License),
+	}
+	if !c.Linked {
+		out.Scope = cdx.ScopeExcluded
+	}
+	if c.Repository != "" {
+		out.ExternalReferences = &[]cdx.ExternalReference{{Type: cdx.ERTypeVCS, URL: c.Repository}}
+	}
+	return out
+}
+
+// ref identifies a crate in its bill.
+func ref(c cargo.Crate) string { return cmp.Or(c.PURL, c.Name+"@"+c.Version) }
+
+// dependencies returns the graph: the archive contains binaries, which depend on the
+// crates of their packages, which depend on others.
+func dependencies(archive manifest.Asset, crates []cargo.Crate) *[]cdx.Dependency {
+	var roots []string
+	all := []cdx.Dependency{}
+	for _, c := range crates {
+		if c.Root {
+			roots = append(roots, ref(c))
+		}
+	}
+	all = append(all, dependency(archive.Name, roots))
+	for _, b := range archive.Binaries {
+		var own []string
+		for _, c := range crates {
+			if c.Root && c.Name == b.Package {
+				own = append(own, ref(c))
+			}
+		}
+		all = append(all, dependency(b.Path, own))
+	}
+	for _, c := range crates {
+		var refs []string
+		for _, d := range c.Dependencies {
+			refs = append(refs, ref(crates[d]))
+		}
+		all = append(all, dependency(ref(c), refs))
+	}
+	return &all
+}
+
+func dependency(ref string, on []string) cdx.Dependency {
+	on = append([]string{}, on...)
+	slices.Sort(on)
+	return cdx.Dependency{Ref: ref, Dependencies: &on}
 }
 
 // tool reads a line such as "rustc 1.96.0 (abc 2026-01-01)".
@@ -96,9 +154,13 @@ func hashes(sha256 string) *[]cdx.Hash {
 	return &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: sha256}}
 }
 
+// licensesOf returns a license as an expression, or as a name if it is none.
 func licensesOf(expression string) *cdx.Licenses {
 	if expression == "" {
 		return nil
+	}
+	if valid, _ := spdxexp.ValidateLicenses([]string{expression}); !valid {
+		return &cdx.Licenses{{License: &cdx.License{Name: expression}}}
 	}
 	return &cdx.Licenses{{Expression: expression}}
 }

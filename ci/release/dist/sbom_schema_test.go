@@ -42,9 +42,10 @@ func schema(t *testing.T) *jsonschema.Schema {
 
 func TestBillOfMaterialsHasTheOfficialForm(t *testing.T) {
 	crates := []cargo.Crate{
-		{Name: "app", Version: "0.1.0", License: "MIT OR Apache-2.0"},
+		{Name: "app", Version: "0.1.0", License: "MIT OR Apache-2.0", Linked: true, Root: true, Dependencies: []int{1, 2}},
 		{Name: "inner", Version: "2.0.0", PURL: "pkg:cargo/inner@2.0.0?repository_url=https%3A%2F%2Fcrates.example.org%2Findex%2F"},
-		{Name: "serde", Version: "1.0.200", PURL: "pkg:cargo/serde@1.0.200", SHA256: strings.Repeat("ab", 32), License: "MIT OR Apache-2.0"},
+		{Name: "serde", Version: "1.0.200", PURL: "pkg:cargo/serde@1.0.200", SHA256: strings.Repeat("ab", 32), License: "MIT OR Apache-2.0", Repository: "https://github.com/serde-rs/serde"},
+		{Name: "odd", Version: "1.0.0", PURL: "pkg:cargo/odd@1.0.0", License: "see LICENSE"},
 	}
 	m := &manifest.Manifest{
 		Component: "app", Version: "0.1.0", License: "MIT", Repository: "https://github.com/example/app", CommitDate: "2023-11-14T22:13:20Z",

@@ -21,7 +21,7 @@ import (
 // crate, and the repository if it is known.
 func TestBillOfMaterials(t *testing.T) {
 	packed := manifest.Asset{Name: "app.tar.gz", SHA256: "00ff", Target: amd}
-	crates := []cargo.Crate{{Name: "serde", Version: "1.0.0", PURL: "pkg:cargo/serde@1.0.0"}, {Name: "local", Version: "0.1.0"}}
+	crates := []cargo.Crate{{Name: "serde", Version: "1.0.0", PURL: "pkg:cargo/serde@1.0.0"}, {Name: "local", Version: "0.1.0", Linked: true}}
 	bom := billOfMaterials(&manifest.Manifest{Component: "app", Repository: "https://github.com/o/r"}, packed, crates)
 	assert.Regexp(t, `^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, bom.SerialNumber)
 	assert.Equal(t, "urn:uuid:c46ea698-3785-8109-9a31-7a96546c4d89", bom.SerialNumber)
@@ -29,10 +29,36 @@ func TestBillOfMaterials(t *testing.T) {
 	assert.Equal(t, []cdx.ExternalReference{{Type: cdx.ERTypeVCS, URL: "https://github.com/o/r"}}, *bom.Metadata.Component.ExternalReferences)
 	assert.Equal(t, "pkg:cargo/serde@1.0.0", (*bom.Components)[0].BOMRef)
 	assert.Equal(t, "local@0.1.0", (*bom.Components)[1].BOMRef)
+	assert.Equal(t, cdx.ScopeExcluded, (*bom.Components)[0].Scope, "it only runs while building")
+	assert.Equal(t, cdx.ScopeRequired, (*bom.Components)[1].Scope)
 
 	other := billOfMaterials(&manifest.Manifest{Component: "app"}, manifest.Asset{Name: "app.tar.gz", SHA256: "00fe"}, nil)
 	assert.NotEqual(t, bom.SerialNumber, other.SerialNumber)
 	assert.Nil(t, other.Metadata.Component.ExternalReferences)
+}
+
+// The graph leads from the archive and from each binary to all crates.
+func TestGraphOfABill(t *testing.T) {
+	packed := manifest.Asset{Name: "suite.tar.gz", SHA256: "00ff", Binaries: []manifest.Binary{{Path: "suite/a", Package: "a"}, {Path: "suite/b", Package: "b"}, {Path: "suite/bb", Package: "b"}}}
+	crates := []cargo.Crate{
+		{Name: "a", Version: "1.0.0", Root: true, Linked: true, Dependencies: []int{2, 3}},
+		{Name: "b", Version: "2.0.0", Root: true, Linked: true, Dependencies: []int{3}},
+		{Name: "log", Version: "0.3.0", PURL: "pkg:cargo/log@0.3.0", Linked: true, Dependencies: []int{3}},
+		{Name: "log", Version: "0.4.0", PURL: "pkg:cargo/log@0.4.0", Linked: true},
+	}
+	bom := billOfMaterials(&manifest.Manifest{Component: "suite"}, packed, crates)
+	require.NotNil(t, bom.Dependencies)
+	got := map[string][]string{}
+	for _, d := range *bom.Dependencies {
+		require.NotNil(t, d.Dependencies, d.Ref)
+		assert.NotContains(t, got, d.Ref)
+		got[d.Ref] = *d.Dependencies
+	}
+	assert.Equal(t, map[string][]string{
+		"suite.tar.gz": {"a@1.0.0", "b@2.0.0"}, "suite/a": {"a@1.0.0"}, "suite/b": {"b@2.0.0"}, "suite/bb": {"b@2.0.0"},
+		"a@1.0.0": {"pkg:cargo/log@0.3.0", "pkg:cargo/log@0.4.0"}, "b@2.0.0": {"pkg:cargo/log@0.4.0"},
+		"pkg:cargo/log@0.3.0": {"pkg:cargo/log@0.4.0"}, "pkg:cargo/log@0.4.0": {},
+	}, got)
 }
 
 // The smoke test of an image, by the output of a native run.
@@ -64,6 +90,7 @@ func TestNoImageIsNoProblem(t *testing.T) {
 func TestPartsOfABill(t *testing.T) {
 	assert.Nil(t, licensesOf(""))
 	assert.Equal(t, &cdx.Licenses{{Expression: "MIT OR Apache-2.0"}}, licensesOf("MIT OR Apache-2.0"))
+	assert.Equal(t, &cdx.Licenses{{License: &cdx.License{Name: "see LICENSE"}}}, licensesOf("see LICENSE"), "it is no expression")
 	assert.Nil(t, hashes(""))
 	assert.Equal(t, &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: "00ff"}}, hashes("00ff"))
 	rustc := tool("rustc 1.96.0 (abc 2026-01-01)")

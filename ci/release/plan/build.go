@@ -98,7 +98,16 @@ func narrow(names, wanted []string) []string {
 // those that every build has.
 func (b Build) Args() []string {
 	args := []string{"--locked", "--profile", b.Config.Profile}
-	var packages []string
+	for _, bin := range b.Bins {
+		args = append(args, "--bin", bin.Name)
+	}
+	return append(args, b.Selection()...)
+}
+
+// Selection returns those of Cargo's arguments that select packages and features, which
+// decide about the crates of a build.
+func (b Build) Selection() []string {
+	var packages, args []string
 	for _, bin := range b.Bins {
 		// A dependency may have the package's name.
 		packages = append(packages, bin.Package+"@"+bin.Version)
@@ -106,9 +115,6 @@ func (b Build) Args() []string {
 	slices.Sort(packages)
 	for _, p := range slices.Compact(packages) {
 		args = append(args, "--package", p)
-	}
-	for _, bin := range b.Bins {
-		args = append(args, "--bin", bin.Name)
 	}
 	if isTrue(b.Config.AllFeatures) {
 		args = append(args, "--all-features")

@@ -309,8 +309,8 @@ func TestBuildSettings(t *testing.T) {
 	b, err := c.Build("x86_64-unknown-linux-gnu")
 	require.NoError(t, err)
 	assert.Equal(t, []string{
-		"--locked", "--profile", "dist", "--package", "app-cli@1.0.0",
-		"--bin", "app", "--bin", "appctl", "--features", "extra",
+		"--locked", "--profile", "dist", "--bin", "app", "--bin", "appctl",
+		"--package", "app-cli@1.0.0", "--features", "extra",
 	}, b.Args())
 	b, err = c.Build("aarch64-unknown-linux-musl")
 	require.NoError(t, err)

@@ -27,8 +27,6 @@ type Project struct {
 	Components []*Component
 	// Scheme of the tags.
 	Scheme *version.Scheme
-	// Licenses of the packages, by the paths of their manifests.
-	Licenses map[string]string
 
 	// packages of the workspace, sorted by name.
 	packages []*cargo.Package
@@ -47,10 +45,7 @@ func Load(cargoMetadata []byte, root string, files []string) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Project{packages: w.Packages, absorbed: map[string]*Component{}, files: map[string]bool{}, Licenses: map[string]string{}}
-	for _, pkg := range w.Packages {
-		p.Licenses[pkg.ManifestPath] = pkg.License
-	}
+	p := &Project{packages: w.Packages, absorbed: map[string]*Component{}, files: map[string]bool{}}
 	if p.Dir, err = w.DirIn(root); err != nil {
 		return nil, err
 	}

@@ -200,7 +200,8 @@ func TestArgs(t *testing.T) {
 	b := Build{Bins: []cargo.Bin{{Name: "z", Package: "p", Version: "1.0.0"}, {Name: "a", Package: "o", Version: "2.0.0"}, {Name: "b", Package: "p", Version: "1.0.0"}}}
 	yes := true
 	b.Config = BuildConfig{Profile: "dist", AllFeatures: &yes}
-	assert.Equal(t, []string{"--locked", "--profile", "dist", "--package", "o@2.0.0", "--package", "p@1.0.0", "--bin", "z", "--bin", "a", "--bin", "b", "--all-features"}, b.Args())
+	assert.Equal(t, []string{"--locked", "--profile", "dist", "--bin", "z", "--bin", "a", "--bin", "b", "--package", "o@2.0.0", "--package", "p@1.0.0", "--all-features"}, b.Args())
+	assert.Equal(t, []string{"--package", "o@2.0.0", "--package", "p@1.0.0", "--all-features"}, b.Selection(), "cargo tree knows no profile and no binary")
 }
 
 func TestComponentByName(t *testing.T) {

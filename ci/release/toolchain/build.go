@@ -54,7 +54,7 @@ type TargetOutput struct {
 // Build compiles targets that differ in nothing else ([plan.Group]), with one call
 // of Cargo.
 func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []plan.Build, opts Options) (*Output, error) {
-	doing := "build " + triples(group)
+	doing := "build " + strings.Join(triples(group), ", ")
 	ctr, defaults, err := t.prepared(ctx, group)
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	command, native := cargoCommand(group, platform)
 	env = append(env, "CARGO_TARGET_DIR="+cargo.TargetDir, "GANTRY_RUN="+strings.Join(native, " "))
 	if group[0].SBOM {
-		env = append(env, "GANTRY_SBOM=true")
+		env = append(env, "GANTRY_CRATES="+strings.Join(triples(group), " "), "GANTRY_SELECT="+strings.Join(group[0].Selection(), " "))
 	}
 	script := []string{binDir + "/build.sh"}
 	for _, v := range defaults {
@@ -238,12 +238,13 @@ func cargoHome(ctx context.Context, ctr *dagger.Container) (string, error) {
 	return "/root/.cargo", nil
 }
 
-func triples(group []plan.Build) string {
+// triples returns the targets of a group.
+func triples(group []plan.Build) []string {
 	var names []string
 	for _, b := range group {
 		names = append(names, b.Target.Triple)
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 // explainBuild is [engine.Explain] with a fix, if there is a known one.

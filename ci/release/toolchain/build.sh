@@ -6,15 +6,16 @@
 # It sets the variables that have no value yet; the rest are cargo's arguments.
 # GANTRY_WORKSPACE is the directory of the workspace in the source, GANTRY_PRE_BUILD
 # a command to run first, and GANTRY_RUN lists the targets whose binaries run here.
-# With GANTRY_SBOM, it keeps the input of bills of materials.
+# GANTRY_CRATES lists the targets whose crates it describes, and GANTRY_SELECT has the
+# arguments that select packages and features (bill.sh).
 #
 # /gantry-input  the source, read only
 # /gantry        a cache volume: src, a copy of the source, and target
 # /gantry-crates a cache volume of downloaded crates that all projects write to
 # /gantry-fetched  the dependencies, if they need a login: part of Cargo's home
 # /gantry-out    results: messages (Cargo's, about executables), exe/… (each
-#                executable, at its path), run/… (the output of each), sbom/…
-#                (Cargo's messages about crates, their licenses, Cargo.lock)
+#                executable, at its path), run/… (the output of each), crates/…
+#                (what bill.sh keeps)
 #
 # Cargo decides by modification times what to compile. Those of an upload mean
 # nothing: an older file may have newer content. So this updates the copy by
@@ -127,16 +128,8 @@ sed -n 's/.*"reason":"compiler-artifact","package_id":"\([^"]*\)".*"fresh":\([a-
 echo "gantry: compiled $(grep -c ^false "$tmp/crates" || true) crates; $(grep -c ^true "$tmp/crates" || true) were up to date" >&2
 sed -n 's/^false /gantry: compiled /p' "$tmp/crates" >&2
 
-if [ -n "${GANTRY_SBOM-}" ]; then
-	mkdir "$out/sbom"
-	cp Cargo.lock "$out/sbom"
-	grep '^{"reason":"compiler-artifact"' "$tmp/messages" >"$out/sbom/messages"
-	# shellcheck disable=SC2016 # the variables are awk's
-	sed -n 's/.*"manifest_path":"\([^"]*\)".*/\1/p' "$out/sbom/messages" | LC_ALL=C sort -u | tr '\n' '\0' | xargs -0 awk '
-		FNR == 1 { in_package = 0 }
-		/^\[/ { in_package = /^\[package\]/ }
-		in_package && /^license[ \t]*=[ \t]*"/ { split($0, part, "\""); print FILENAME "\t" part[2] }
-	' >"$out/sbom/licenses"
+if [ -n "${GANTRY_CRATES-}" ]; then
+	/gantry-bin/bill.sh "$tmp/messages" "$out/crates" 9>&-
 fi
 
 grep '"executable":"' "$tmp/messages" >"$out/messages" || true
