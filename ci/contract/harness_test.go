@@ -201,7 +201,7 @@ func compare(p *plan.Plan, m *manifest.Manifest) error {
 		have = append(have, a.Name)
 	}
 	for _, name := range p.Assets {
-		if !slices.Contains(have, name) && name != manifest.FileName && name != manifest.SumsName && !strings.HasSuffix(name, ".cdx.json") {
+		if !slices.Contains(have, name) && name != manifest.FileName && name != manifest.SumsName && !strings.HasSuffix(name, ".cdx.json") && !strings.HasSuffix(name, ".spdx.json") {
 			return fmt.Errorf("the plan promised %q, and the release has %q", name, have)
 		}
 	}

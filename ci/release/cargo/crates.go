@@ -35,6 +35,9 @@ type Crate struct {
 	// PURL is its package URL; empty for one that came from no registry and no
 	// repository.
 	PURL string
+	// Git is the address of its repository and the commit, "git+https://host/name@commit";
+	// empty for one that came from elsewhere.
+	Git string
 	// SHA256 of the .crate file, if Cargo.lock has it.
 	SHA256 string
 	// License is its SPDX expression, if its manifest has one, and Repository its
@@ -76,7 +79,7 @@ func Crates(r Record, dir string) ([]Crate, error) {
 			Name: p.Name, Version: p.Version, SHA256: locked.Checksum, License: normalLicense(p.License), Repository: p.Repository,
 			Root: slices.Contains(t.roots, i), Dependencies: t.dependencies[i],
 		}
-		crates[i].From, crates[i].PURL = origin(p.Name, p.Version, locked.Source)
+		crates[i].setOrigin(locked.Source)
 		if c := find(compiled, p); c != nil {
 			c.listed = true
 			crates[i].Manifest, crates[i].Linked = c.manifest, c.linked
@@ -85,7 +88,7 @@ func Crates(r Record, dir string) ([]Crate, error) {
 	for _, c := range compiled {
 		if c.linked && !c.listed {
 			crate := Crate{Name: c.name, Version: c.version, Manifest: c.manifest, Linked: true}
-			crate.From, crate.PURL = origin(c.name, c.version, c.source)
+			crate.setOrigin(c.source)
 			crates = append(crates, crate)
 		}
 	}
@@ -198,25 +201,21 @@ const (
 
 func isCratesIO(source string) bool { return source == cratesIO || source == cratesIOSparse }
 
-// origin returns where a package comes from, and its package URL, by its source in
-// Cargo.lock.
-func origin(name, version, source string) (from, purl string) {
+// setOrigin sets where a crate comes from, by its source in Cargo.lock.
+func (c *Crate) setOrigin(source string) {
 	kind, address, _ := strings.Cut(source, "+")
-	purl = "pkg:cargo/" + url.PathEscape(name) + "@" + url.PathEscape(version)
+	purl := "pkg:cargo/" + url.PathEscape(c.Name) + "@" + url.PathEscape(c.Version)
 	switch {
 	case isCratesIO(source):
-		return FromCratesIO, purl
+		c.From, c.PURL = FromCratesIO, purl
 	case kind == "registry" || kind == "sparse":
-		return FromRegistry, purl + "?repository_url=" + url.QueryEscape(address)
+		c.From, c.PURL = FromRegistry, purl+"?repository_url="+url.QueryEscape(address)
 	case kind == "git":
-		// git+https://host/repository?branch=main#commit is git+https://host/repository@commit
-		// there.
 		address, commit, _ := strings.Cut(address, "#")
 		address, _, _ = strings.Cut(address, "?")
-		if commit != "" {
-			address += "@" + commit
-		}
-		return FromGit, purl + "?vcs_url=" + url.QueryEscape("git+"+address)
+		c.Git = strings.TrimSuffix("git+"+address+"@"+commit, "@")
+		c.From, c.PURL = FromGit, purl+"?vcs_url="+url.QueryEscape(c.Git)
+	default:
+		c.From = FromPath
 	}
-	return FromPath, ""
 }

@@ -84,7 +84,7 @@ func TestCrates(t *testing.T) {
 		{Name: "serde_derive", Version: "1.0.200", From: FromCratesIO, PURL: "pkg:cargo/serde_derive@1.0.200", License: both, Repository: "https://github.com/serde-rs/serde", Manifest: "/r/serde_derive/Cargo.toml", Dependencies: []int{9}},
 		{Name: "syn", Version: "1.0.0", From: FromCratesIO, PURL: "pkg:cargo/syn@1.0.0", SHA256: "01", License: both, Manifest: "/r/syn1/Cargo.toml", Linked: true},
 		{Name: "syn", Version: "2.0.0", From: FromCratesIO, PURL: "pkg:cargo/syn@2.0.0", SHA256: "02", License: both, Manifest: "/r/syn2/Cargo.toml"},
-		{Name: "tower", Version: "0.4.0", From: FromGit, PURL: "pkg:cargo/tower@0.4.0?vcs_url=git%2Bhttps%3A%2F%2Fexample.org%2Fforks%2Ftower.git%400123abcdef", License: "MIT", Manifest: "/g/tower/Cargo.toml", Linked: true, Dependencies: []int{6}},
+		{Name: "tower", Version: "0.4.0", From: FromGit, PURL: "pkg:cargo/tower@0.4.0?vcs_url=git%2Bhttps%3A%2F%2Fexample.org%2Fforks%2Ftower.git%400123abcdef", Git: "git+https://example.org/forks/tower.git@0123abcdef", License: "MIT", Manifest: "/g/tower/Cargo.toml", Linked: true, Dependencies: []int{6}},
 	}, crates)
 
 	for says, change := range map[string]func(*Record){

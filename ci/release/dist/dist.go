@@ -44,8 +44,9 @@ type Target struct {
 	Want binary.Requirements
 	// Archive is the file name of the archive.
 	Archive string
-	// SBOM is the file name of its bill of materials; empty for none.
-	SBOM string
+	// SBOM and SPDX are the file names of its bills of materials, in CycloneDX and in SPDX;
+	// empty for none.
+	SBOM, SPDX string
 	// CratesDir has what the build kept about its crates (see
 	// ci/release/toolchain/bill.sh).
 	CratesDir string
@@ -88,7 +89,7 @@ func NewInput(p *plan.Plan, toolchain manifest.Toolchain, built []Target) (Input
 		if err != nil {
 			return Input{}, err
 		}
-		t.Archive, t.SBOM = planned.Archive, planned.SBOM
+		t.Archive, t.SBOM, t.SPDX = planned.Archive, planned.SBOM, planned.SPDX
 		in.Targets = append(in.Targets, t)
 	}
 	return in, nil
@@ -175,10 +176,11 @@ func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, erro
 		if t.SBOM == "" {
 			continue
 		}
-		if asset, err = writeSBOM(dir, &m, t, asset); err != nil {
+		bills, err := writeSBOMs(dir, &m, t, asset)
+		if err != nil {
 			return nil, err
 		}
-		m.Assets = append(m.Assets, asset)
+		m.Assets = append(m.Assets, bills...)
 	}
 	warnings, err := checkImage(&m, in.Targets)
 	for _, w := range warnings {

@@ -288,7 +288,7 @@ func TestAssembleWithBill(t *testing.T) {
 	keep(t, left, message+"\n", "0\tapp v1.0.0 (/src)\t\t\t\n1\tserde v1.0.0\tMIT/Apache-2.0\t\t\n")
 	with := func() Input {
 		in := input(t, bins)
-		in.Targets[0].SBOM, in.Targets[0].CratesDir = "app-1.0.0-"+amd+".cdx.json", left
+		in.Targets[0].SBOM, in.Targets[0].SPDX, in.Targets[0].CratesDir = "app-1.0.0-"+amd+".cdx.json", "app-1.0.0-"+amd+".spdx.json", left
 		return in
 	}
 	dir := assemble(t, with())
@@ -300,12 +300,14 @@ func TestAssembleWithBill(t *testing.T) {
 			bills = append(bills, a)
 		}
 	}
-	require.Len(t, bills, 1)
-	assert.Equal(t, amd, bills[0].Target)
-	text := string(read(t, dir, bills[0].Name))
+	require.Len(t, bills, 2)
 	a, _ := m.ArchiveFor(amd)
-	for _, want := range []string{"pkg:cargo/serde@1.0.0", a.SHA256, a.Binaries[0].SHA256, m.CommitDate} {
-		assert.Contains(t, text, want)
+	for _, bill := range bills {
+		assert.Equal(t, amd, bill.Target)
+		text := string(read(t, dir, bill.Name))
+		for _, want := range []string{"pkg:cargo/serde@1.0.0", a.SHA256, a.Binaries[0].SHA256, m.CommitDate} {
+			assert.Contains(t, text, want, bill.Name)
+		}
 	}
 	assert.Equal(t, read(t, dir, manifest.SumsName), read(t, assemble(t, with()), manifest.SumsName))
 

@@ -203,7 +203,7 @@ func TestBillReportsFailures(t *testing.T) {
 	keep(t, left, "", "")
 	with := func() Input {
 		in := input(t, bins, amd)
-		in.Targets[0].SBOM, in.Targets[0].CratesDir = "app.cdx.json", left
+		in.Targets[0].SBOM, in.Targets[0].SPDX, in.Targets[0].CratesDir = "app.cdx.json", "app.spdx.json", left
 		return in
 	}
 	dir := t.TempDir()

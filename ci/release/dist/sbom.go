@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,27 +31,42 @@ func readCrates(t Target) ([]cargo.Crate, error) {
 	return cargo.Crates(record, cargo.TargetDir+"/"+t.Want.Target)
 }
 
-// writeSBOM writes the bill of materials of an archive.
-func writeSBOM(dir string, m *manifest.Manifest, t Target, archive manifest.Asset) (manifest.Asset, error) {
-	fail := func(err error) (manifest.Asset, error) {
-		return manifest.Asset{}, fmt.Errorf("make the bill of materials of %q: %w", archive.Name, err)
+// writeSBOMs writes the bills of materials of an archive, in both formats.
+func writeSBOMs(dir string, m *manifest.Manifest, t Target, archive manifest.Asset) ([]manifest.Asset, error) {
+	fail := func(err error) ([]manifest.Asset, error) {
+		return nil, fmt.Errorf("make the bill of materials of %q: %w", archive.Name, err)
 	}
 	crates, err := readCrates(t)
 	if err != nil {
 		return fail(err)
 	}
-	file := filepath.Join(dir, t.SBOM)
-	f, err := os.Create(file)
-	if err != nil {
-		return fail(err)
+	var assets []manifest.Asset
+	for _, bill := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{
+		{t.SBOM, func(w io.Writer) error {
+			out := cdx.NewBOMEncoder(w, cdx.BOMFileFormatJSON).SetPretty(true)
+			return out.EncodeVersion(billOfMaterials(m, archive, crates), cdx.SpecVersion1_6)
+		}},
+		{t.SPDX, func(w io.Writer) error { return writeSPDX(w, m, archive, crates) }},
+	} {
+		file := filepath.Join(dir, bill.name)
+		f, err := os.Create(file)
+		if err != nil {
+			return fail(err)
+		}
+		if err := errors.Join(bill.write(f), f.Close()); err != nil {
+			return fail(err)
+		}
+		asset, err := Measure(file)
+		if err != nil {
+			return fail(err)
+		}
+		asset.Kind, asset.Target = manifest.KindSBOM, archive.Target
+		assets = append(assets, asset)
 	}
-	bom := cdx.NewBOMEncoder(f, cdx.BOMFileFormatJSON).SetPretty(true)
-	if err := errors.Join(bom.EncodeVersion(billOfMaterials(m, archive, crates), cdx.SpecVersion1_6), f.Close()); err != nil {
-		return fail(err)
-	}
-	asset, err := Measure(file)
-	asset.Kind, asset.Target = manifest.KindSBOM, archive.Target
-	return asset, err
+	return assets, nil
 }
 
 // billOfMaterials lists the crates in the binaries of an archive, as CycloneDX
@@ -72,17 +88,21 @@ func billOfMaterials(m *manifest.Manifest, archive manifest.Asset, crates []carg
 		components = append(components, component(c))
 	}
 	bom := cdx.NewBOM()
-	sum := sha256.Sum256([]byte(archive.Name + "\x00" + archive.SHA256))
-	// A UUID made of a digest (version 8 of RFC 9562): a random one would differ for
-	// each build of the same bytes.
-	sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
-	bom.SerialNumber = fmt.Sprintf("urn:uuid:%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+	bom.SerialNumber = "urn:uuid:" + identity(archive)
 	bom.Metadata = &cdx.Metadata{
 		Timestamp: m.CommitDate, Component: &subject,
 		Tools: &cdx.ToolsChoice{Components: &[]cdx.Component{tool(m.Toolchain.Rustc), tool(m.Toolchain.Cargo)}},
 	}
 	bom.Components, bom.Dependencies = &components, dependencies(archive, crates)
 	return bom
+}
+
+// identity returns a UUID made of a digest (version 8 of RFC 9562): a random one would
+// differ for each build of the same bytes.
+func identity(archive manifest.Asset) string {
+	sum := sha256.Sum256([]byte(archive.Name + "\x00" + archive.SHA256))
+	sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
 }
 
 // component describes a crate. One that only runs while building is excluded from the

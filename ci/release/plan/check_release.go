@@ -31,7 +31,7 @@ func (p *Plan) checkArchiveNames(targets []TargetPlan) {
 	template := p.component.archiveTemplate()
 	taken := map[string]string{}
 	for _, t := range targets {
-		for _, name := range []string{t.Archive, t.SBOM} {
+		for _, name := range []string{t.Archive, t.SBOM, t.SPDX} {
 			if err := notation.Asset.Check(name); name != "" && err != nil {
 				p.fail("archive name %v: change the archive template %q", err, template)
 			}
@@ -125,7 +125,7 @@ func (p *Plan) skeleton(targets []TargetPlan, gnu string) *manifest.Manifest {
 		}
 		m.Assets = append(m.Assets, a)
 		if t.SBOM != "" {
-			m.Assets = append(m.Assets, asset(manifest.KindSBOM, t.SBOM, t.Target))
+			m.Assets = append(m.Assets, asset(manifest.KindSBOM, t.SBOM, t.Target), asset(manifest.KindSBOM, t.SPDX, t.Target))
 		}
 	}
 	return &m

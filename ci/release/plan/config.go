@@ -67,7 +67,7 @@ type Config struct {
 	MaxGlibc string `json:"max-glibc"`
 	// CargoCommand is the Cargo subcommand that builds, "build" or "zigbuild".
 	CargoCommand string `json:"cargo-command"`
-	// SBOM true adds a bill of materials for each archive.
+	// SBOM true adds bills of materials for each archive, in CycloneDX and in SPDX.
 	SBOM *bool `json:"sbom"`
 	// GitDir true lets the build see .git, for build scripts that read it.
 	GitDir *bool `json:"git-dir"`

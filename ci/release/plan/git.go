@@ -119,7 +119,7 @@ func (g *Git) TakeExports(files []string) []string {
 
 // isExport reports whether a file of a release may have the name.
 func isExport(name string) bool {
-	return slices.Contains([]string{manifest.FileName, manifest.SumsName, manifest.ChangelogName}, name) || slices.ContainsFunc([]string{".tar.gz", ".zip", sbomSuffix}, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
+	return slices.Contains([]string{manifest.FileName, manifest.SumsName, manifest.ChangelogName}, name) || slices.ContainsFunc([]string{".tar.gz", ".zip", sbomSuffix, spdxSuffix}, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
 }
 
 // dirtyFile splits a line of [Git.Dirty].

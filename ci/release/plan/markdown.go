@@ -60,7 +60,8 @@ func (p *Plan) assetTable() string {
 	}
 	for _, t := range p.Targets {
 		contents[t.Archive] = fmt.Sprintf("%s for %s, profile %s", markdown.Codes(t.programs()), markdown.Code(t.Target), markdown.Code(t.Profile))
-		contents[t.SBOM] = "the bill of materials of " + markdown.Code(t.Archive)
+		contents[t.SBOM] = "the bill of materials of " + markdown.Code(t.Archive) + ", as CycloneDX"
+		contents[t.SPDX] = "the same as SPDX"
 	}
 	var rows [][]string
 	for _, a := range p.Assets {

@@ -73,8 +73,9 @@ type TargetPlan struct {
 	Profile  string   `json:"profile"`
 	Features []string `json:"features,omitempty"`
 	Archive  string   `json:"archive"`
-	// SBOM is the name of the archive's bill of materials, if there is one.
+	// SBOM and SPDX are the names of the archive's bills of materials, if it has them.
 	SBOM     string      `json:"sbom,omitempty"`
+	SPDX     string      `json:"spdx,omitempty"`
 	Binaries []cargo.Bin `json:"binaries"`
 
 	target target.Target

@@ -531,8 +531,8 @@ func TestBillsOfMaterials(t *testing.T) {
 	p := mustLoad(t, table{"sbom": true, "targets": []string{"x86_64-unknown-linux-gnu", "x86_64-pc-windows-gnu"}}, nil, pkg("app", "1.0.0", ".", nil, "app"))
 	plan := planOf(t, p, "v1.0.0", clean())
 	assert.Equal(t, []string{
-		"CHANGELOG.md", "SHA256SUMS", "app-1.0.0-x86_64-pc-windows-gnu.cdx.json", "app-1.0.0-x86_64-pc-windows-gnu.zip",
-		"app-1.0.0-x86_64-unknown-linux-gnu.cdx.json", "app-1.0.0-x86_64-unknown-linux-gnu.tar.gz", "release-manifest.json",
+		"CHANGELOG.md", "SHA256SUMS", "app-1.0.0-x86_64-pc-windows-gnu.cdx.json", "app-1.0.0-x86_64-pc-windows-gnu.spdx.json", "app-1.0.0-x86_64-pc-windows-gnu.zip",
+		"app-1.0.0-x86_64-unknown-linux-gnu.cdx.json", "app-1.0.0-x86_64-unknown-linux-gnu.spdx.json", "app-1.0.0-x86_64-unknown-linux-gnu.tar.gz", "release-manifest.json",
 	}, plan.Assets)
 	builds, err := plan.Builds()
 	require.NoError(t, err)

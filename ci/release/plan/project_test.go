@@ -386,7 +386,7 @@ func TestSeveralPrefixes(t *testing.T) {
 }
 
 func TestTakeExports(t *testing.T) {
-	dist := []string{"dist/CHANGELOG.md", "dist/SHA256SUMS", "dist/app-1.0.0-x86_64-unknown-linux-gnu.tar.gz", "dist/app.cdx.json", "dist/app.zip", "dist/release-manifest.json"}
+	dist := []string{"dist/CHANGELOG.md", "dist/SHA256SUMS", "dist/app-1.0.0-x86_64-unknown-linux-gnu.tar.gz", "dist/app.cdx.json", "dist/app.spdx.json", "dist/app.zip", "dist/release-manifest.json"}
 	status := func(files ...string) []string {
 		var lines []string
 		for _, f := range files {

@@ -11,8 +11,11 @@ import (
 	"dagger/gantry/ci/version"
 )
 
-// sbomSuffix is that of CycloneDX files, by which tools recognize them.
-const sbomSuffix = ".cdx.json"
+// Suffixes by which tools recognize bills of materials.
+const (
+	sbomSuffix = ".cdx.json"
+	spdxSuffix = ".spdx.json"
+)
 
 var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
 
@@ -35,7 +38,7 @@ func (p *Plan) addTargets(only []string) ([]TargetPlan, error) {
 	for _, t := range p.Targets {
 		p.Assets = append(p.Assets, t.Archive)
 		if t.SBOM != "" {
-			p.Assets = append(p.Assets, t.SBOM)
+			p.Assets = append(p.Assets, t.SBOM, t.SPDX)
 		}
 	}
 	p.Assets = append(p.Assets, manifest.ChangelogName, manifest.SumsName, manifest.FileName)
@@ -63,7 +66,7 @@ func (p *Plan) planTarget(triple string) (TargetPlan, error) {
 		Features: b.Config.Features, Archive: stem + b.Target.Archive, Binaries: b.Bins, target: b.Target,
 	}
 	if b.SBOM {
-		t.SBOM = stem + sbomSuffix
+		t.SBOM, t.SPDX = stem+sbomSuffix, stem+spdxSuffix
 	}
 	return t, nil
 }
