@@ -33,13 +33,15 @@ type Images struct {
 	Override string
 	// +private
 	SkipSmoke bool
+	// +private
+	SkipAttachments bool
 }
 
 func (m *Images) phase() image.Phase {
 	return image.Phase{Client: dag, Settings: image.Settings{
 		GitHub: m.Of.gitHub(), Repository: m.Of.Repository, Token: m.Token, Wait: m.Wait,
 		LoginAddresses: m.LoginAddresses, LoginUsers: m.LoginUsers, LoginSecrets: m.LoginSecrets, DockerConfig: m.DockerConfig,
-		Mirrors: m.Mirrors, PlainHTTP: m.PlainHTTP, Override: m.Override, SkipSmoke: m.SkipSmoke,
+		Mirrors: m.Mirrors, PlainHTTP: m.PlainHTTP, Override: m.Override, SkipSmoke: m.SkipSmoke, SkipAttachments: m.SkipAttachments,
 	}}
 }
 
@@ -105,6 +107,15 @@ func (m *Images) WithPlainHTTP(
 func (m *Images) WithoutSmokeTest() *Images {
 	with := *m
 	with.SkipSmoke = true
+	return &with
+}
+
+// WithoutAttachments attaches nothing to images, such as the release's bills of materials.
+//
+// Use it for a registry that refuses artifacts.
+func (m *Images) WithoutAttachments() *Images {
+	with := *m
+	with.SkipAttachments = true
 	return &with
 }
 
@@ -314,6 +325,7 @@ func (i *Image) WithRegistryAuth(
 // Publish pushes the image, tests it, and tags it.
 //
 // It pushes by digest, starts the image on every platform, and tags it with the exact version (never rewritten), then with each floating tag for which it is the highest.
+// Then it attaches the release's bills of materials, each to its platform.
 // Re-running uploads nothing twice.
 // It returns a report.
 //
@@ -339,6 +351,7 @@ func (i *Image) Publish(
 //
 // On every platform, each binary must have the bytes of the release's archive.
 // The digest must be that of the image assembled anew, and the annotations must agree.
+// It lists what is attached.
 //
 // +cache="session"
 func (i *Image) Verify(
@@ -349,6 +362,9 @@ func (i *Image) Verify(
 	// Fail if the tag of a base image has moved since, as after a security fix.
 	// +optional
 	currentBase bool,
+	// Fail unless the release's bills of materials are attached to the image of every platform, byte for byte.
+	// +optional
+	sboms bool,
 ) (string, error) {
-	return i.Of.phase().Verify(ctx, i.inner(), ref, currentBase)
+	return i.Of.phase().Verify(ctx, i.inner(), image.VerifyOptions{Reference: ref, CurrentBase: currentBase, SBOMs: sboms})
 }

@@ -276,19 +276,23 @@ func (p Phase) Publish(ctx context.Context, i Image, o PublishOptions) (string, 
 	if i, err = p.onPublishedBases(ctx, i, t); err != nil {
 		return "", err
 	}
-	report, err := Publish(ctx, p.Client, Publication{Image: i, Release: t.release, Repositories: t.repositories, SkipSmoke: p.SkipSmoke, DryRun: o.DryRun})
+	report, err := Publish(ctx, p.Client, Publication{
+		Image: i, Release: t.release, Repositories: t.repositories, SkipSmoke: p.SkipSmoke, SkipAttachments: p.SkipAttachments, DryRun: o.DryRun,
+	})
 	return engine.Report(report, err, format)
 }
 
 // Publication is an image and where to publish it.
 type Publication struct {
-	Image             Image
-	Release           *published.Release
-	Repositories      []*oci.Repository
-	SkipSmoke, DryRun bool
+	Image        Image
+	Release      *published.Release
+	Repositories []*oci.Repository
+
+	SkipSmoke, SkipAttachments, DryRun bool
 }
 
-// Publish pushes an image, tests it and tags it.
+// Publish pushes an image, tests it, tags it and attaches the release's bills of
+// materials.
 func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Report, error) {
 	dir, err := os.MkdirTemp("", "publish-")
 	if err != nil {
@@ -300,6 +304,11 @@ func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Re
 		return nil, err
 	}
 	publication := oci.Publication{Version: p.Release.Version(), Manifest: p.Release.Manifest, Index: index, Known: p.Release.Known, Flagged: p.Release.Flagged, DryRun: p.DryRun}
+	if !p.SkipAttachments {
+		if publication.Attachments, err = oci.Bills(p.Release); err != nil {
+			return nil, err
+		}
+	}
 	if !p.SkipSmoke {
 		publication.Smoke = func(ctx context.Context) error {
 			output, err := Smoke(ctx, client, p.Image)
@@ -310,12 +319,20 @@ func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Re
 	return oci.Publish(ctx, publication, p.Repositories...)
 }
 
+// VerifyOptions configure the verification of a published image.
+type VerifyOptions struct {
+	// Reference is the image's repository, with a tag or digest or without.
+	Reference string
+	// CurrentBase and SBOMs are those of [oci.VerifyOptions].
+	CurrentBase, SBOMs bool
+}
+
 // Verify compares a published image with its release.
-func (p Phase) Verify(ctx context.Context, i Image, ref string, currentBase bool) (string, error) {
+func (p Phase) Verify(ctx context.Context, i Image, o VerifyOptions) (string, error) {
 	if i.Skipped != "" {
 		return "", fmt.Errorf("the event asks for no image, so there is nothing to compare: %s", i.Skipped)
 	}
-	address, reference := notation.SplitReference(ref)
+	address, reference := notation.SplitReference(o.Reference)
 	t, err := p.target(ctx, i, []string{address})
 	if err != nil {
 		return "", err
@@ -327,15 +344,17 @@ func (p Phase) Verify(ctx context.Context, i Image, ref string, currentBase bool
 	if err != nil {
 		return "", err
 	}
-	verified, err := oci.VerifyImage(ctx, t.release.Manifest, t.repositories[0], oci.VerifyOptions{Reference: reference, Digest: digest, Bases: t.from.Bases(), CurrentBase: currentBase})
+	verified, err := oci.VerifyImage(ctx, t.release.Manifest, t.repositories[0], oci.VerifyOptions{
+		Reference: reference, Digest: digest, Bases: t.from.Bases(), CurrentBase: o.CurrentBase, Attached: true, SBOMs: o.SBOMs,
+	})
 	if err != nil {
 		return "", err
 	}
 	if len(verified.Findings) > 0 {
-		return "", fmt.Errorf("image %q is not release %q of %s:\n%s", ref, i.Tag, p.Repository, strings.TrimSpace(verified.Text()))
+		return "", fmt.Errorf("image %q is not release %q of %s:\n%s", o.Reference, i.Tag, p.Repository, strings.TrimSpace(verified.Text()))
 	}
 	return fmt.Sprintf("verified: %s is release %s of %s, byte for byte, on %s\ndigest: %s\n%s",
-		ref, i.Tag, p.Repository, strings.Join(i.Platforms, ", "), i.Digest, verified.Text()), nil
+		o.Reference, i.Tag, p.Repository, strings.Join(i.Platforms, ", "), i.Digest, verified.Text()), nil
 }
 
 // Explain reports which tags the image gets or keeps in each repository, and why.
@@ -374,13 +393,13 @@ func (p Phase) Reconcile(ctx context.Context, o ReconcileOptions) (string, error
 	}
 	settings.Addresses = o.Addresses
 	report, err := reconcile.Run(ctx, reconcile.Options{
-		Client: client, Repository: p.Repository, Last: o.Last, Component: o.Component, Settings: settings, DryRun: o.DryRun,
+		Client: client, Repository: p.Repository, Last: o.Last, Component: o.Component, Settings: settings, DryRun: o.DryRun, WithoutBills: p.SkipAttachments,
 		Publish: func(ctx context.Context, r *published.Release, from *registries.Registries, to []*oci.Repository) error {
 			i, err := Assemble(ctx, p.Client, r, from, to)
 			if err != nil {
 				return err
 			}
-			report, err := Publish(ctx, p.Client, Publication{Image: i, Release: r, Repositories: to, SkipSmoke: p.SkipSmoke})
+			report, err := Publish(ctx, p.Client, Publication{Image: i, Release: r, Repositories: to, SkipSmoke: p.SkipSmoke, SkipAttachments: p.SkipAttachments})
 			if report != nil {
 				fmt.Fprint(os.Stderr, report.Text())
 			}

@@ -38,6 +38,8 @@ type Settings struct {
 	Override string
 	// SkipSmoke skips the smoke test.
 	SkipSmoke bool
+	// SkipAttachments attaches nothing.
+	SkipAttachments bool
 }
 
 func (s Settings) client(ctx context.Context) (*github.Client, error) {

@@ -192,7 +192,7 @@ func TestRightsThatAreAskedFor(t *testing.T) {
 		r, err := NewRepository(strings.TrimPrefix(s.URL, "http://")+"/acme/app", o)
 		require.NoError(t, err)
 		if test.write {
-			there, err := (&work{r: r}).hasManifest(t.Context(), digest)
+			there, err := r.hasManifest(t.Context(), true, digest)
 			require.NoError(t, err)
 			assert.False(t, there)
 		} else {

@@ -30,18 +30,19 @@ type Action string
 // The actions, in their order. Keep and Stay do nothing: Keep because nothing is
 // missing, and Stay because the tag belongs to a higher version.
 const (
-	ActionPush  Action = "push"
-	ActionSmoke Action = "smoke-test"
-	ActionTag   Action = "tag"
-	ActionMove  Action = "move"
-	ActionKeep  Action = "keep"
-	ActionStay  Action = "stay"
+	ActionPush   Action = "push"
+	ActionSmoke  Action = "smoke-test"
+	ActionTag    Action = "tag"
+	ActionMove   Action = "move"
+	ActionAttach Action = "attach"
+	ActionKeep   Action = "keep"
+	ActionStay   Action = "stay"
 )
 
 // Step is a step of a publication.
 type Step struct {
 	Action Action `json:"action"`
-	// Ref is the tag or the digest; empty for the smoke test.
+	// Ref is the tag, the digest or the attached file; empty for the smoke test.
 	Ref string `json:"ref,omitempty"`
 	// From is the version or the digest that a tag moves from; empty for a new tag.
 	From string `json:"from,omitempty"`
@@ -51,7 +52,7 @@ type Step struct {
 
 // Writes reports whether the step changes the registry.
 func (s Step) Writes() bool {
-	return s.Action == ActionPush || s.Action == ActionTag || s.Action == ActionMove
+	return s.Action == ActionPush || s.Action == ActionTag || s.Action == ActionMove || s.Action == ActionAttach
 }
 
 // String renders the step in one line.
@@ -97,6 +98,8 @@ type Publication struct {
 	// Manifest of the release configures tags, and verifies another image with the
 	// version's tag. Without it, every other image is a conflict.
 	Manifest *manifest.Manifest
+	// Attachments of the image, such as the release's [Bills].
+	Attachments []Attachment
 	// Smoke, if set, tests the image before any tag is written, at most once.
 	Smoke func(context.Context) error
 	// DryRun plans and writes nothing.
@@ -107,8 +110,8 @@ type Publication struct {
 
 // Publish publishes an image to repositories, independently of each other: first by
 // digest; after the smoke test, the tag of the exact version; then the floating tags
-// from narrow to wide, each only if this is the highest version of its class. It reads
-// everything back.
+// from narrow to wide, each only if this is the highest version of its class; then the
+// attachments, without which the image is complete. It reads everything back.
 //
 // The report is complete also with an error. A re-run resumes, and sends nothing
 // twice. The error joins those of the repositories, such as a [*ConflictError],
@@ -198,6 +201,8 @@ type work struct {
 	listed []string
 	// before has what floating tags named at the time of the plan.
 	before map[string]*found
+	// subjects have the attachments.
+	subjects []*subject
 }
 
 func (w *work) run(ctx context.Context) error {
@@ -205,7 +210,11 @@ func (w *work) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.report.Planned = steps
+	attaching, err := w.planAttach(ctx, steps[0].Action == ActionKeep)
+	if err != nil {
+		return err
+	}
+	w.report.Planned = slices.Concat(steps, attaching)
 	if w.DryRun {
 		return nil
 	}
@@ -215,7 +224,19 @@ func (w *work) run(ctx context.Context) error {
 		}
 	}
 	if slices.ContainsFunc(steps, Step.Writes) {
-		return w.repairTags(ctx)
+		if err := w.repairTags(ctx); err != nil {
+			return err
+		}
+	}
+	if err := w.attach(ctx); err != nil {
+		return err
+	}
+	for _, s := range attaching {
+		if s.Writes() {
+			w.report.Done = append(w.report.Done, s)
+		} else {
+			w.report.Skipped = append(w.report.Skipped, s)
+		}
 	}
 	return nil
 }
@@ -269,7 +290,8 @@ func (w *work) plan(ctx context.Context) ([]Step, error) {
 		}
 	}
 	push := Step{ActionPush, w.digest.String(), "", ""}
-	switch missing, err := w.missing(ctx, w.hasManifest); {
+	hasManifest := func(ctx context.Context, digest v1.Hash) (bool, error) { return w.r.hasManifest(ctx, true, digest) }
+	switch missing, err := w.missing(ctx, hasManifest); {
 	case err != nil:
 		return nil, err
 	case missing == "":
@@ -356,8 +378,8 @@ func (w *work) missing(ctx context.Context, has func(context.Context, v1.Hash) (
 
 // hasManifest asks for a manifest that is sent if missing, so that its absence needs no
 // confirmation.
-func (w *work) hasManifest(ctx context.Context, digest v1.Hash) (bool, error) {
-	_, err := w.r.head(ctx, true, digest.String())
+func (r *Repository) hasManifest(ctx context.Context, write bool, digest v1.Hash) (bool, error) {
+	_, err := r.head(ctx, write, digest.String())
 	var refused *transport.Error
 	switch {
 	case err == nil:
@@ -365,7 +387,7 @@ func (w *work) hasManifest(ctx context.Context, digest v1.Hash) (bool, error) {
 	case errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound:
 		return false, nil
 	}
-	return w.r.has(ctx, true, digest)
+	return r.has(ctx, write, digest)
 }
 
 // readBack checks that the registry serves every pushed manifest.

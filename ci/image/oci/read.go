@@ -127,7 +127,8 @@ const (
 	maxTagPage  = 16 << 20
 )
 
-// Tags lists all tags, sorted. A repository that is confirmed absent has none.
+// Tags lists the tags of images, sorted: not those that list what is attached to a
+// digest. A repository that is confirmed absent has none.
 func (r *Repository) Tags(ctx context.Context) ([]string, error) { return r.tags(ctx, false) }
 
 func (r *Repository) tags(ctx context.Context, write bool) ([]string, error) {
@@ -138,6 +139,7 @@ func (r *Repository) tags(ctx context.Context, write bool) ([]string, error) {
 	case err != nil:
 		return nil, fmt.Errorf("list the tags of %q: %w", r, hint(err))
 	}
+	tags = slices.DeleteFunc(tags, digestTag.MatchString)
 	slices.Sort(tags)
 	return slices.Compact(tags), nil
 }
@@ -151,7 +153,7 @@ func (r *Repository) list(ctx context.Context, write bool) ([]string, error) {
 		return nil, err
 	}
 	client := &http.Client{Transport: session}
-	next := &url.URL{Scheme: r.repo.Scheme(), Host: r.repo.RegistryStr(), Path: "/v2/" + r.repo.RepositoryStr() + "/tags/list"}
+	next := r.endpoint("tags", "list")
 	next.RawQuery = fmt.Sprintf("n=%d", tagsPerPage)
 	var all []string
 	seen := map[string]bool{}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"dagger/gantry/ci/imagespec"
+	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
 	"dagger/gantry/ci/version"
 )
@@ -24,6 +25,8 @@ type Candidate struct {
 	// Repositories of the image. Candidates should share the [Repository] of an
 	// address.
 	Repositories []*Repository
+	// WithoutBills doesn't look for bills of materials.
+	WithoutBills bool
 }
 
 // tags returns the version and the tags of the image.
@@ -153,6 +156,37 @@ func (r *Repository) lack(ctx context.Context, c Candidate, listed []string) (st
 	}
 	if len(stale) > 0 {
 		return "it should have the tags " + strings.Join(stale, ", "), nil
+	}
+	return r.lackOfBills(ctx, c, index.digest)
+}
+
+// lackOfBills returns which of the release's bills of materials is not attached to the
+// published image, or "".
+func (r *Repository) lackOfBills(ctx context.Context, c Candidate, digest v1.Hash) (string, error) {
+	if c.WithoutBills || !slices.ContainsFunc(c.Manifest.Assets, func(a manifest.Asset) bool { return a.Kind == manifest.KindSBOM }) {
+		return "", nil
+	}
+	bills, err := Bills(c.Release)
+	if err != nil {
+		return "", err
+	}
+	index, err := r.index(ctx, false, digest.String())
+	if err != nil {
+		return "", err
+	}
+	subjects, err := subjectsOf(index, bills)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range subjects {
+		if err := r.missingOf(ctx, false, s); err != nil {
+			return "", err
+		}
+		for _, a := range s.artifacts {
+			if a.missing {
+				return fmt.Sprintf("the image of %s lacks %s", s.name(), a.Name), nil
+			}
+		}
 	}
 	return "", nil
 }

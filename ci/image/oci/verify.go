@@ -47,6 +47,8 @@ type Verification struct {
 	Findings []Finding `json:"findings,omitempty"`
 	// Bases has the base images by the image's annotations.
 	Bases []BaseState `json:"bases,omitempty"`
+	// Attached has what is attached to the images; see [VerifyOptions].
+	Attached []Attached `json:"attached,omitempty"`
 }
 
 // BaseState is the base image of a platform, and what its name names now.
@@ -77,6 +79,9 @@ func (v *Verification) Text() string {
 	for _, base := range v.Bases {
 		fmt.Fprintf(&b, "%s\n", base)
 	}
+	for _, a := range v.Attached {
+		fmt.Fprintf(&b, "%s\n", a)
+	}
 	for _, f := range v.Findings {
 		fmt.Fprintf(&b, "- %s\n", f)
 	}
@@ -93,6 +98,11 @@ type VerifyOptions struct {
 	Bases Bases
 	// CurrentBase makes it a finding if the tag of the base image has moved.
 	CurrentBase bool
+	// Attached finds what is attached to the image of each platform.
+	Attached bool
+	// SBOMs makes it a finding if the image of a platform lacks the release's bills of
+	// materials, or if the release has none.
+	SBOMs bool
 	// Deadline bounds the verification. By default, 30 minutes.
 	Deadline time.Duration
 }
@@ -132,7 +142,11 @@ func VerifyImage(ctx context.Context, m *manifest.Manifest, r *Repository, o Ver
 	case err != nil:
 		return nil, fmt.Errorf("verify the image: %w", err)
 	}
-	if err := v.index(ctx, index, choices); err != nil {
+	err = v.index(ctx, index, choices)
+	if err == nil && (o.Attached || o.SBOMs) {
+		err = v.attached(ctx, r, index, choices)
+	}
+	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			err = fmt.Errorf("%w: %w", cause, err)
 		}
@@ -221,23 +235,27 @@ func (e *unknownError) Unwrap() error { return e.error }
 // unlessKnown makes a finding of an error that reports damaged content in the registry.
 // Other errors are failed reads.
 func (v *verifier) unlessKnown(err error) error {
-	var refused *transport.Error
-	var network net.Error
-	switch {
-	case err == nil, errors.As(err, new(*unknownError)), wire.IsBroken(err), errors.Is(err, context.Canceled):
-		return err
-	case errors.As(err, &refused):
-		// The index names it, so it should exist.
-		if !slices.ContainsFunc(refused.Errors, func(d transport.Diagnostic) bool {
-			return refused.StatusCode == http.StatusNotFound && d.Code != transport.UnauthorizedErrorCode && d.Code != transport.DeniedErrorCode
-		}) {
-			return err
-		}
-	case errors.As(err, &network):
+	if err == nil || !damaged(err) {
 		return err
 	}
 	v.find("it is damaged: %v", err)
 	return nil
+}
+
+// damaged reports whether an error is about the content in the registry.
+func damaged(err error) bool {
+	var refused *transport.Error
+	var network net.Error
+	switch {
+	case errors.As(err, new(*unknownError)), wire.IsBroken(err), errors.Is(err, context.Canceled):
+		return false
+	case errors.As(err, &refused):
+		// The index names it, so it should exist.
+		return slices.ContainsFunc(refused.Errors, func(d transport.Diagnostic) bool {
+			return refused.StatusCode == http.StatusNotFound && d.Code != transport.UnauthorizedErrorCode && d.Code != transport.DeniedErrorCode
+		})
+	}
+	return !errors.As(err, &network)
 }
 
 func (v *verifier) annotations(of string, have map[string]string) {

@@ -33,6 +33,8 @@ type Options struct {
 	Settings registries.Settings
 	// DryRun publishes nothing.
 	DryRun bool
+	// WithoutBills doesn't look for missing bills of materials.
+	WithoutBills bool
 	// Publish publishes the image of a release.
 	Publish func(context.Context, *published.Release, *registries.Registries, []*oci.Repository) error
 }
@@ -175,7 +177,7 @@ func (r *run) check(ctx context.Context, all []*release) {
 		t.missing = nil
 		if t.repositories, t.err = r.repositories(t.candidate.Manifest.ImageSpec().Repositories); t.err == nil {
 			checked = append(checked, t)
-			candidates = append(candidates, oci.Candidate{Release: t.candidate.Release, Repositories: t.repositories})
+			candidates = append(candidates, oci.Candidate{Release: t.candidate.Release, Repositories: t.repositories, WithoutBills: r.WithoutBills})
 		}
 	}
 	if len(candidates) == 0 {

@@ -1,0 +1,298 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"dagger/gantry/ci/imagespec"
+	"dagger/gantry/ci/published"
+)
+
+// Attachment is a file to attach to an image: as an artifact whose subject is a
+// manifest of the image, so that tools find it by the manifest and the type.
+type Attachment struct {
+	// Platform whose manifest is the subject, such as "linux/amd64". Empty for the
+	// index.
+	Platform string
+	// ArtifactType is the file's media type.
+	ArtifactType string
+	// Name of the file.
+	Name string
+	// SHA256 of the file, in hexadecimal, and its Size.
+	SHA256 string
+	Size   int64
+	// Created is the date of the artifact, RFC 3339, or empty.
+	Created string
+	// Read returns the file. It is called only if a registry lacks the artifact.
+	Read func(context.Context) ([]byte, error)
+}
+
+// The configuration of artifacts, which have none.
+const (
+	emptyConfig  types.MediaType = "application/vnd.oci.empty.v1+json"
+	emptyContent                 = "{}"
+)
+
+// maxAttachment bounds an attached file.
+const maxAttachment = 64 << 20
+
+// artifact is an attachment with its manifest.
+type artifact struct {
+	Attachment
+	manifest []byte
+	// entry describes the artifact in a list of referrers.
+	entry v1.Descriptor
+	// missing reports that the registry lacks it, or doesn't list it.
+	missing bool
+}
+
+// newArtifact makes the manifest of an attachment. It is the same on every run, as the
+// file is known by its digest.
+func newArtifact(a Attachment, subject v1.Descriptor) (*artifact, error) {
+	file, err := v1.NewHash("sha256:" + a.SHA256)
+	if err == nil && a.Size > maxAttachment {
+		err = fmt.Errorf("it has %d bytes, more than %d", a.Size, maxAttachment)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("attach %q: %w", a.Name, err)
+	}
+	config, size, err := v1.SHA256(bytes.NewReader([]byte(emptyContent)))
+	if err != nil {
+		return nil, err
+	}
+	m := v1.Manifest{
+		SchemaVersion: 2, MediaType: types.OCIManifestSchema1, ArtifactType: a.ArtifactType,
+		Config:  v1.Descriptor{MediaType: emptyConfig, Digest: config, Size: size},
+		Layers:  []v1.Descriptor{{MediaType: types.MediaType(a.ArtifactType), Digest: file, Size: a.Size, Annotations: map[string]string{imagespec.KeyTitle: a.Name}}},
+		Subject: &v1.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
+	}
+	if a.Created != "" {
+		m.Annotations = map[string]string{imagespec.KeyCreated: a.Created}
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	digest, size, err := v1.SHA256(bytes.NewReader(text))
+	return &artifact{Attachment: a, manifest: text, entry: v1.Descriptor{
+		MediaType: m.MediaType, Digest: digest, Size: size, ArtifactType: a.ArtifactType, Annotations: m.Annotations,
+	}}, err
+}
+
+// subject is a manifest of the image, and what to attach to it.
+type subject struct {
+	platform  string
+	digest    v1.Hash
+	artifacts []*artifact
+}
+
+// name returns the subject's name for people.
+func (s *subject) name() string {
+	if s.platform == "" {
+		return "the index"
+	}
+	return s.platform
+}
+
+// lacks reports whether an artifact is missing.
+func (s *subject) lacks() bool {
+	return slices.ContainsFunc(s.artifacts, func(a *artifact) bool { return a.missing })
+}
+
+// subjectsOf returns what to attach to an index and its images, in the order of the
+// attachments.
+func subjectsOf(index v1.ImageIndex, attachments []Attachment) ([]*subject, error) {
+	whole, err := partial.Descriptor(index)
+	if err != nil {
+		return nil, err
+	}
+	im, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	manifests := map[string]v1.Descriptor{"": *whole}
+	for _, d := range im.Manifests {
+		if d.Platform != nil {
+			manifests[d.Platform.String()] = d
+		}
+	}
+	var all []*subject
+	for _, a := range attachments {
+		d, ok := manifests[a.Platform]
+		if !ok {
+			return nil, fmt.Errorf("attach %q: the image %w: it lacks platform %q", a.Name, published.ErrMismatch, a.Platform)
+		}
+		made, err := newArtifact(a, d)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(all, func(s *subject) bool { return s.platform == a.Platform })
+		if i < 0 {
+			i, all = len(all), append(all, &subject{platform: a.Platform, digest: d.Digest})
+		}
+		all[i].artifacts = append(all[i].artifacts, made)
+	}
+	return all, nil
+}
+
+// missingOf finds which artifacts of a subject in the repository are missing.
+func (r *Repository) missingOf(ctx context.Context, write bool, s *subject) error {
+	list, err := r.referrers(ctx, write, s.digest)
+	if err != nil {
+		return err
+	}
+	for _, a := range s.artifacts {
+		a.missing = !list.has(a.entry.Digest)
+		if a.missing || list.api {
+			continue
+		}
+		// The clients' list may name what the registry has lost.
+		has, err := r.hasManifest(ctx, write, a.entry.Digest)
+		if err != nil {
+			return err
+		}
+		a.missing = !has
+	}
+	return nil
+}
+
+// planAttach returns the steps of the attachments. An image that has yet to be pushed
+// has none.
+func (w *work) planAttach(ctx context.Context, pushed bool) ([]Step, error) {
+	if len(w.Attachments) == 0 {
+		return nil, nil
+	}
+	var err error
+	if w.subjects, err = subjectsOf(w.Index, w.Attachments); err != nil {
+		return nil, err
+	}
+	var steps []Step
+	for _, s := range w.subjects {
+		for _, a := range s.artifacts {
+			a.missing = true
+		}
+		if pushed {
+			if err := w.r.missingOf(ctx, true, s); err != nil {
+				return nil, err
+			}
+		}
+		for _, a := range s.artifacts {
+			step := Step{Action: ActionAttach, Ref: a.Name, Why: fmt.Sprintf("%s lacks this %s", s.name(), a.ArtifactType)}
+			if !a.missing {
+				step.Action, step.Why = ActionKeep, s.name()+" has it"
+			}
+			steps = append(steps, step)
+		}
+	}
+	return steps, nil
+}
+
+// attach sends the missing artifacts, and then lists them.
+func (w *work) attach(ctx context.Context) error {
+	lacking := slices.DeleteFunc(slices.Clone(w.subjects), func(s *subject) bool { return !s.lacks() })
+	if len(lacking) == 0 {
+		return nil
+	}
+	options, err := w.r.options(ctx, true)
+	if err != nil {
+		return err
+	}
+	pusher, err := remote.NewPusher(options...)
+	if err != nil {
+		return err
+	}
+	for _, s := range lacking {
+		for _, a := range s.artifacts {
+			if !a.missing {
+				continue
+			}
+			if err := w.r.pushArtifact(ctx, pusher, a); err != nil {
+				return fmt.Errorf("%s %s to %s: %w", ActionAttach, a.Name, s.name(), err)
+			}
+		}
+	}
+	return w.list(ctx, lacking)
+}
+
+// pushArtifact sends an artifact's blobs, except for those that exist, and then its
+// manifest.
+func (r *Repository) pushArtifact(ctx context.Context, pusher *remote.Pusher, a *artifact) error {
+	content, err := a.Read(ctx)
+	if err != nil {
+		return err
+	}
+	if digest, size, err := v1.SHA256(bytes.NewReader(content)); err != nil || digest.Hex != a.SHA256 || size != a.Size {
+		return errors.Join(err, fmt.Errorf("it %w: it has %d bytes with SHA-256 %s", published.ErrMismatch, size, digest.Hex))
+	}
+	for _, blob := range []v1.Layer{static.NewLayer([]byte(emptyContent), emptyConfig), static.NewLayer(content, types.MediaType(a.ArtifactType))} {
+		if err := pusher.Upload(ctx, r.repo, blob); err != nil {
+			return hint(err)
+		}
+	}
+	for try := 1; ; try++ {
+		err := r.put(ctx, a.entry.Digest.String(), types.OCIManifestSchema1, a.manifest, nil)
+		if try >= r.o.Tries || !transient(err) {
+			return hint(err)
+		}
+		if err := r.o.pause(ctx, try); err != nil {
+			return err
+		}
+	}
+}
+
+// list waits until the artifacts are listed. Where the registry keeps no list, it adds
+// them to the clients', and reads that again: another client may have written what it
+// read before. It repeats until a round changes nothing.
+func (w *work) list(ctx context.Context, subjects []*subject) error {
+	failed := 0
+	for round := 1; ; round++ {
+		stable := true
+		for _, s := range subjects {
+			list, err := w.r.referrers(ctx, true, s.digest)
+			if err != nil {
+				return err
+			}
+			var lacking []v1.Descriptor
+			for _, a := range s.artifacts {
+				if !list.has(a.entry.Digest) {
+					lacking = append(lacking, a.entry)
+				}
+			}
+			if len(lacking) == 0 {
+				continue
+			}
+			stable = false
+			if round == mostRounds {
+				return fmt.Errorf("read back what is attached to %s: %w: the registry accepted it but does not list it: run it again", s.name(), ErrNotFound)
+			}
+			if list.api {
+				continue
+			}
+			switch err := list.put(ctx, w.r, s.digest, lacking); {
+			case err == nil, errors.Is(err, errConflict):
+			case !transient(err) || failed+1 >= w.r.o.Tries:
+				return fmt.Errorf("list what is attached to %s: %w", s.name(), err)
+			default:
+				failed++
+			}
+		}
+		if stable {
+			return nil
+		}
+		if round > 1 || failed > 0 {
+			if err := w.r.o.pause(ctx, round); err != nil {
+				return err
+			}
+		}
+	}
+}
