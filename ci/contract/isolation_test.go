@@ -311,6 +311,10 @@ func (b *bench) ship(t *testing.T, number string) {
 			Format: "elf", Arch: arch, Linkage: "static",
 		}}
 		m.Assets = append(m.Assets, a)
+		bill := fmt.Appendf(nil, `{"bomFormat":"CycloneDX","of":%q}`, a.Name)
+		m.Assets = append(m.Assets, manifest.Asset{
+			Name: root + ".cdx.json", Kind: manifest.KindSBOM, Target: triple, Size: int64(len(bill)), SHA256: add(root+".cdx.json", bill),
+		})
 	}
 	text, err := m.Marshal()
 	require.NoError(t, err)
@@ -526,9 +530,13 @@ func (w *world) phase2Of(e event.Event, err error) error {
 			return err
 		}
 	}
+	bills, err := oci.Bills(r)
+	if err != nil {
+		return err
+	}
 	digest := image.Digest.String()
 	w.tags.assembled(digest, r.Version())
-	_, err = oci.Publish(ctx, oci.Publication{Version: r.Version(), Manifest: r.Manifest, Index: index, Known: r.Known, Flagged: r.Flagged, Deadline: w.deadline, Smoke: func(ctx context.Context) error {
+	_, err = oci.Publish(ctx, oci.Publication{Version: r.Version(), Manifest: r.Manifest, Index: index, Known: r.Known, Flagged: r.Flagged, Attachments: bills, Deadline: w.deadline, Smoke: func(ctx context.Context) error {
 		if w.smoke != nil {
 			if err := w.smoke(ctx); err != nil {
 				return err
@@ -593,7 +601,7 @@ func (w *world) verify(want tagMap) {
 		}
 		r, err := published.Load(w.t.Context(), loaded(seed.Files))
 		require.NoError(w.t, err)
-		verified, err := oci.VerifyImage(w.t.Context(), r.Manifest, w.inside(), oci.VerifyOptions{})
+		verified, err := oci.VerifyImage(w.t.Context(), r.Manifest, w.inside(), oci.VerifyOptions{SBOMs: true})
 		require.NoError(w.t, err)
 		require.Empty(w.t, verified.Findings)
 	}
@@ -612,6 +620,7 @@ type tagLog struct {
 type tagWrite struct {
 	tag, digest string
 	tested      bool
+	text        []byte
 }
 
 func (l *tagLog) assembled(digest string, v *semver.Version) {
@@ -649,7 +658,7 @@ func (l *tagLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodPut && rec.Code == http.StatusCreated:
 		d := "sha256:" + digest(text)
-		l.writes = append(l.writes, tagWrite{tag, d, l.tested[d]})
+		l.writes = append(l.writes, tagWrite{tag, d, l.tested[d], text})
 	case r.Method != http.MethodPut:
 		l.writes = append(l.writes, tagWrite{tag: tag})
 	}
@@ -660,10 +669,20 @@ func (l *tagLog) check(t *testing.T) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := tagMap{}
+	now, lists := tagMap{}, map[string][]string{}
 	for i, w := range l.writes {
 		at := fmt.Sprintf("write %d, of tag %s", i+1, w.tag)
 		require.NotEmpty(t, w.digest, "%s: it was deleted", at)
+		if hex, isList := strings.CutPrefix(w.tag, "sha256-"); isList {
+			// What is attached to an image of a platform, which is complete by then.
+			list := entries(t, w.text)
+			require.True(t, slices.ContainsFunc(slices.Collect(maps.Values(now)), func(index string) bool {
+				return slices.Contains(l.images(t, index), "sha256:"+hex)
+			}), "%s: something is attached to what has no tag", at)
+			require.Subset(t, list, lists[w.tag], "%s: an attachment got lost", at)
+			lists[w.tag] = list
+			continue
+		}
 		require.True(t, w.tested, "%s: the image was not tested", at)
 		is, was := l.versions[w.digest], now[w.tag]
 		require.NotNil(t, is, "%s: an image that nobody assembled", at)
@@ -676,6 +695,27 @@ func (l *tagLog) check(t *testing.T) {
 		}
 		now[w.tag] = w.digest
 	}
+}
+
+// images are those of an index.
+func (l *tagLog) images(t *testing.T, index string) []string {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	l.Handler.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/v2/"+slug+"/manifests/"+index, nil))
+	require.Equal(t, http.StatusOK, rec.Code, index)
+	return entries(t, rec.Body.Bytes())
+}
+
+// entries are the digests in an index.
+func entries(t *testing.T, index []byte) []string {
+	t.Helper()
+	im, err := v1.ParseIndexManifest(bytes.NewReader(index))
+	require.NoError(t, err)
+	var all []string
+	for _, d := range im.Manifests {
+		all = append(all, d.Digest.String())
+	}
+	return all
 }
 
 // peer serves a registry, of which requests may be spoiled.
