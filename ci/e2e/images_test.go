@@ -18,11 +18,64 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/manifest"
 )
+
+// attachedTo finds what is attached to an image, by platform, as any client does.
+func attachedTo(t *testing.T, image string) map[string][]v1.Descriptor {
+	t.Helper()
+	ref := must(t, image)
+	index, err := remote.Index(ref)
+	require.NoError(t, err)
+	m, err := index.IndexManifest()
+	require.NoError(t, err)
+	all := map[string][]v1.Descriptor{}
+	for _, d := range m.Manifests {
+		require.NotNil(t, d.Platform, "an image without a platform")
+		list, err := remote.Referrers(ref.Context().Digest(d.Digest.String()))
+		require.NoError(t, err)
+		attached, err := list.IndexManifest()
+		require.NoError(t, err)
+		all[d.Platform.String()] = attached.Manifests
+	}
+	return all
+}
+
+// assertBills makes sure that the bills of materials of a release are attached to the
+// image of each platform, byte for byte, and that the release has one for each.
+func assertBills(t *testing.T, h *hub, image string, targets map[string]string) {
+	t.Helper()
+	attached := attachedTo(t, image)
+	text, found := h.repo.Asset("v1.0.0", manifest.FileName)
+	require.True(t, found, "the release has no manifest")
+	m, err := manifest.Parse(text)
+	require.NoError(t, err)
+	for platform, target := range targets {
+		var want, got []string
+		for _, a := range m.Assets {
+			if a.Kind == manifest.KindSBOM && a.Target == target {
+				want = append(want, "sha256:"+a.SHA256)
+			}
+		}
+		require.NotEmpty(t, want, "the release has no bill of materials of %s", target)
+		for _, d := range attached[platform] {
+			assert.Contains(t, []string{"application/vnd.cyclonedx+json", "application/spdx+json"}, d.ArtifactType, platform)
+			artifact, err := remote.Image(must(t, image).Context().Digest(d.Digest.String()))
+			require.NoError(t, err)
+			m, err := artifact.Manifest()
+			require.NoError(t, err)
+			require.Len(t, m.Layers, 1, platform)
+			got = append(got, m.Layers[0].Digest.String())
+			require.NotNil(t, m.Subject, platform)
+		}
+		assert.ElementsMatch(t, want, got, platform)
+	}
+}
 
 // Phase 2 makes the image of a published release, and never touches it.
 func TestImages(t *testing.T) {
-	source := tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\", \"aarch64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\nexpose = [\"8080/tcp\"]\n")
+	source := tiny(t, "\n[package.metadata.gantry]\nsbom = true\ntargets = [\""+native+"\", \"aarch64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\nexpose = [\"8080/tcp\"]\n")
 	run(t, source, "git", "tag", "-d", "v1.0.0")
 	commit(t, source, "v1.0.0")
 	h := newHub(t, source)
@@ -75,12 +128,18 @@ func TestImages(t *testing.T) {
 		assert.Len(t, m.Manifests, 2, tag)
 	}
 
+	assert.Contains(t, published.stdout, "done: attach tiny-1.0.0-aarch64-unknown-linux-musl.cdx.json: linux/arm64 lacks this application/vnd.cyclonedx+json")
+	assertBills(t, h, local+repository+":latest", map[string]string{"linux/amd64": native, "linux/arm64": "aarch64-unknown-linux-musl"})
+
 	again := images("image", "--tag=v1.0.0", "publish", "--addresses="+inside+repository)
 	require.NoError(t, again.err)
-	assert.Contains(t, again.stdout, "0 bytes")
-	verified := images("image", "--tag=v1.0.0", "verify", "--ref="+inside+repository, "--current-base")
+	assert.Contains(t, again.stdout, "pushed 0 bytes")
+	assert.Contains(t, again.stdout, "nothing to do: keep tiny-1.0.0-aarch64-unknown-linux-musl.cdx.json: linux/arm64 has it")
+	verified := images("image", "--tag=v1.0.0", "verify", "--ref="+inside+repository, "--current-base", "--sboms")
 	require.NoError(t, verified.err)
 	assert.Contains(t, verified.stdout, "byte for byte, on linux/amd64, linux/arm64")
+	assert.Contains(t, verified.stdout, "linux/arm64: attached application/vnd.cyclonedx+json sha256:")
+	assert.Contains(t, verified.stdout, ", the release's tiny-1.0.0-aarch64-unknown-linux-musl.cdx.json")
 	reconciled := images("reconcile", "--addresses="+inside+repository)
 	require.NoError(t, reconciled.err)
 	assert.Contains(t, reconciled.stdout, "v1.0.0: ok: nothing is missing")
@@ -102,10 +161,19 @@ func TestImages(t *testing.T) {
 		assert.Equal(t, "tiny 1.0.0\n", ran.stdout)
 	}
 
-	// A lost event is made up for.
-	lost := images("reconcile", "--addresses="+inside+repository+"-lost")
+	// A lost event is made up for, and then lost attachments.
+	lost := images("without-attachments", "reconcile", "--addresses="+inside+repository+"-lost")
 	require.NoError(t, lost.err)
 	assert.Contains(t, lost.stdout, "v1.0.0: published: ")
+	lacking := images("image", "--tag=v1.0.0", "verify", "--ref="+inside+repository+"-lost", "--sboms")
+	require.Error(t, lacking.err)
+	assert.Contains(t, lacking.said(), "tiny-1.0.0-aarch64-unknown-linux-musl.cdx.json is not attached: publish the image again")
+	lost = images("reconcile", "--addresses="+inside+repository+"-lost")
+	require.NoError(t, lost.err)
+	assert.Contains(t, lost.stdout, "v1.0.0: published: ")
+	assert.Contains(t, lost.stdout, "the image of linux/amd64 lacks tiny-1.0.0-"+native+".cdx.json")
+	assertBills(t, h, local+repository+"-lost:latest", map[string]string{"linux/amd64": native, "linux/arm64": "aarch64-unknown-linux-musl"})
+	assert.Equal(t, released, h.Dump(), "phase 2 changed the release")
 }
 
 // A base image that moves doesn't change a published version: a re-run finds the base

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/Masterminds/semver/v3"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -37,7 +39,15 @@ type flaky struct {
 	writes []tagWrite
 }
 
-type tagWrite struct{ repository, tag, digest string }
+type tagWrite struct {
+	repository, tag, digest string
+	text                    []byte
+}
+
+// isList reports whether the tag lists what is attached to an image, and names none.
+func (w tagWrite) isList() bool { return listTag.MatchString(w.tag) }
+
+var listTag = regexp.MustCompile("^sha256-[0-9a-f]{64}$")
 
 func newFlaky(t *testing.T) *flaky {
 	t.Helper()
@@ -72,7 +82,7 @@ func newFlakyWith(t *testing.T, certificate *tls.Certificate) *flaky {
 				sum := sha256.Sum256(text)
 				defer func() {
 					f.mu.Lock()
-					f.writes = append(f.writes, tagWrite{repository, tag, "sha256:" + hex.EncodeToString(sum[:])})
+					f.writes = append(f.writes, tagWrite{repository, tag, "sha256:" + hex.EncodeToString(sum[:]), text})
 					f.mu.Unlock()
 				}()
 			}
@@ -104,25 +114,48 @@ func (f *flaky) arm(fault func(int, http.ResponseWriter, *http.Request) bool) {
 }
 
 // monotone asserts that no floating tag went down or named something untested,
-// and that no exact tag was written twice with different images.
+// that no exact tag was written twice with different images, and that attachments only
+// were added, to images whose exact tag was written before.
 func (f *flaky) monotone(t *testing.T, versions map[string]string, tested ...string) {
 	t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	last := map[string]string{}
+	last, lists, images := map[string]string{}, map[string][]string{}, map[string]bool{}
 	for _, w := range f.writes {
 		key := w.repository + ":" + w.tag
+		if w.isList() {
+			list := entries(t, w.text)
+			assert.True(t, images[w.repository+"@"+strings.Replace(w.tag, "-", ":", 1)], "%s: something was attached to what has no tag", key)
+			assert.Subset(t, list, lists[key], "%s lost an attachment", key)
+			lists[key] = list
+			continue
+		}
 		version := versions[w.digest]
 		if !assert.Contains(t, tested, version, "%s was given to %s, whose smoke test never passed", key, w.digest) {
 			continue
 		}
 		if _, err := semver.StrictNewVersion(w.tag); err == nil {
 			assert.Equal(t, w.tag, version, "the exact tag %s was given to another version", key)
+			for _, image := range entries(t, w.text) {
+				images[w.repository+"@"+image] = true
+			}
 		} else if before := last[key]; before != "" {
 			assert.False(t, semver.MustParse(version).LessThan(semver.MustParse(before)), "%s went from %s to %s", key, before, version)
 		}
 		last[key] = version
 	}
+}
+
+// entries are the digests in an index.
+func entries(t *testing.T, index []byte) []string {
+	t.Helper()
+	im, err := v1.ParseIndexManifest(bytes.NewReader(index))
+	require.NoError(t, err)
+	var all []string
+	for _, d := range im.Manifests {
+		all = append(all, d.Digest.String())
+	}
+	return all
 }
 
 // answer is a fault that answers with a status and a body of the registry API.
@@ -143,7 +176,7 @@ func always(f func(http.ResponseWriter)) func(int, http.ResponseWriter, *http.Re
 // each kind of failure goes through the engine once; each request of each kind
 // is in ci/published.
 func TestIsolation(t *testing.T) {
-	source := tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\", \"aarch64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\n")
+	source := tiny(t, "\n[package.metadata.gantry]\nsbom = true\ntargets = [\""+native+"\", \"aarch64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\n")
 	h := newHub(t, source)
 	t.Setenv("CANARY", canary)
 	release := func(version, program string) {
@@ -207,6 +240,9 @@ func TestIsolation(t *testing.T) {
 			have, err := remote.Head(must(t, os.Getenv("GANTRY_REGISTRY")+repository+":"+tag))
 			require.NoError(t, err, name)
 			assert.Equal(t, "1.0.0", versions[have.Digest.String()], "%s: it is not complete: %s", name, tag)
+		}
+		for _, attached := range attachedTo(t, os.Getenv("GANTRY_REGISTRY")+repository+":1.0.0") {
+			assert.NotEmpty(t, attached, "%s: it has no bill of materials", name)
 		}
 	}
 	// Where a cell succeeds, only a count shows that its fault was met.
@@ -282,12 +318,17 @@ func TestIsolation(t *testing.T) {
 	}
 	wg.Wait()
 	f.monotone(t, versions, "0.9.0", "1.0.0")
-	tags := map[string]string{}
+	tags, lists := map[string]string{}, map[string]bool{}
 	for _, w := range f.writes {
-		if w.repository == repository {
+		switch {
+		case w.repository != repository:
+		case w.isList():
+			lists[w.tag] = true
+		default:
 			tags[w.tag] = versions[w.digest]
 		}
 	}
+	assert.Len(t, lists, 4, "two versions on two platforms")
 	assert.Equal(t, map[string]string{"1.0.0": "1.0.0", "1.0": "1.0.0", "1": "1.0.0", "latest": "1.0.0", "0.9.0": "0.9.0", "0.9": "0.9.0"}, tags)
 	assert.Equal(t, released, h.Dump(), "phase 2 changed the release")
 	t.Logf("%d cells, %d of which needed a second run of phase 2; the release is untouched in all of them", cells, again)
