@@ -14,7 +14,8 @@ import (
 
 // programs that blocks may run besides dagger and the repository's own scripts.
 var programs = []string{
-	"cargo", "cd", "cat", "cosign", "cp", "curl", "docker", "echo", "eval", "export", "gh", "git", "go", "kubectl", "mkdir", "npm", "rustup", "sha256sum", "tee",
+	"cargo", "cd", "cat", "cosign", "cp", "crane", "curl", "docker", "echo", "eval", "export", "gh", "git", "go", "kubectl", "mkdir", "npm", "oras", "regctl",
+	"rustup", "sha256sum", "tee",
 }
 
 // subcommands of dagger.
