@@ -39,8 +39,8 @@ type Attachment struct {
 
 // The configuration of artifacts, which have none.
 const (
-	emptyConfig  types.MediaType = "application/vnd.oci.empty.v1+json"
-	emptyContent                 = "{}"
+	emptyConfig  = types.MediaType("application/vnd.oci.empty.v1+json")
+	emptyContent = "{}"
 )
 
 // maxAttachment bounds an attached file.

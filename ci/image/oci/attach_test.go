@@ -305,7 +305,6 @@ func TestAttachKeepsOthers(t *testing.T) {
 // spoilt carries requests to a handler without a connection, and fails one of them.
 type spoilt struct {
 	http.Handler
-	t     testing.TB
 	n, at int
 	fault string
 }

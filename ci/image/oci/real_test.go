@@ -57,6 +57,10 @@ func TestRealRegistry(t *testing.T) {
 	tags, err := r.Tags(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"1", "1.2", "1.2.3", "latest"}, tags)
+	attachToReal(t, rel, r)
+	tags, err = r.Tags(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"1", "1.2", "1.2.3", "latest"}, tags)
 	verified, err := oci.VerifyImage(t.Context(), rel.manifest, r, oci.VerifyOptions{Digest: image.Digest})
 	require.NoError(t, err)
 	assert.Empty(t, verified.Findings)
@@ -93,4 +97,28 @@ func TestRealRegistry(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), skopeo, "inspect", "--raw", "oci-archive:"+tarball+":1.2.3").Output()
 	require.NoError(t, err)
 	assert.Equal(t, image.Digest.Hex, digestOf(out))
+}
+
+// attachToReal attaches bills of materials to a published image. The archives are those
+// that it was made from, so that it is the same image.
+func attachToReal(t *testing.T, rel *release, r *oci.Repository) {
+	t.Helper()
+	for _, triple := range both {
+		rel.bill(triple, ".cdx.json", `{"bomFormat":"CycloneDX","of":"`+triple+`"}`).bill(triple, ".spdx.json", `{"of":"`+triple+`"}`)
+	}
+	loaded := rel.load()
+	bills, err := oci.Bills(loaded)
+	require.NoError(t, err)
+	job := publication(assembled(t, loaded, oci.AssembleOptions{Bases: oci.RegistryBases(fast)}), "1.2.3")
+	job.Attachments = bills
+	first, err := oci.Publish(t.Context(), job, r)
+	require.NoError(t, err)
+	assert.Len(t, first.Repositories[0].Done, 4)
+	again, err := oci.Publish(t.Context(), job, r)
+	require.NoError(t, err)
+	assert.Zero(t, again.Repositories[0].BytesPushed)
+	verified, err := oci.VerifyImage(t.Context(), loaded.Manifest, r, oci.VerifyOptions{Attached: true, SBOMs: true})
+	require.NoError(t, err)
+	assert.Empty(t, verified.Findings)
+	assert.Len(t, verified.Attached, 4)
 }

@@ -52,6 +52,11 @@ func digest(b []byte) string {
 
 // ship makes a release as the first phase leaves it, for two platforms.
 func ship(t testing.TB, component, tag, number string, image *manifest.Image) fakehub.Seed {
+	return shipWith(t, component, tag, number, image, false)
+}
+
+// shipWith makes a release with or without bills of materials.
+func shipWith(t testing.TB, component, tag, number string, image *manifest.Image, bills bool) fakehub.Seed {
 	v, err := version.Parse(number)
 	require.NoError(t, err)
 	date := time.Date(2026, 4, 14, 9, 30, 0, 0, time.UTC)
@@ -79,6 +84,12 @@ func ship(t testing.TB, component, tag, number string, image *manifest.Image) fa
 				Format: "elf", Arch: arch, Linkage: "static",
 			}},
 		})
+		if bill := []byte(`{"of":"` + root + `"}`); bills {
+			add(root+".cdx.json", bill)
+			m.Assets = append(m.Assets, manifest.Asset{
+				Name: root + ".cdx.json", Kind: manifest.KindSBOM, Target: arch + "-unknown-linux-musl", Size: int64(len(bill)), SHA256: digest(bill),
+			})
+		}
 	}
 	text, err := m.Marshal()
 	require.NoError(t, err)
@@ -97,6 +108,8 @@ type world struct {
 	asked    atomic.Int64
 	settings registries.Settings
 	clock    *fakehub.Clock
+	// bare publishes images without attachments.
+	bare bool
 }
 
 func newWorld(t *testing.T) *world {
@@ -139,7 +152,13 @@ func (w *world) publish(ctx context.Context, r *published.Release, _ *registries
 		return err
 	}
 	defer image.Close()
-	_, err = oci.Publish(ctx, oci.Publication{Version: r.Version(), Manifest: r.Manifest, Index: image.Index, Known: r.Known, Flagged: r.Flagged}, repositories...)
+	publication := oci.Publication{Version: r.Version(), Manifest: r.Manifest, Index: image.Index, Known: r.Known, Flagged: r.Flagged}
+	if !w.bare {
+		if publication.Attachments, err = oci.Bills(r); err != nil {
+			return err
+		}
+	}
+	_, err = oci.Publish(ctx, publication, repositories...)
 	return err
 }
 
@@ -219,6 +238,34 @@ func TestFewRequests(t *testing.T) {
 	again, err := w.run(nil)
 	require.NoError(t, err)
 	assert.Equal(t, map[string]int{Skipped: 9, OK: 10}, outcomes(again))
+}
+
+// Bills of materials that the image of the newest release lacks are attached, unless
+// they are not to be.
+func TestMissingBills(t *testing.T) {
+	w := newWorld(t)
+	w.repo.Seed(shipWith(t, "server", "v1.0.0", "1.0.0", &manifest.Image{Repositories: []string{address}}, true))
+	w.bare = true
+	report, err := w.run(func(o *Options) { o.WithoutBills = true })
+	require.NoError(t, err)
+	assert.Equal(t, map[string]int{Published: 1}, outcomes(report))
+	report, err = w.run(func(o *Options) { o.WithoutBills = true })
+	require.NoError(t, err)
+	assert.Equal(t, map[string]int{OK: 1}, outcomes(report))
+
+	w.bare = false
+	why := "registry.example/acme/server: the image of linux/amd64 lacks server-1.0.0-x86_64-unknown-linux-musl.cdx.json"
+	report, err = w.run(func(o *Options) { o.DryRun = true })
+	require.NoError(t, err)
+	assert.Equal(t, "would publish: "+why, line(report, "v1.0.0"))
+	tags := w.tags()
+	report, err = w.run(nil)
+	require.NoError(t, err)
+	assert.Equal(t, "published: "+why, line(report, "v1.0.0"))
+	assert.Equal(t, tags, w.tags())
+	report, err = w.run(nil)
+	require.NoError(t, err)
+	assert.Equal(t, map[string]int{OK: 1}, outcomes(report))
 }
 
 func (w *world) drop(tag string) {
