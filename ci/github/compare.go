@@ -3,6 +3,7 @@ package github
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -227,6 +228,7 @@ func (w *work) compareAssets(ctx context.Context, p *Plan, r *Release) error {
 			steps = append(steps, Step{Action: DeleteStarter, Asset: a.Name, id: a.ID})
 		}
 	}
+	w.compareSignatures(p, r, steps)
 	order := []Action{DeleteStarter, Replace, Upload, Keep}
 	slices.SortStableFunc(steps, func(a, b Step) int { return slices.Index(order, a.Action) - slices.Index(order, b.Action) })
 	p.step(steps...)
@@ -263,6 +265,22 @@ func (w *work) compareAsset(ctx context.Context, p *Plan, r *Release, a Asset, g
 	return nil, nil
 }
 
+// compareSignatures refuses steps after which an asset would sign something else than
+// what the release has.
+func (w *work) compareSignatures(p *Plan, r *Release, steps []Step) {
+	for _, name := range slices.Sorted(maps.Keys(w.spec.Signatures)) {
+		signed := w.spec.Signatures[name]
+		ours := slices.ContainsFunc(w.spec.Assets, func(a Asset) bool { return a.Name == name })
+		replaced := slices.ContainsFunc(steps, func(s Step) bool { return s.Action == Replace && s.Asset == signed })
+		switch {
+		case ours && w.left[signed]:
+			p.problem(existingHint(r, "pass --existing=replace, or publish without --signing-key"), "%s keeps a different %s, which %s would not sign", r.kind(), signed, name)
+		case !ours && replaced && find(r.Assets, name) != nil:
+			p.problem("pass --signing-key to sign it again, or delete the signature", "%s has %s, which signs the %s that would be replaced", r.kind(), name, signed)
+		}
+	}
+}
+
 func (r *Release) kind() string {
 	if r.Draft {
 		return "the draft"
@@ -295,10 +313,29 @@ func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, 
 		got.SHA256 = sum
 	}
 	diff := a.diff(*got)
+	if diff != "" && a.Equivalent != nil && got.Size <= maxEquivalent {
+		return w.differsInEffect(ctx, a, got)
+	}
 	if diff == "" {
 		w.known.Store(got.ID, true)
 	}
 	return diff, nil
+}
+
+// differsInEffect returns why a complete asset with other bytes doesn't serve, or "".
+func (w *work) differsInEffect(ctx context.Context, a Asset, got *RemoteAsset) (string, error) {
+	if sum, compared := w.equivalent.Load(got.ID); compared && sum == got.SHA256 && got.SHA256 != "" {
+		return "", nil
+	}
+	content, err := w.content(ctx, got)
+	if err != nil {
+		return "", err
+	}
+	if err := a.Equivalent(content); err != nil {
+		return err.Error(), nil
+	}
+	w.equivalent.Store(got.ID, got.SHA256)
+	return "", nil
 }
 
 // diff returns how an asset on GitHub differs, as far as GitHub tells, or "".

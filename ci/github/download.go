@@ -1,6 +1,7 @@
 package github
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -47,18 +48,33 @@ func (r *repo) download(ctx context.Context, a RemoteAsset, public bool) (*downl
 	return d, nil
 }
 
-// digest downloads an asset to hash it. It uses the API, as drafts have no public
-// address.
+// digest downloads an asset to hash it.
 func (r *repo) digest(ctx context.Context, a *RemoteAsset) (string, error) {
+	sum := sha256.New()
+	if err := r.read(ctx, a, sum); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// content downloads a small asset to compare it.
+func (r *repo) content(ctx context.Context, a *RemoteAsset) ([]byte, error) {
+	var b bytes.Buffer
+	err := r.read(ctx, a, &b)
+	return b.Bytes(), err
+}
+
+// read downloads an asset. It uses the API, as drafts have no public address.
+func (r *repo) read(ctx context.Context, a *RemoteAsset, to io.Writer) error {
 	d, err := r.download(ctx, *a, false)
 	if err == nil {
 		defer d.Close()
-		_, err = io.Copy(io.Discard, d)
+		_, err = io.Copy(to, d)
 	}
 	if err != nil {
-		return "", fmt.Errorf("download %q to compare it: %w", a.Name, err)
+		return fmt.Errorf("download %q to compare it: %w", a.Name, err)
 	}
-	return hex.EncodeToString(d.sum.Sum(nil)), nil
+	return nil
 }
 
 // download reads an asset, across connections.

@@ -22,12 +22,14 @@ type remote struct {
 type work struct {
 	*repo
 	spec    *Spec
-	made    map[int64]bool  // drafts that this run created
-	deleted map[int64]bool  // drafts that this run deleted
-	known   sync.Map        // assets whose content this run has compared
-	ours    sync.Map        // assets that this run sent
-	left    map[string]bool // assets of the published release that stay different
-	tagged  bool            // the tag was at the commit when it was last read
+	made    map[int64]bool // drafts that this run created
+	deleted map[int64]bool // drafts that this run deleted
+	known   sync.Map       // assets whose content this run has compared
+	ours    sync.Map       // assets that this run sent
+	// equivalent has the digests of assets that differ and serve as well, by id
+	equivalent sync.Map
+	left       map[string]bool // assets of the published release that stay different
+	tagged     bool            // the tag was at the commit when it was last read
 }
 
 // has reports whether a set has the id of an asset.

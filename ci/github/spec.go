@@ -41,6 +41,9 @@ type Spec struct {
 	Prerelease bool
 	// Assets are the files, in the order of sending.
 	Assets []Asset
+	// Signatures maps the names of assets that sign another asset to its name, also of
+	// those that are not in Assets. None stays or is sent beside a different one.
+	Signatures map[string]string
 
 	// VersionOf reads the version from a tag of this component. It returns false for
 	// other tags.
@@ -84,7 +87,14 @@ type Asset struct {
 	ContentType string // by default, application/octet-stream
 	// Open returns the content. It is called for every try.
 	Open func() (io.ReadCloser, error)
+	// Equivalent, if set, returns nil for a content that serves as well and is kept,
+	// such as an earlier signature of the same file by the same key, or else how it
+	// differs.
+	Equivalent func(content []byte) error
 }
+
+// maxEquivalent bounds the contents that [Asset.Equivalent] compares.
+const maxEquivalent = 4 << 20
 
 // Dispatch is a repository_dispatch event. GitHub keeps no record of it, so every
 // run sends it after publishing: receivers get it at least once, and again with each

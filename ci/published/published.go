@@ -39,6 +39,8 @@ type Release struct {
 	Flagged []*semver.Version
 
 	assets Assets
+	// sums is the text of SHA256SUMS.
+	sums []byte
 	// prerelease is GitHub's flag of this release.
 	prerelease bool
 }

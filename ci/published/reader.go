@@ -135,11 +135,12 @@ func load(ctx context.Context, assets Assets) (*Release, error) {
 	if err != nil {
 		return nil, wrong(manifest.SumsName, "is invalid: %w", err)
 	}
+	sumsText := text
 	if text, err = read(ctx, assets, manifest.FileName, manifest.MaxSize); err != nil {
 		return nil, err
 	}
 	digest := sha256.Sum256(text)
-	r := &Release{ManifestSHA256: hex.EncodeToString(digest[:]), assets: assets}
+	r := &Release{ManifestSHA256: hex.EncodeToString(digest[:]), assets: assets, sums: sumsText}
 	switch listed, found := sums[manifest.FileName]; {
 	case !found:
 		return nil, wrong(manifest.FileName, "is not listed in %s", manifest.SumsName)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/attest"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/wire"
@@ -25,6 +26,8 @@ type Verification struct {
 	Assets   int      `json:"assets"`
 	Bytes    int64    `json:"bytes"`
 	Findings []string `json:"findings"`
+	// Notes tell who signed the release, or what was not checked.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Text renders the result for people.
@@ -36,6 +39,9 @@ func (v *Verification) Text() string {
 	}
 	if len(v.Findings) == 0 {
 		b.WriteString("verified: every asset matches SHA256SUMS and release-manifest.json, every archive contains exactly the listed files, and the tag is at the manifest's commit\n")
+	}
+	for _, n := range v.Notes {
+		fmt.Fprintln(&b, n)
 	}
 	return b.String()
 }
@@ -63,9 +69,9 @@ func (v *Verification) add(err error) error {
 }
 
 // Verify downloads every asset of a published release and compares it with the
-// manifest and SHA256SUMS. An error means that something could not be read; a
-// mismatch is a finding.
-func Verify(ctx context.Context, client *github.Client, owner, name, tag string) (*Verification, error) {
+// manifest and SHA256SUMS. With a key, it also verifies the release's signature and
+// provenance. An error means that something could not be read; a mismatch is a finding.
+func Verify(ctx context.Context, client *github.Client, owner, name, tag string, key *attest.PublicKey) (*Verification, error) {
 	rel, err := client.Published(ctx, owner, name, tag)
 	if err != nil {
 		return nil, err
@@ -86,7 +92,7 @@ func Verify(ctx context.Context, client *github.Client, owner, name, tag string)
 	}
 	for _, a := range rel.Assets {
 		_, known := r.Manifest.AssetByName(a.Name)
-		if !known && a.Name != manifest.FileName && a.Name != manifest.SumsName {
+		if !known && a.Name != manifest.FileName && a.Name != manifest.SumsName && !r.isSignature(a.Name) {
 			v.wrong("asset %q is not listed in %s", a.Name, manifest.FileName)
 		}
 	}
@@ -95,7 +101,7 @@ func Verify(ctx context.Context, client *github.Client, owner, name, tag string)
 			return nil, err
 		}
 	}
-	return v, nil
+	return v, v.checkSignatures(ctx, r, rel.Assets, key)
 }
 
 // counted counts downloads in a verification.

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/attest"
 	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/manifest"
@@ -124,11 +125,16 @@ func newShop(t *testing.T, cfg fakehub.Config, before func(*made), after func(*m
 
 func (w *shop) verify(t *testing.T) (*Verification, error) {
 	t.Helper()
+	return w.verifyWith(t, nil)
+}
+
+func (w *shop) verifyWith(t *testing.T, key *attest.PublicKey) (*Verification, error) {
+	t.Helper()
 	client, err := github.New(github.Options{
 		APIURL: w.hub.TLSURL() + "api/v3/", Transport: w.hub.Transport(true, true), Clock: fakehub.NewClock(time.Now()),
 	})
 	require.NoError(t, err)
-	return Verify(context.Background(), client, "o", "r", "v1.0.0")
+	return Verify(context.Background(), client, "o", "r", "v1.0.0", key)
 }
 
 // A release as phase 1 makes it has nothing wrong, with and without the server's
