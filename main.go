@@ -195,6 +195,7 @@ func (g *Gantry) Build(
 // VerifyRelease checks a published release from the outside.
 //
 // It downloads every asset and compares digests, SHA256SUMS, release-manifest.json and the contents of each archive.
+// With --verification-key, the release must also be signed by that key and have its provenance.
 // It needs --repository and no source.
 //
 // +cache="session"
@@ -206,8 +207,12 @@ func (g *Gantry) VerifyRelease(
 	// Public repositories need none.
 	// +optional
 	token *dagger.Secret,
+	// Public key of the release's signature, in PEM, such as cosign.pub.
+	// Without it, the report only tells whether there is a signature.
+	// +optional
+	verificationKey *dagger.File,
 ) (string, error) {
-	return g.gitHub().Verify(ctx, token, g.Repository, tag)
+	return g.gitHub().Verify(ctx, token, g.Repository, tag, verificationKey)
 }
 
 // Images makes container images of published releases.

@@ -244,8 +244,19 @@ func (r *Release) Publish(
 	// Return the report as Markdown, such as for $GITHUB_STEP_SUMMARY.
 	// +optional
 	markdown bool,
+	// Private key to sign SHA256SUMS and the provenance with, as `cosign generate-key-pair` writes it.
+	// Without it, the release is not signed.
+	// +optional
+	signingKey *dagger.Secret,
+	// Password of --signing-key.
+	// +optional
+	signingKeyPassword *dagger.Secret,
+	// URI of what runs this build, for the provenance: on GitHub Actions, "$GITHUB_SERVER_URL/$GITHUB_WORKFLOW_REF".
+	// By default, the provenance names a local build.
+	// +optional
+	builder string,
 ) (string, error) {
-	return r.request().Publish(ctx, token, release.PublishOptions{
+	return r.request().Publish(ctx, token, release.Signing{Key: signingKey, Password: signingKeyPassword, Builder: builder, Version: version}, release.PublishOptions{
 		Existing: github.Existing(strings.ToLower(string(existing))), Draft: draft, Dispatch: dispatch, DryRun: dryRun, Markdown: markdown,
 	})
 }
@@ -267,6 +278,7 @@ const (
 // It builds what `dist` builds.
 // The fake GitHub and registry run in the function's container and fail as the real ones do: lost answers, broken uploads, rate limits, broken connections.
 // Base images are read from their registries.
+// It signs with a key that it makes and throws away.
 // It needs no token and writes nothing outside.
 // It returns the reports of both phases, and fails if a re-run of either would change anything.
 //

@@ -65,8 +65,21 @@ func (r *repo) content(ctx context.Context, a *RemoteAsset) ([]byte, error) {
 }
 
 // read downloads an asset. It uses the API, as drafts have no public address.
+// A list had the asset, so a 404 is asked about again.
 func (r *repo) read(ctx context.Context, a *RemoteAsset, to io.Writer) error {
-	d, err := r.download(ctx, *a, false)
+	var d *download
+	var missing error
+	_, err := r.until(ctx, 2, "asking again about a 404", func() (found bool, err error) {
+		d, err = r.download(ctx, *a, false)
+		var s *statusError
+		if errors.As(err, &s) && s.code == http.StatusNotFound {
+			missing, err = err, nil
+		}
+		return d != nil, err
+	})
+	if err == nil && d == nil {
+		err = missing
+	}
 	if err == nil {
 		defer d.Close()
 		_, err = io.Copy(to, d)
@@ -110,8 +123,9 @@ func (d *download) open() error {
 }
 
 type statusError struct {
-	code   int
-	header http.Header
+	code int
+	// wait is how long a rate limit asks to wait, or zero.
+	wait time.Duration
 }
 
 func (e *statusError) Error() string {
@@ -138,12 +152,9 @@ func (d *download) again(err error) error {
 	wait := d.backoff(d.tries + 1)
 	var s *statusError
 	if errors.As(err, &s) && s.code < 500 {
-		after, asked := wire.RetryAfter(s.header, d.now())
 		switch {
-		case (s.code == 403 || s.code == 429) && asked:
-			wait = after
-		case s.code == 429:
-			wait = time.Minute
+		case s.wait > 0:
+			wait = s.wait
 		case s.code == 408:
 		default:
 			return err
@@ -213,7 +224,7 @@ func (d *download) check(resp *http.Response) error {
 	case partial && !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", d.n)):
 		return &permanent{errors.New("the server sent a different range from the requested one")}
 	case !partial && resp.StatusCode != http.StatusOK:
-		return &statusError{resp.StatusCode, resp.Header}
+		return d.refused(resp)
 	}
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "text/html" {
 		asset := strings.HasSuffix(d.asset.Name, ".html") || strings.HasSuffix(d.asset.Name, ".htm")
@@ -225,6 +236,22 @@ func (d *download) check(resp *http.Response) error {
 		return fmt.Errorf("%w: the server offers %d bytes, not %d", ErrDiffers, resp.ContentLength, d.asset.Size)
 	}
 	return nil
+}
+
+// refused returns the error of an answer without the asset.
+func (d *download) refused(resp *http.Response) error {
+	s := &statusError{code: resp.StatusCode}
+	if s.code == http.StatusForbidden || s.code == http.StatusTooManyRequests {
+		text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		if err != nil {
+			return err
+		}
+		resp.Body = io.NopCloser(bytes.NewReader(text))
+		if wait, limited := d.limit(resp, d.tries+1); limited {
+			s.wait = max(wait, time.Second)
+		}
+	}
+	return s
 }
 
 // Read reads the content. The end, io.EOF, comes only if everything matched.

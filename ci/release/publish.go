@@ -37,12 +37,15 @@ func (w *workspace) publish(ctx context.Context, r Request, client *github.Clien
 	if err != nil {
 		return nil, err
 	}
+	if err := p.CheckSigning(opts.Key != nil); err != nil {
+		return nil, err
+	}
 	spec, err := w.spec(p, client.Host(), opts)
 	if err != nil {
 		return nil, err
 	}
 	// What GitHub would refuse is known before the first compile.
-	for _, name := range slices.Concat(p.Assets, r.FileNames) {
+	for _, name := range slices.Concat(p.Assets, r.FileNames, p.Signatures(opts.Key != nil)) {
 		spec.Assets = append(spec.Assets, github.Asset{Name: name})
 	}
 	if len(r.Parts) == 0 {
@@ -55,6 +58,10 @@ func (w *workspace) publish(ctx context.Context, r Request, client *github.Clien
 		return nil, err
 	}
 	if spec.Assets, err = assets(m); err != nil {
+		return nil, err
+	}
+	note, err := w.sign(r, client.Host(), m, spec, opts)
+	if err != nil {
 		return nil, err
 	}
 	if opts.Dispatch {
@@ -70,7 +77,11 @@ func (w *workspace) publish(ctx context.Context, r Request, client *github.Clien
 		return nil, engine.Explain("make the release notes", err)
 	}
 	spec.Notes = strings.TrimSpace(spec.Notes)
-	return client.Release(ctx, *spec)
+	report, err := client.Release(ctx, *spec)
+	if report != nil {
+		report.Plan.Notes = append(report.Plan.Notes, note)
+	}
+	return report, err
 }
 
 // spec returns the release that a plan describes, without its assets and notes.
@@ -91,7 +102,11 @@ func (w *workspace) spec(p *plan.Plan, host string, opts PublishOptions) (*githu
 			return t.Version, true
 		},
 		OwnsLatest: p.OwnsLatest,
+		Signatures: map[string]string{},
 		Existing:   opts.Existing, DraftOnly: opts.Draft, DryRun: opts.DryRun,
+	}
+	for _, name := range p.Signatures(true) {
+		spec.Signatures[name] = manifest.SumsName
 	}
 	return spec, nil
 }
@@ -161,6 +176,8 @@ func contentType(name string) string {
 		return "application/zip"
 	case strings.HasSuffix(name, ".json"):
 		return "application/json"
+	case strings.HasSuffix(name, ".jsonl"):
+		return "application/jsonl"
 	case strings.HasSuffix(name, ".md"):
 		return "text/markdown"
 	default:

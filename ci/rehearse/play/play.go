@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"dagger/gantry/ci/attest"
 	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/github"
@@ -37,7 +38,9 @@ type rehearsal struct {
 	request release.Request
 	stage   *rehearse.Stage
 	client  *github.Client
-	report  rehearse.Report
+	// key signs the release and is thrown away.
+	key    *attest.Key
+	report rehearse.Report
 }
 
 // Both rehearses a release and returns the reports of both phases. It fails if a
@@ -89,26 +92,45 @@ func start(ctx context.Context, request release.Request, o Options) (*rehearsal,
 		stage.Close()
 		return nil, err
 	}
+	key, err := attest.NewKey()
+	if err != nil {
+		stage.Close()
+		return nil, err
+	}
 	request.Repository = stage.Repository
-	return &rehearsal{Options: o, request: request, stage: stage, client: client}, nil
+	return &rehearsal{Options: o, request: request, stage: stage, client: client, key: key}, nil
 }
 
-// release rehearses phase 1, and again.
+// release rehearses phase 1, and again, and verifies what it published.
 func (r *rehearsal) release(ctx context.Context) error {
-	done, err := r.request.PublishTo(ctx, r.client, release.PublishOptions{Dispatch: true})
+	done, err := r.request.PublishTo(ctx, r.client, release.PublishOptions{Dispatch: true, Key: r.key})
 	if err != nil {
 		return err
 	}
 	failed, _ := r.stage.Failures()
 	r.report.Add(fmt.Sprintf("phase 1, against a fake GitHub that failed %d times:", failed), done.Text())
-	again, err := r.request.PublishTo(ctx, r.client, release.PublishOptions{})
+	again, err := r.request.PublishTo(ctx, r.client, release.PublishOptions{Key: r.key})
 	if err != nil {
 		return fmt.Errorf("re-run: %v", err)
 	}
 	if again.Writes > 0 {
 		return fmt.Errorf("the re-run wrote %d times:\n%s", again.Writes, again.Text())
 	}
-	r.report.Add(fmt.Sprintf("re-run: %d bytes, %d writes, %d reads", again.BytesSent, again.Writes, again.Reads), "")
+	r.report.Add(fmt.Sprintf("re-run: %d bytes, %d writes, %d reads; it kept the signature and the provenance", again.BytesSent, again.Writes, again.Reads), "")
+	return r.verify(ctx)
+}
+
+// verify checks the release from the outside, with the public key.
+func (r *rehearsal) verify(ctx context.Context) error {
+	owner, name, _ := strings.Cut(r.stage.Repository, "/")
+	verified, err := published.Verify(ctx, r.client, owner, name, r.request.Tag, r.key.Public())
+	if err != nil {
+		return fmt.Errorf("verify: %v", err)
+	}
+	if err := verified.Err(); err != nil {
+		return err
+	}
+	r.report.Add("verified with the throw-away key that signed it:", verified.Text())
 	return nil
 }
 

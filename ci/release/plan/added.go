@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"dagger/gantry/ci/attest"
 	"dagger/gantry/ci/notation"
 )
 
@@ -16,6 +17,9 @@ func AddFile(assets []string, name string) ([]string, error) {
 	}
 	if i := slices.IndexFunc(assets, func(other string) bool { return strings.EqualFold(other, name) }); i >= 0 {
 		return nil, fmt.Errorf("add the file %q to the release: it has the asset %q already: pass another --name", name, assets[i])
+	}
+	if strings.EqualFold(name, attest.SignatureName) {
+		return nil, fmt.Errorf("add the file %q to the release: that is the name of its signature, which publish makes with --signing-key: pass another --name", name)
 	}
 	all := append(slices.Clone(assets), name)
 	slices.Sort(all)

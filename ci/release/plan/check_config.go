@@ -64,6 +64,7 @@ func (c *Component) check() error {
 	if policy := c.Config.Prerelease; policy != "" && policy != policyExact && policy != policyCore {
 		fail("unknown prerelease policy %q: use %q or %q", policy, policyExact, policyCore)
 	}
+	checkSign(c.Config.Sign, fail)
 	if max := c.Config.MaxGlibc; max != "" {
 		if err := binary.ParseGlibc(max); err != nil {
 			fail("max-glibc %q: %w", max, err)

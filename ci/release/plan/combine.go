@@ -84,6 +84,9 @@ func (c *Component) combine(workspace Config) {
 		if isTrue(s.merged.GitDir) {
 			c.Config.GitDir = s.merged.GitDir
 		}
+		if s.merged.Sign == signRequired {
+			c.Config.Sign = signRequired
+		}
 		if own := s.own.Latest; own != nil && !isTrue(c.Config.Latest) {
 			c.Config.Latest = own
 		}

@@ -69,6 +69,9 @@ type Config struct {
 	CargoCommand string `json:"cargo-command"`
 	// SBOM true adds bills of materials for each archive, in CycloneDX and in SPDX.
 	SBOM *bool `json:"sbom"`
+	// Sign "required" makes publish refuse a release without a key to sign it with. By
+	// default, "optional".
+	Sign string `json:"sign"`
 	// GitDir true lets the build see .git, for build scripts that read it.
 	GitDir *bool `json:"git-dir"`
 	// Changelog of the component.

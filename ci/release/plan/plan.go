@@ -34,10 +34,12 @@ type Plan struct {
 	// Latest is true for the highest stable version of the component.
 	Latest bool `json:"latest"`
 	// OwnsLatest is true if releases of the component may become GitHub's "Latest".
-	OwnsLatest bool               `json:"ownsLatest"`
-	Targets    []TargetPlan       `json:"targets"`
-	Assets     []string           `json:"assets"`
-	ImageTags  []version.ImageTag `json:"imageTags"`
+	OwnsLatest bool         `json:"ownsLatest"`
+	Targets    []TargetPlan `json:"targets"`
+	Assets     []string     `json:"assets"`
+	// Sign is "required" if the release must be signed.
+	Sign      string             `json:"sign,omitempty"`
+	ImageTags []version.ImageTag `json:"imageTags"`
 	// ContainerImage is the image that phase 2 makes of the release; nil without a
 	// Linux target.
 	ContainerImage *ImagePlan `json:"image,omitempty"`
@@ -140,7 +142,7 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 	}
 	plan := &Plan{
 		Component: c.Name, Tag: tag, Version: parsed.Version.String(), Channel: version.Channel(parsed.Version),
-		Problems: []Problem{}, ImageTags: []version.ImageTag{}, component: c, tag: parsed, OwnsLatest: c.OwnsLatest, LeftOut: c.LeftOut,
+		Sign: c.Config.Sign, Problems: []Problem{}, ImageTags: []version.ImageTag{}, component: c, tag: parsed, OwnsLatest: c.OwnsLatest, LeftOut: c.LeftOut,
 	}
 	for _, conflict := range c.conflicts {
 		plan.fail("tag %q releases packages %s together, but %s: set one value in [workspace.metadata.gantry], or give a package a tag-prefix", tag, c.quotedPackages(), conflict)

@@ -187,6 +187,9 @@ func TestSettingsOfPackagesInOneRelease(t *testing.T) {
 		},
 		"git-dir": func(t *testing.T) { assert.True(t, build(suite(core(nil), core(table{"git-dir": true}))).GitDir) },
 		"sbom":    func(t *testing.T) { assert.True(t, build(suite(core(table{"sbom": true}), core(nil))).SBOM) },
+		"sign": func(t *testing.T) {
+			assert.ErrorContains(t, suite(core(table{"sign": "optional"}), core(table{"sign": "required"})).CheckSigning(false), "pass --signing-key")
+		},
 		"packages": func(t *testing.T) {
 			got := build(suite(core(table{"packages": []string{"x", "y"}}), core(table{"packages": []string{"y", "z"}}))).Config.Packages
 			assert.Equal(t, []string{"x", "y", "z"}, got)

@@ -57,6 +57,7 @@ func (p *Plan) facts() [][]string {
 		{"previous tag", cmp.Or(p.PreviousTag, "none, this is the first release")},
 		{"repository", p.Repository},
 		{"toolchain", p.Toolchain},
+		{"signature", p.signing()},
 	}
 	for _, l := range p.LeftOut {
 		facts = append(facts, []string{"excluded", fmt.Sprintf("%s: %s", l.Package, l.Why)})
