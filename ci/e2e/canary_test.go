@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -22,8 +23,9 @@ import (
 var canary = "ghp_canary" + rand.Text()
 
 // noCanaryInEngine searches everything that the engine wrote since a moment:
-// layers, cache volumes, compressed blobs, and the databases of its traces.
-func noCanaryInEngine(t *testing.T, since time.Time) {
+// layers, cache volumes, compressed blobs, and the databases of its traces. It searches
+// for more secrets than the token, if there are any.
+func noCanaryInEngine(t *testing.T, since time.Time, secrets ...string) {
 	t.Helper()
 	state := os.Getenv("GANTRY_ENGINE_STATE")
 	if state == "" {
@@ -48,9 +50,11 @@ func noCanaryInEngine(t *testing.T, since time.Time) {
 		if filepath.Base(filepath.Dir(path)) == "clientdbs" {
 			traces++
 		}
-		found, err := contains(path, canary)
-		if err == nil && found {
-			assert.Fail(t, "the token is in the engine's state", path)
+		for i, secret := range append([]string{canary}, secrets...) {
+			found, err := contains(path, secret)
+			if err == nil && found {
+				assert.Fail(t, fmt.Sprintf("secret %d is in the engine's state", i), path)
+			}
 		}
 		return nil
 	})

@@ -48,8 +48,13 @@ func TestNewcomer(t *testing.T) {
 	event := filepath.Join(t.TempDir(), "event.json")
 	r := newRunner(t, source, map[string]string{
 		"GITHUB_REPOSITORY": "example/tiny", "GITHUB_SERVER_URL": strings.TrimSuffix(h.api, "/api/v3/"), "GITHUB_ACTOR": "octocat", "GITHUB_EVENT_PATH": event, "IMAGE": dead,
+		"GITHUB_WORKFLOW_REF": "example/tiny/.github/workflows/release.yml@refs/tags/v1.0.0",
 	})
-	contexts := map[string]string{"github.ref_name": "v1.0.0", "github.ref": "refs/tags/v1.0.0", "github.token": canary}
+	_, public := keyPair(t)
+	contexts := map[string]string{
+		"github.ref_name": "v1.0.0", "github.ref": "refs/tags/v1.0.0", "github.token": canary,
+		"secrets.COSIGN_PRIVATE_KEY": os.Getenv("SIGNING_KEY"), "secrets.COSIGN_PASSWORD": os.Getenv("SIGNING_PASSWORD"),
+	}
 
 	// The tag is pushed: each target is built on a runner of its own.
 	require.NoError(t, r.workflow(t, readWorkflow(t, source, ".github/workflows/release.yml"), source, contexts))
@@ -59,6 +64,13 @@ func TestNewcomer(t *testing.T) {
 		assert.True(t, found, target)
 	}
 	released := h.Dump()
+
+	// It is signed with the secrets of the repository, and GitHub attests the same files.
+	verified := call(t, h.at("verify-release", "--tag=v1.0.0", "--verification-key="+public)...)
+	require.NoError(t, verified.err)
+	assert.Contains(t, verified.stdout, "/example/tiny/.github/workflows/release.yml@refs/tags/v1.0.0")
+	sums, _ := h.repo.Asset("v1.0.0", "SHA256SUMS")
+	assert.Equal(t, string(sums), r.attested)
 
 	// Its event starts phase 2, which fails once and is run again.
 	require.Len(t, h.repo.Dispatches(), 1)

@@ -32,6 +32,8 @@ type runner struct {
 	// log is all that was printed, and summary the job summary of GitHub.
 	log     bytes.Buffer
 	summary string
+	// attested are the checksums that GitHub was asked to attest.
+	attested string
 	// ran counts the scripts with a call of Dagger.
 	ran int
 }
@@ -432,7 +434,16 @@ func (r *runner) step(t *testing.T, s step, source, artifacts string, env, conte
 		require.Equal(t, "v0.19.10", with["version"])
 	case "actions/upload-artifact":
 		run(t, "", "cp", "-r", with["path"], filepath.Join(artifacts, with["name"]))
+	case "actions/attest":
+		sums, err := os.ReadFile(with["subject-checksums"])
+		require.NoError(t, err)
+		r.attested = string(sums)
 	case "actions/download-artifact":
+		if name := with["name"]; name != "" { // its content, not a directory of its name
+			require.NoError(t, os.MkdirAll(with["path"], 0o755))
+			run(t, "", "cp", "-r", filepath.Join(artifacts, name)+"/.", with["path"])
+			break
+		}
 		found, err := filepath.Glob(filepath.Join(artifacts, with["pattern"]))
 		require.NoError(t, err)
 		require.NotEmpty(t, found)

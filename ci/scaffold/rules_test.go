@@ -96,6 +96,7 @@ func TestPermissions(t *testing.T) {
 		".github/workflows/release.yml plan":         read,
 		".github/workflows/release.yml build":        read,
 		".github/workflows/release.yml publish":      {"contents": "write"},
+		".github/workflows/release.yml attest":       {"attestations": "write", "id-token": "write"},
 		".github/workflows/images.yml publish":       {"contents": "read", "packages": "write"},
 		".github/workflows/reconcile.yml reconcile":  {"contents": "read", "packages": "write"},
 		".github/workflows/rehearse.yml rehearse":    read,
@@ -122,7 +123,8 @@ func TestActions(t *testing.T) {
 			}
 		}
 	}
-	assert.Len(t, commits, 4)
+	assert.Len(t, commits, 5)
+	assert.Equal(t, "1e69f48acb82d1966a394da916b4c1698aa569d6", commits["actions/attest v4.2.2"])
 	assert.Equal(t, "3d3c42e5aac5ba805825da76410c181273ba90b1", commits["actions/checkout v7.0.1"])
 	for path, w := range parsed {
 		for name, job := range w.Jobs {
@@ -192,6 +194,7 @@ func TestOrder(t *testing.T) {
 	assert.Equal(t, "plan", release.Jobs["build"].Needs)
 	assert.Equal(t, "${{ fromJSON(needs.plan.outputs.matrix) }}", release.Jobs["build"].Strategy.Matrix)
 	assert.Equal(t, "build", release.Jobs["publish"].Needs)
+	assert.Equal(t, "publish", release.Jobs["attest"].Needs, "what GitHub attests is published")
 	assert.Contains(t, texts[".github/workflows/release.yml"], "publish --token=env:GITHUB_TOKEN --dispatch")
 	assert.Equal(t, "release", parsed[".forgejo/workflows/release.yml"].Jobs["image"].Needs)
 

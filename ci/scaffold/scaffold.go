@@ -145,13 +145,14 @@ const daggerVersion = "v0.19.10"
 
 // pins are the actions that workflows use: a commit, which nobody can move, and the
 // version that it has.
-type pins struct{ Checkout, InstallDagger, UploadArtifact, DownloadArtifact string }
+type pins struct{ Checkout, InstallDagger, UploadArtifact, DownloadArtifact, Attest string }
 
 var pinnedActions = pins{
 	Checkout:         "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1",
 	InstallDagger:    "dagger/dagger-for-github@27b130bf0f79a7f6fbbbe0fbca6760dc9bb40a77 # v8.4.1",
 	UploadArtifact:   "actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0",
 	DownloadArtifact: "actions/download-artifact@3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c # v8.0.1",
+	Attest:           "actions/attest@1e69f48acb82d1966a394da916b4c1698aa569d6 # v4.2.2",
 }
 
 // values fill the templates.

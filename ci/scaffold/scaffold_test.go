@@ -207,7 +207,7 @@ func TestLogins(t *testing.T) {
 		image         string
 		has, hasNever string
 	}{
-		{GitHub, "", "--addresses=\"$IMAGE\"", "secrets."},
+		{GitHub, "", "--addresses=\"$IMAGE\"", "secrets.REGISTRY"},
 		{GitHub, "docker.io/example/app", "REGISTRY_PASSWORD: ${{ secrets.REGISTRY_PASSWORD }}", "packages: write"},
 		{GitLab, "registry.gitlab.com/example/app", "--secret=env:CI_REGISTRY_PASSWORD", "    REGISTRY_"},
 		{GitLab, "", "#   REGISTRY_PASSWORD\n", "env:CI_REGISTRY"},

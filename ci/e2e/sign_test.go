@@ -1,0 +1,158 @@
+package e2e
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/attest"
+	"dagger/gantry/ci/manifest"
+)
+
+// keyPair makes a key as cosign does, whose password is in the variable
+// SIGNING_PASSWORD and which is in SIGNING_KEY. It returns a line of the private key, and
+// the file of the public one.
+func keyPair(t *testing.T) (line, public string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	password := canary + "-password"
+	sealed, err := encrypted.Encrypt(der, []byte(password))
+	require.NoError(t, err)
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED SIGSTORE PRIVATE KEY", Bytes: sealed}))
+	t.Setenv("SIGNING_KEY", text)
+	t.Setenv("SIGNING_PASSWORD", password)
+	t.Setenv("ANOTHER", "another password")
+	return strings.Split(text, "\n")[3], publicKey(t, private)
+}
+
+// publicKey writes the public key of a private one.
+func publicKey(t *testing.T, private *ecdsa.PrivateKey) string {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(private.Public())
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "cosign.pub")
+	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o644))
+	return file
+}
+
+var signing = []string{"--signing-key=env:SIGNING_KEY", "--signing-key-password=env:SIGNING_PASSWORD"}
+
+// A release that requires a signature gets one from the key of the caller: it verifies
+// with that key only, a second run sends nothing, and nothing is built for a key that
+// can't sign. The key and its password are in nothing that anybody can read.
+func TestSign(t *testing.T) {
+	source := tiny(t, "\n[package.metadata.gantry]\ntargets = [\""+native+"\"]\nsign = \"required\"\n")
+	h := newHub(t, source)
+	line, public := keyPair(t)
+	start := time.Now()
+
+	for says, args := range map[string][]string{
+		`Cargo.toml has sign = "required" and there is no key: pass --signing-key`: nil,
+		"the password does not decrypt it":                                         {"--signing-key=env:SIGNING_KEY", "--signing-key-password=env:ANOTHER"},
+		"--signing-key: it is encrypted: pass --signing-key-password":              {"--signing-key=env:SIGNING_KEY"},
+		`--builder: "release.yml" is not the URI of a builder`:                     append([]string{"--builder=release.yml"}, signing...),
+	} {
+		refused := h.release(t, source, args...)
+		require.Error(t, refused.err)
+		assert.Contains(t, refused.said(), says)
+		assert.False(t, refused.started(), "something was compiled")
+		assert.NotContains(t, refused.log, line)
+	}
+	assert.Empty(t, h.Calls(), "GitHub was asked for a release that can't be signed")
+
+	const builder = "https://github.com/example/tiny/.github/workflows/release.yml@refs/tags/v1.0.0"
+	first := h.release(t, source, append([]string{"--builder=" + builder}, signing...)...)
+	require.NoError(t, first.err)
+	assert.Contains(t, first.stdout, "note: signed with the key SHA256:")
+	assert.Contains(t, first.stdout, "; builder "+builder+"\n")
+	assert.NotContains(t, first.stdout+first.log, line, "the key was printed")
+	h.checkSigned(t, source, public, builder)
+	state := h.Dump()
+
+	again := h.release(t, source, signing...) // by another builder
+	require.NoError(t, again.err)
+	assert.Contains(t, again.stdout, "sent 0 bytes")
+	assert.Contains(t, again.stdout, " 0 writes")
+	assert.Equal(t, state, h.Dump(), "a second run changed something")
+	noCanaryInEngine(t, start, line)
+
+	verified := call(t, h.at("verify-release", "--tag=v1.0.0", "--verification-key="+public)...)
+	require.NoError(t, verified.err)
+	assert.Contains(t, verified.stdout, "signed: SHA256SUMS by the key SHA256:")
+	assert.Contains(t, verified.stdout, "with provenance of the builder "+builder)
+	unchecked := call(t, h.at("verify-release", "--tag=v1.0.0")...)
+	require.NoError(t, unchecked.err)
+	assert.Contains(t, unchecked.stdout, "not checked: SHA256SUMS.sigstore.json and tiny-1.0.0.intoto.jsonl: pass --verification-key")
+	_, other := keyPair(t)
+	wrong := call(t, h.at("verify-release", "--tag=v1.0.0", "--verification-key="+other)...)
+	require.Error(t, wrong.err)
+	assert.Contains(t, wrong.said(), `asset "SHA256SUMS.sigstore.json" does not verify: it is signed with another key`)
+	assert.Contains(t, wrong.said(), `asset "tiny-1.0.0.intoto.jsonl" does not verify: it is signed with another key`)
+}
+
+// checkSigned compares every field of the provenance with the run, and the signed
+// files with those of a release without a signature.
+func (h *hub) checkSigned(t *testing.T, source, public, builder string) {
+	t.Helper()
+	asset := func(name string) []byte {
+		content, published := h.repo.Asset("v1.0.0", name)
+		require.True(t, published, name)
+		return content
+	}
+	out := filepath.Join(t.TempDir(), "dist")
+	require.NoError(t, call(t, "--source="+source, "release", "--tag=v1.0.0", "dist", "export", "--path="+out).err)
+	unsigned, err := os.ReadFile(filepath.Join(out, manifest.SumsName))
+	require.NoError(t, err)
+	require.Equal(t, string(unsigned), string(asset(manifest.SumsName)), "signing changed the release")
+
+	text, err := os.ReadFile(public)
+	require.NoError(t, err)
+	key, err := attest.ReadPublicKey(text)
+	require.NoError(t, err)
+	require.NoError(t, key.VerifyFile(asset(attest.SignatureName), unsigned))
+	s, err := key.VerifyStatement(asset("tiny-1.0.0.intoto.jsonl"))
+	require.NoError(t, err)
+	m, err := manifest.Parse(asset(manifest.FileName))
+	require.NoError(t, err)
+	lock, err := os.ReadFile(filepath.Join(source, "Cargo.lock"))
+	require.NoError(t, err)
+	tag := "git+https://" + strings.TrimSuffix(strings.TrimPrefix(h.api, "http://"), "/api/v3/") + "/example/tiny@refs/tags/v1.0.0"
+	want := attest.BuildDefinition{
+		BuildType:          attest.BuildType,
+		ExternalParameters: attest.External{Source: tag, Tag: "v1.0.0", Component: "tiny", Targets: []string{native}},
+		InternalParameters: attest.Internal{CommitDate: m.CommitDate, Rustc: m.Toolchain.Rustc, Cargo: m.Toolchain.Cargo},
+		ResolvedDependencies: []attest.Resource{
+			{URI: tag, Digest: map[string]string{"gitCommit": strings.TrimSpace(run(t, source, "git", "rev-parse", "HEAD"))}},
+		},
+	}
+	if image, digest, found := strings.Cut(m.Toolchain.Image, "@sha256:"); found {
+		want.ResolvedDependencies = append(want.ResolvedDependencies, attest.Resource{Name: "toolchain", URI: "oci://" + image, Digest: map[string]string{"sha256": digest}})
+	}
+	want.ResolvedDependencies = append(want.ResolvedDependencies, attest.Resource{Name: "Cargo.lock", Digest: map[string]string{"sha256": fmt.Sprintf("%x", sha256.Sum256(lock))}})
+	assert.Equal(t, want, s.Predicate.BuildDefinition)
+	assert.Equal(t, builder, s.Predicate.RunDetails.Builder.ID)
+	sums, err := archive.ParseSums(unsigned)
+	require.NoError(t, err)
+	subjects := archive.Sums{}
+	for _, subject := range s.Subject {
+		subjects[subject.Name] = subject.Digest["sha256"]
+	}
+	assert.Equal(t, sums, subjects)
+}
