@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -86,8 +87,18 @@ func TestFaultsOfTheRegistry(t *testing.T) {
 		require.NoError(t, err)
 		repository, err := oci.NewRepository(s.Registry+"/"+s.Repository, s.Images())
 		require.NoError(t, err)
-		_, err = oci.Publish(t.Context(), oci.Publication{Version: semver.MustParse("1.0.0"), Index: index}, repository)
+		publication := oci.Publication{Version: semver.MustParse("1.0.0"), Index: index}
+		for _, content := range []string{"a bill of materials", "a provenance", "a signature"} {
+			publication.Attachments = append(publication.Attachments, oci.Attachment{
+				ArtifactType: "text/plain", Name: content, SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(content))), Size: int64(len(content)),
+				Read: func(context.Context) ([]byte, error) { return []byte(content), nil },
+			})
+		}
+		_, err = oci.Publish(t.Context(), publication, repository)
 		require.NoError(t, err, faults)
+		again, err := oci.Publish(t.Context(), publication, repository)
+		require.NoError(t, err, faults)
+		assert.Zero(t, again.Repositories[0].BytesPushed, faults)
 		_, met := s.Failures()
 		t.Logf("%s: %d faults", faults, met)
 		assert.Greater(t, met, before, faults)

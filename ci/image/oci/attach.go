@@ -2,6 +2,7 @@ package oci
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -254,45 +255,58 @@ func (r *Repository) pushArtifact(ctx context.Context, pusher *remote.Pusher, a 
 // them to the clients', and reads that again: another client may have written what it
 // read before. It repeats until a round changes nothing.
 func (w *work) list(ctx context.Context, subjects []*subject) error {
-	failed := 0
-	for round := 1; ; round++ {
-		stable := true
+	for round, failures := 1, 0; ; round++ {
+		var lacks *subject
+		var failed error
 		for _, s := range subjects {
-			list, err := w.r.referrers(ctx, true, s.digest)
-			if err != nil {
+			complete, write, err := w.enlist(ctx, s)
+			switch {
+			case err != nil:
 				return err
+			case write != nil && failed == nil:
+				failed = fmt.Errorf("list what is attached to %s: %w", s.name(), write)
 			}
-			var lacking []v1.Descriptor
-			for _, a := range s.artifacts {
-				if !list.has(a.entry.Digest) {
-					lacking = append(lacking, a.entry)
-				}
-			}
-			if len(lacking) == 0 {
-				continue
-			}
-			stable = false
-			if round == mostRounds {
-				return fmt.Errorf("read back what is attached to %s: %w: the registry accepted it but does not list it: run it again", s.name(), ErrNotFound)
-			}
-			if list.api {
-				continue
-			}
-			switch err := list.put(ctx, w.r, s.digest, lacking); {
-			case err == nil, errors.Is(err, errConflict):
-			case !transient(err) || failed+1 >= w.r.o.Tries:
-				return fmt.Errorf("list what is attached to %s: %w", s.name(), err)
-			default:
-				failed++
+			if !complete {
+				lacks = cmp.Or(lacks, s)
 			}
 		}
-		if stable {
+		switch {
+		case lacks == nil:
 			return nil
+		case round == mostRounds:
+			return cmp.Or(failed, fmt.Errorf("read back what is attached to %s: %w: the registry accepted it but does not list it: run it again", lacks.name(), ErrNotFound))
+		case failed == nil:
+			failures = 0
+		default:
+			if failures++; failures >= w.r.o.Tries || !transient(failed) {
+				return failed
+			}
 		}
-		if round > 1 || failed > 0 {
+		if round > 1 || failed != nil {
 			if err := w.r.o.pause(ctx, round); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// enlist adds what a subject's list lacks, and reports whether it lacked nothing. The
+// first error is that of the write, which may have taken effect all the same.
+func (w *work) enlist(ctx context.Context, s *subject) (complete bool, write, err error) {
+	list, err := w.r.referrers(ctx, true, s.digest)
+	if err != nil {
+		return false, nil, err
+	}
+	var lacking []v1.Descriptor
+	for _, a := range s.artifacts {
+		if !list.has(a.entry.Digest) {
+			lacking = append(lacking, a.entry)
+		}
+	}
+	if len(lacking) > 0 && !list.api {
+		if write = list.put(ctx, w.r, s.digest, lacking); errors.Is(write, errConflict) {
+			write = nil // the next round adds to what the other client wrote
+		}
+	}
+	return len(lacking) == 0, write, nil
 }
