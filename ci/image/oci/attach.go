@@ -274,7 +274,7 @@ func (w *work) list(ctx context.Context, subjects []*subject) error {
 		case lacks == nil:
 			return nil
 		case round == mostRounds:
-			return cmp.Or(failed, fmt.Errorf("read back what is attached to %s: %w: the registry accepted it but does not list it: run it again", lacks.name(), ErrNotFound))
+			return cmp.Or(failed, fmt.Errorf("read back what is attached to %s: %w: the registry accepted it but does not list it", lacks.name(), ErrNotFound))
 		case failed == nil:
 			failures = 0
 		default:

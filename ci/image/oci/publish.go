@@ -229,7 +229,7 @@ func (w *work) run(ctx context.Context) error {
 		}
 	}
 	if err := w.attach(ctx); err != nil {
-		return err
+		return fmt.Errorf("%w: the image and its tags are complete: run it again, or use without-attachments if the registry refuses artifacts", err)
 	}
 	for _, s := range attaching {
 		if s.Writes() {

@@ -177,7 +177,7 @@ func (l *referrers) put(ctx context.Context, r *Repository, subject v1.Hash, mor
 	switch {
 	case !errors.As(err, &refused):
 	case isImmutable(refused):
-		return fmt.Errorf("%w: the registry's tags are immutable, and it lists attachments in tags that start with sha256-: exempt these from the registry's rule, or publish with without-attachments", err)
+		return fmt.Errorf("%w: the registry's tags are immutable, and it lists attachments in tags that start with sha256-: exempt these from the registry's rule", err)
 	case refused.StatusCode == http.StatusPreconditionFailed:
 		return errConflict
 	}

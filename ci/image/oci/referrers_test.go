@@ -195,7 +195,7 @@ func TestArtifactsThatAreNeverListed(t *testing.T) {
 	_, err := oci.Publish(t.Context(), job, p.repository(t, fast))
 	require.ErrorIs(t, err, oci.ErrNotFound)
 	assert.ErrorContains(t, err, "read back what is attached to linux/amd64")
-	assert.ErrorContains(t, err, "does not list it: run it again")
+	assert.ErrorContains(t, err, "does not list it: the image and its tags are complete: run it again, or use without-attachments")
 }
 
 // Tags that can't be overwritten, and weak tags of states, which are no condition.
