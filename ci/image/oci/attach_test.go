@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -522,6 +523,16 @@ func TestAttachOtherBytes(t *testing.T) {
 	assert.Contains(t, report.Text(), "failed: attach server-1.2.3-x86_64-unknown-linux-musl.cdx.json")
 	assert.Contains(t, report.Text(), "done: move latest")
 	assert.Len(t, p.tags(t), 4)
+	assert.Empty(t, p.referrers(t, image.Platforms[0].Digest))
+	for _, other := range []string{strings.Repeat("x", int(job.Attachments[0].Size)), ""} {
+		job.Attachments[0].Read = func(context.Context) ([]byte, error) { return []byte(other), nil }
+		_, err = oci.Publish(t.Context(), job, p.repository(t, fast))
+		assert.ErrorIs(t, err, published.ErrMismatch, other)
+	}
+	gone := errors.New("the asset is gone")
+	job.Attachments[0].Read = func(context.Context) ([]byte, error) { return nil, gone }
+	_, err = oci.Publish(t.Context(), job, p.repository(t, fast))
+	assert.ErrorIs(t, err, gone)
 	assert.Empty(t, p.referrers(t, image.Platforms[0].Digest))
 
 	job.Attachments[0].Read = good

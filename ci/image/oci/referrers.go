@@ -52,23 +52,18 @@ func (l *referrers) has(digest v1.Hash) bool {
 
 // with returns the clients' index with more entries, after the others.
 func (l *referrers) with(more ...v1.Descriptor) ([]byte, error) {
-	fields := map[string]json.RawMessage{"schemaVersion": json.RawMessage("2"), "mediaType": json.RawMessage(`"` + types.OCIImageIndex + `"`)}
+	fields := map[string]any{"schemaVersion": 2, "mediaType": types.OCIImageIndex}
 	for key, value := range l.index {
 		fields[key] = value
 	}
-	raw := slices.Clone(l.raw)
+	entries := []any{}
+	for _, raw := range l.raw {
+		entries = append(entries, raw)
+	}
 	for _, d := range more {
-		text, err := json.Marshal(d)
-		if err != nil {
-			return nil, err
-		}
-		raw = append(raw, text)
+		entries = append(entries, d)
 	}
-	text, err := json.Marshal(raw)
-	if err != nil {
-		return nil, err
-	}
-	fields["manifests"] = text
+	fields["manifests"] = entries
 	return json.Marshal(fields)
 }
 

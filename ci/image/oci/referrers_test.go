@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -271,6 +272,21 @@ func TestVerifyAttached(t *testing.T) {
 		assert.Contains(t, verified.Text(), ", the release's server-1.2.3-aarch64-unknown-linux-musl.spdx.json\n", kind)
 		assert.Contains(t, verified.Text(), other.String()+", not from the release\n", kind)
 	}
+}
+
+// Lists may lack the types of artifacts, which their manifests have.
+func TestVerifyUnknownTypes(t *testing.T) {
+	p, job, image := unattached(t, inMemory())
+	_, err := oci.Publish(t.Context(), job, p.repository(t, fast))
+	require.NoError(t, err)
+	for _, platform := range image.Platforms {
+		tag := "sha256-" + platform.Digest.Hex
+		list := regexp.MustCompile(`,"artifactType":"[^"]*"`).ReplaceAllString(p.raw(t, ":"+tag), "")
+		p.write(t, tag, types.OCIImageIndex, []byte(list))
+	}
+	verified := verifyAttached(t, p, billed(t, "1.2.3"), true)
+	assert.Empty(t, verified.Findings)
+	assert.Contains(t, verified.Text(), "linux/arm64: attached "+spdx+" sha256:")
 }
 
 // A bill of materials counts only if it is the release's, of that platform.
