@@ -122,7 +122,7 @@ func (r *Release) Matrix() dagger.JSON { return dagger.JSON(r.TargetMatrix) }
 
 // Dist builds every file of the release, with the same bytes for the same commit.
 //
-// It returns an archive for each target, SHA256SUMS, CHANGELOG.md and release-manifest.json.
+// It returns an archive for each target and its SBOMs, SHA256SUMS, CHANGELOG.md and release-manifest.json.
 // Unchanged input is served from the engine's cache.
 func (r *Release) Dist(
 	ctx context.Context,
@@ -164,6 +164,7 @@ func (r *Release) WithDist(
 // `dist` and `publish` then don't compile the target.
 // They check the binaries like their own: format, architecture, linkage and glibc floor.
 // A binary must also have the version in Cargo.toml: if it runs natively, it is started with --version; otherwise its data must contain the version.
+// Their archives get no SBOMs and no THIRD-PARTY-LICENSES, since what was compiled is unknown.
 // May be used once for each target.
 func (r *Release) WithBinaries(
 	// Rust target triple of the plan, such as "aarch64-apple-darwin".
@@ -174,11 +175,16 @@ func (r *Release) WithBinaries(
 	// +optional
 	anyVersion bool,
 ) (*Release, error) {
+	if err := plan.CheckTarget(r.Targets, r.BinaryTargets, target); err != nil {
+		return nil, err
+	}
+	assets, err := plan.AddBinaries(r.Assets, r.TargetMatrix, target)
 	with := *r
+	with.Assets = assets
 	with.AnyVersionTargets = plan.AddIf(anyVersion, r.AnyVersionTargets, target)
 	with.BinaryTargets = append(slices.Clone(r.BinaryTargets), target)
 	with.BinaryDirs = append(slices.Clone(r.BinaryDirs), dir)
-	return &with, plan.CheckTarget(r.Targets, r.BinaryTargets, target)
+	return &with, err
 }
 
 // WithFile adds a file to the assets of the release.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
 )
 
 // Two things would make compressed bytes depend on more than their input.
@@ -38,6 +39,15 @@ func NewGzipWriter(w io.Writer) (io.WriteCloser, error) {
 	return newWindowed(z), nil
 }
 
+// NewZlibWriter is [NewGzipWriter] for zlib.
+func NewZlibWriter(w io.Writer) (io.WriteCloser, error) {
+	z, err := zlib.NewWriterLevel(w, level)
+	if err != nil {
+		return nil, err
+	}
+	return newWindowed(z), nil
+}
+
 // newFlateWriter is [NewGzipWriter] for the raw deflate of zip files.
 func newFlateWriter(w io.Writer) (io.WriteCloser, error) {
 	z, err := flate.NewWriter(w, level)
@@ -47,7 +57,7 @@ func newFlateWriter(w io.Writer) (io.WriteCloser, error) {
 	return newWindowed(z), nil
 }
 
-// compressor is a gzip.Writer or a flate.Writer.
+// compressor is a gzip.Writer, a zlib.Writer or a flate.Writer.
 type compressor interface {
 	io.WriteCloser
 	Flush() error

@@ -142,7 +142,7 @@ func release(ctx context.Context, dir string, p *plan.Plan, dynamic bool) (out *
 		return nil, err
 	}
 	for i := range in.Targets {
-		in.Targets[i].SBOM = "" // what it is made of is Cargo's
+		in.Targets[i].SBOM, in.Targets[i].SPDX, in.Targets[i].Notices = "", "", false // what they are made of is Cargo's
 	}
 	in.ExtraDir, in.Changelog = filepath.Join(dir, "source"), filepath.Join(dir, "log.md")
 	for _, e := range p.Extra {

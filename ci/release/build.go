@@ -102,6 +102,7 @@ func (w *workspace) builds(triple, component string) ([]plan.Build, error) {
 		if err != nil {
 			return nil, err
 		}
+		b.SBOM, b.Notices, b.Auditable = false, false, false // they are a release's
 		builds = append(builds, b)
 	}
 	return w.withCommand(builds), nil
@@ -226,9 +227,6 @@ func (w *workspace) take(ctx context.Context, p *plan.Plan, pk *packer, r Reques
 		if i < 0 {
 			left = append(left, b)
 			continue
-		}
-		if t, err := p.Target(b.Target.Triple); err == nil && t.SBOM != "" {
-			return nil, nil, fmt.Errorf("target %q: an SBOM lists what was compiled, which is unknown of binaries that were built elsewhere: set sbom = false", t.Target)
 		}
 		target, err := pk.give(ctx, b, r.BinaryDirs[i], slices.Contains(r.AnyVersion, b.Target.Triple))
 		if err != nil {

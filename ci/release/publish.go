@@ -22,18 +22,18 @@ import (
 )
 
 // releasable plans the release of a tag, and fails if a problem stops it.
-func (w *workspace) releasable(tag string, targets []string) (*plan.Plan, error) {
-	p, err := w.plan(tag, targets)
+func (w *workspace) releasable(r Request, targets []string) (*plan.Plan, error) {
+	p, err := w.plan(r.Tag, targets)
 	if err != nil {
 		return nil, err
 	}
-	return p, p.Err()
+	return p, errors.Join(p.Err(), p.AddBinaries(r.BinaryTargets))
 }
 
 // publish creates or completes a release. The report is there with an error too,
 // unless nothing could be planned.
 func (w *workspace) publish(ctx context.Context, r Request, client *github.Client, opts PublishOptions) (*github.Report, error) {
-	p, err := w.releasable(r.Tag, nil)
+	p, err := w.releasable(r, nil)
 	if err != nil {
 		return nil, err
 	}

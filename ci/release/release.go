@@ -119,7 +119,7 @@ func (r Request) Dist(ctx context.Context, targets []string) (*dagger.Directory,
 	if err != nil {
 		return nil, err
 	}
-	p, err := w.releasable(r.Tag, targets)
+	p, err := w.releasable(r, targets)
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,9 @@ type Target struct {
 	Packages []string
 	// AlwaysPackages are the Debian packages of every build.
 	AlwaysPackages []string
+	// Joined is true if its programs are joined from those of other targets, which Cargo
+	// knows nothing about.
+	Joined bool
 	// External completes "… needs" for targets that the default toolchain image
 	// cannot build, or is empty.
 	External string
@@ -168,6 +171,7 @@ func freeBSD(triple, arch string) Target {
 // has no triple of Rust's: cargo-zigbuild, maturin and GoReleaser use this name.
 func universal() Target {
 	t := apple("universal2-apple-darwin", "universal2")
+	t.Joined = true
 	t.External = "the programs of x86_64-apple-darwin and aarch64-apple-darwin, joined by lipo: do that on macOS and use with-binaries, or pass --toolchain with a container that makes it"
 	return t
 }

@@ -34,6 +34,9 @@ type Input struct {
 	Extra []plan.Extra
 	// ExtraDir is the directory that has them, each at its path in the source.
 	ExtraDir string
+	// Own has the paths of the manifests of the project's packages, whose licenses are not
+	// those of others.
+	Own []string
 	// Changelog is the file that becomes CHANGELOG.md.
 	Changelog string
 }
@@ -47,6 +50,9 @@ type Target struct {
 	// SBOM and SPDX are the file names of its bills of materials, in CycloneDX and in SPDX;
 	// empty for none.
 	SBOM, SPDX string
+	// Notices adds the licenses of the crates to the archive, and Auditable the list of
+	// crates to the binaries.
+	Notices, Auditable bool
 	// CratesDir has what the build kept about its crates (see
 	// ci/release/toolchain/bill.sh).
 	CratesDir string
@@ -83,13 +89,14 @@ func NewTarget(b plan.Build, files []string) Target {
 
 // NewInput describes the release of a plan, with archives of built targets.
 func NewInput(p *plan.Plan, toolchain manifest.Toolchain, built []Target) (Input, error) {
-	in := Input{Manifest: p.Manifest(toolchain), Extra: p.Extra}
+	in := Input{Manifest: p.Manifest(toolchain), Extra: p.Extra, Own: p.Manifests}
 	for _, t := range built {
 		planned, err := p.Target(t.Want.Target)
 		if err != nil {
 			return Input{}, err
 		}
 		t.Archive, t.SBOM, t.SPDX = planned.Archive, planned.SBOM, planned.SPDX
+		t.Notices, t.Auditable = planned.Notices, planned.Auditable
 		in.Targets = append(in.Targets, t)
 	}
 	return in, nil
@@ -159,6 +166,14 @@ func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, erro
 		return nil, err
 	}
 	m.Assets = []manifest.Asset{changelog}
+	work, err := os.MkdirTemp("", "gantry-dist-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(work)
+	if in.Targets, err = addLists(work, in.Targets); err != nil {
+		return nil, err
+	}
 	facts := make([][]binary.Facts, len(in.Targets))
 	errs := make([]error, len(in.Targets))
 	for i, t := range in.Targets {
@@ -224,10 +239,14 @@ func pack(dir string, in Input, t Target, facts []binary.Facts, mtime time.Time)
 	if err != nil {
 		return manifest.Asset{}, err
 	}
+	extra, err := extraEntries(in, t)
+	if err != nil {
+		return manifest.Asset{}, err
+	}
 	root := strings.TrimSuffix(t.Archive, format.Ext())
 	asset := manifest.Asset{
 		Name: t.Archive, Kind: manifest.KindArchive, Target: t.Want.Target,
-		Binaries: make([]manifest.Binary, len(t.Binaries)), Files: make([]manifest.File, len(in.Extra)),
+		Binaries: make([]manifest.Binary, len(t.Binaries)), Files: make([]manifest.File, len(extra)),
 	}
 	var entries []archive.Entry
 	for i, bin := range t.Binaries {
@@ -244,11 +263,7 @@ func pack(dir string, in Input, t Target, facts []binary.Facts, mtime time.Time)
 		}
 		entries = append(entries, hashing(e, &asset.Binaries[i].SHA256))
 	}
-	for i, extra := range in.Extra {
-		e, err := extraEntry(in.ExtraDir, extra)
-		if err != nil {
-			return manifest.Asset{}, err
-		}
+	for i, e := range extra {
 		asset.Files[i] = manifest.File{Path: root + "/" + e.Path, Size: e.Size, Mode: fmt.Sprintf("%04o", e.Mode)}
 		entries = append(entries, hashing(e, &asset.Files[i].SHA256))
 	}
@@ -256,6 +271,23 @@ func pack(dir string, in Input, t Target, facts []binary.Facts, mtime time.Time)
 		return manifest.Asset{}, fmt.Errorf("write archive %q: %w", t.Archive, err)
 	}
 	return asset, nil
+}
+
+// extraEntries returns the entries of an archive in addition to the binaries.
+func extraEntries(in Input, t Target) ([]archive.Entry, error) {
+	var entries []archive.Entry
+	for _, extra := range in.Extra {
+		e, err := extraEntry(in.ExtraDir, extra)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	if !t.Notices {
+		return entries, nil
+	}
+	notices, err := noticesEntry(&in.Manifest, t, in.Own)
+	return append(entries, notices), err
 }
 
 // extraEntry returns the entry of an extra file, with the mode that it has in an

@@ -56,7 +56,7 @@ func input(t *testing.T, binaries map[string]string, targets ...string) Input {
 	t.Helper()
 	raw, err := json.Marshal(map[string]any{
 		"workspace_root": "/src", "workspace_members": []string{"app"},
-		"metadata": map[string]any{"gantry": map[string]any{"targets": []string{amd, arm}}},
+		"metadata": map[string]any{"gantry": map[string]any{"targets": []string{amd, arm}, "sbom": false, "notices": false}},
 		"packages": []any{map[string]any{
 			"id": "app", "name": "app", "version": "1.0.0", "manifest_path": "/src/Cargo.toml", "license": "MIT",
 			"targets": []any{map[string]any{"name": "app", "kind": []string{"bin"}}},
@@ -268,6 +268,42 @@ func TestMainProgram(t *testing.T) {
 	_, err = run(in)
 	assert.ErrorContains(t, err, "does not start: exit status 127")
 	assert.ErrorContains(t, Main(filepath.Join(t.TempDir(), "none"), t.TempDir()), "read the input of the packer")
+}
+
+// Programs get the list of their crates before anything looks at them.
+func TestAssembleWithLists(t *testing.T) {
+	bins := binaries(t)
+	left := t.TempDir()
+	keep(t, left, "", "0\tapp v1.0.0 (/src)\t\t\t\n1\tserde v1.0.0\tMIT\t\t\n")
+	with := func() Input {
+		in := input(t, bins, amd)
+		in.Targets[0].Auditable, in.Targets[0].CratesDir = true, left
+		return in
+	}
+	before, err := os.ReadFile(bins[amd])
+	require.NoError(t, err)
+	dir := assemble(t, with())
+	m, err := Merge(t.Context(), dir, t.TempDir())
+	require.NoError(t, err)
+	a, found := m.ArchiveFor(amd)
+	require.True(t, found)
+	assert.Greater(t, a.Binaries[0].Size, int64(len(before)))
+	assert.Equal(t, read(t, dir, manifest.SumsName), read(t, assemble(t, with()), manifest.SumsName))
+	after, err := os.ReadFile(bins[amd])
+	require.NoError(t, err)
+	assert.Equal(t, before, after, "what the build made is left as it is")
+
+	for says, change := range map[string]func(*Input){
+		`list the crates of target "x86_64-unknown-linux-gnu"`: func(in *Input) { in.Targets[0].CratesDir = t.TempDir() },
+		`is package "other"`: func(in *Input) { in.Targets[0].Binaries[0].Package = "other" },
+		"no such file":       func(in *Input) { in.Targets[0].Binaries[0].File = filepath.Join(left, "none") },
+		"read the ELF file":  func(in *Input) { in.Targets[0].Binaries[0].File = filepath.Join(left, "Cargo.lock") },
+	} {
+		in := with()
+		change(&in)
+		_, err := Assemble(t.TempDir(), in, quiet(t))
+		assert.ErrorContains(t, err, says)
+	}
 }
 
 // keep writes what a build keeps about its crates.

@@ -24,9 +24,15 @@ type Build struct {
 	GitDir bool
 	// MaxGlibc is the highest glibc version allowed, or empty.
 	MaxGlibc string
-	// SBOM makes the build keep the input of a bill of materials.
-	SBOM bool
+	// SBOM and Notices are true if its archive has bills of materials and the licenses of
+	// its crates.
+	SBOM, Notices bool
+	// Auditable adds the list of crates to its programs.
+	Auditable bool
 }
+
+// NeedsCrates reports whether the build must keep what tells its crates.
+func (b Build) NeedsCrates() bool { return b.SBOM || b.Notices || b.Auditable }
 
 // Build returns the build of one target.
 func (c *Component) Build(triple string) (Build, error) {
@@ -57,7 +63,9 @@ func (c *Component) build(triple string) (Build, error) {
 	config.Profile = cmp.Or(config.Profile, defaultProfile)
 	return Build{
 		Target: t, Bins: bins, Config: config, Command: cmp.Or(c.Config.CargoCommand, DefaultCargoCommand),
-		GitDir: isTrue(c.Config.GitDir), MaxGlibc: c.Config.MaxGlibc, SBOM: isTrue(c.Config.SBOM),
+		GitDir: isTrue(c.Config.GitDir), MaxGlibc: c.Config.MaxGlibc,
+		SBOM: !t.Joined && !isFalse(c.Config.SBOM), Notices: !t.Joined && !isFalse(c.Config.Notices),
+		Auditable: t.Format == "elf" && isTrue(c.Config.Auditable),
 	}, nil
 }
 
@@ -157,7 +165,7 @@ func Group(builds []Build) [][]Build {
 
 func (b Build) groupsWith(other Build) bool {
 	return b.Command == DefaultCargoCommand && len(b.Config.Packages) == 0 &&
-		b.Command == other.Command && b.GitDir == other.GitDir && b.SBOM == other.SBOM &&
+		b.Command == other.Command && b.GitDir == other.GitDir && b.NeedsCrates() == other.NeedsCrates() &&
 		reflect.DeepEqual(b.Config, other.Config) && slices.Equal(b.Bins, other.Bins)
 }
 

@@ -27,6 +27,25 @@ func (p *Plan) checkRelease(targets []TargetPlan) {
 	p.checkImage(targets)
 }
 
+// checkAuditable reports targets whose programs can't have a list of crates.
+func (p *Plan) checkAuditable(targets []TargetPlan) {
+	if !isTrue(p.component.Config.Auditable) {
+		return
+	}
+	var without []string
+	for _, t := range targets {
+		if !t.Auditable {
+			without = append(without, t.Target)
+		}
+	}
+	switch {
+	case len(without) == len(targets):
+		p.fail("auditable = true adds the list of crates to ELF programs, and no target has one: remove it")
+	case len(without) > 0:
+		p.warn("auditable = true only affects ELF programs, not those of %s", strings.Join(without, ", "))
+	}
+}
+
 func (p *Plan) checkArchiveNames(targets []TargetPlan) {
 	template := p.component.archiveTemplate()
 	taken := map[string]string{}
@@ -59,6 +78,10 @@ func (p *Plan) checkLayouts(targets []TargetPlan) {
 				what[extra.Path] = extra.what()
 			}
 			paths = append(paths, extra.Path)
+		}
+		if t.Notices {
+			what[NoticesName] = cmp.Or(what[NoticesName], "the file of licenses")
+			paths = append(paths, NoticesName)
 		}
 		for _, err := range archive.CheckLayout(paths) {
 			mine, other := what[err.Path], what[err.Other]
@@ -119,6 +142,9 @@ func (p *Plan) skeleton(targets []TargetPlan, gnu string) *manifest.Manifest {
 				Name: bin.Name, Package: bin.Package, Path: t.root() + "/" + bin.Name + t.target.ExeSuffix,
 				SHA256: madeUpDigest, Size: madeUpSize, Format: cmp.Or(t.target.Format, "elf"), Arch: cmp.Or(t.target.Arch, "unknown"), Linkage: linkage,
 			})
+		}
+		if t.Notices {
+			a.Files = append(a.Files, manifest.File{Path: t.root() + "/" + NoticesName, SHA256: madeUpDigest, Size: madeUpSize, Mode: "0644"})
 		}
 		for _, extra := range p.Extra {
 			a.Files = append(a.Files, manifest.File{Path: t.root() + "/" + extra.Path, SHA256: madeUpDigest, Size: madeUpSize, Mode: "0644"})

@@ -78,9 +78,9 @@ func (c *Component) combine(workspace Config) {
 	c.Config.Name, c.Config.TagPrefix = c.Name, nil
 	var configs []Config
 	for _, s := range c.settings {
-		if isTrue(s.merged.SBOM) {
-			c.Config.SBOM = s.merged.SBOM
-		}
+		c.Config.SBOM = either(c.Config.SBOM, s.merged.SBOM)
+		c.Config.Notices = either(c.Config.Notices, s.merged.Notices)
+		c.Config.Auditable = either(c.Config.Auditable, s.merged.Auditable)
 		if isTrue(s.merged.GitDir) {
 			c.Config.GitDir = s.merged.GitDir
 		}
@@ -117,6 +117,14 @@ func (c *Component) combine(workspace Config) {
 		}
 		c.conflicts = append(c.conflicts, conflict)
 	}
+}
+
+// either returns the setting of two packages: true if one has true, else what is set.
+func either(a, b *bool) *bool {
+	if a == nil || isTrue(b) {
+		return b
+	}
+	return a
 }
 
 // combineBuild returns the build configuration for a target, and the conflicts of

@@ -67,8 +67,16 @@ type Config struct {
 	MaxGlibc string `json:"max-glibc"`
 	// CargoCommand is the Cargo subcommand that builds, "build" or "zigbuild".
 	CargoCommand string `json:"cargo-command"`
-	// SBOM true adds bills of materials for each archive, in CycloneDX and in SPDX.
+	// SBOM false omits the bills of materials of each archive, in CycloneDX and in SPDX.
+	// True refuses binaries that were built elsewhere, which have none.
 	SBOM *bool `json:"sbom"`
+	// Notices false omits the file THIRD-PARTY-LICENSES of each archive, which has the
+	// licenses of the crates in its binaries. True refuses binaries that were built
+	// elsewhere, which have none.
+	Notices *bool `json:"notices"`
+	// Auditable true adds the list of crates to each ELF program of a release, as
+	// cargo-auditable does, for scanners of programs and images.
+	Auditable *bool `json:"auditable"`
 	// Sign "required" makes publish refuse a release without a key to sign it with. By
 	// default, "optional".
 	Sign string `json:"sign"`
@@ -133,6 +141,8 @@ func (p *Prefixes) UnmarshalJSON(raw []byte) error {
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }
+
+func isFalse(b *bool) bool { return b != nil && !*b }
 
 // cargo returns the features that the settings select.
 func (b BuildConfig) cargo() cargo.Features {

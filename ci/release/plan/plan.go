@@ -57,6 +57,9 @@ type Plan struct {
 	// Extra are the files that go into every archive in addition to the binaries.
 	Extra []Extra `json:"-"`
 
+	// Manifests are the paths of the Cargo.toml of each package of the workspace, as Cargo
+	// reads them.
+	Manifests []string `json:"-"`
 	// Generated are those of them that binaries print.
 	Generated []Generated `json:"-"`
 
@@ -76,9 +79,13 @@ type TargetPlan struct {
 	Features []string `json:"features,omitempty"`
 	Archive  string   `json:"archive"`
 	// SBOM and SPDX are the names of the archive's bills of materials, if it has them.
-	SBOM     string      `json:"sbom,omitempty"`
-	SPDX     string      `json:"spdx,omitempty"`
-	Binaries []cargo.Bin `json:"binaries"`
+	SBOM string `json:"sbom,omitempty"`
+	SPDX string `json:"spdx,omitempty"`
+	// Notices is true if the archive gets the licenses of the crates in its binaries.
+	Notices bool `json:"notices,omitempty"`
+	// Auditable is true if the programs get the list of their crates.
+	Auditable bool        `json:"auditable,omitempty"`
+	Binaries  []cargo.Bin `json:"binaries"`
 
 	target target.Target
 }
@@ -147,6 +154,9 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 	for _, conflict := range c.conflicts {
 		plan.fail("tag %q releases packages %s together, but %s: set one value in [workspace.metadata.gantry], or give a package a tag-prefix", tag, c.quotedPackages(), conflict)
 	}
+	for _, pkg := range p.packages {
+		plan.Manifests = append(plan.Manifests, pkg.ManifestPath)
+	}
 	plan.Repository = plan.repository(git)
 	plan.checkVersion()
 	plan.checkGit(git, p)
@@ -159,6 +169,8 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 		return nil, err
 	}
 	plan.addGenerated(targets)
+	plan.yieldNotices(plan.Targets)
+	plan.yieldNotices(targets)
 	for _, t := range plan.Targets {
 		if t.target.Beyond != "" {
 			plan.warn("target %q is not in Gantry's table: %s", t.Target, t.target.Beyond)
@@ -167,6 +179,7 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 			plan.warn("building target %q needs %s", t.Target, t.target.External)
 		}
 	}
+	plan.checkAuditable(targets)
 	plan.checkRelease(targets)
 	return plan, nil
 }

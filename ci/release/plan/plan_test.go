@@ -386,7 +386,8 @@ func TestMatrix(t *testing.T) {
 	m := planOf(t, p, "v1.0.0", clean()).Matrix()
 	assert.NotContains(t, m, "\n")
 	assert.JSONEq(t, `{"include":[{"target":"x86_64-unknown-linux-gnu","platform":"linux/amd64","libc":"gnu","profile":"release",
-		"archive":"app-1.0.0-x86_64-unknown-linux-gnu.tar.gz","binaries":[{"name":"app","package":"app"}]}]}`, m)
+		"archive":"app-1.0.0-x86_64-unknown-linux-gnu.tar.gz","sbom":"app-1.0.0-x86_64-unknown-linux-gnu.cdx.json",
+		"spdx":"app-1.0.0-x86_64-unknown-linux-gnu.spdx.json","notices":true,"binaries":[{"name":"app","package":"app"}]}]}`, m)
 }
 
 func TestDefaultTag(t *testing.T) {

@@ -186,9 +186,23 @@ func TestSettingsOfPackagesInOneRelease(t *testing.T) {
 			assert.Contains(t, args, "--features extra")
 		},
 		"git-dir": func(t *testing.T) { assert.True(t, build(suite(core(nil), core(table{"git-dir": true}))).GitDir) },
-		"sbom":    func(t *testing.T) { assert.True(t, build(suite(core(table{"sbom": true}), core(nil))).SBOM) },
 		"sign": func(t *testing.T) {
 			assert.ErrorContains(t, suite(core(table{"sign": "optional"}), core(table{"sign": "required"})).CheckSigning(false), "pass --signing-key")
+		},
+		"sbom": func(t *testing.T) {
+			assert.True(t, build(suite(core(nil), core(nil))).SBOM)
+			assert.False(t, build(suite(core(nil), core(table{"sbom": false}))).SBOM)
+			assert.False(t, build(suite(core(table{"sbom": false}), core(nil))).SBOM)
+			assert.True(t, build(suite(core(table{"sbom": true}), core(table{"sbom": false}))).SBOM)
+			assert.True(t, build(suite(core(table{"sbom": false}), core(table{"sbom": true}))).SBOM)
+		},
+		"notices": func(t *testing.T) {
+			assert.True(t, build(suite(core(nil), core(nil))).Notices)
+			assert.False(t, build(suite(core(table{"notices": false}), core(nil))).Notices)
+		},
+		"auditable": func(t *testing.T) {
+			assert.False(t, build(suite(core(nil), core(nil))).Auditable)
+			assert.True(t, build(suite(core(nil), core(table{"auditable": true}))).Auditable)
 		},
 		"packages": func(t *testing.T) {
 			got := build(suite(core(table{"packages": []string{"x", "y"}}), core(table{"packages": []string{"y", "z"}}))).Config.Packages

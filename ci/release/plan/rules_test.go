@@ -37,7 +37,7 @@ func TestSomeTargetsOnly(t *testing.T) {
 	plan, err := p.Plan("v1.2.3", clean(), []string{"x86_64-unknown-linux-musl"})
 	require.NoError(t, err)
 	require.Len(t, plan.Targets, 1)
-	assert.Equal(t, []string{"CHANGELOG.md", "SHA256SUMS", "app-1.2.3-x86_64-unknown-linux-musl.tar.gz", "release-manifest.json"}, plan.Assets)
+	assert.Equal(t, []string{"CHANGELOG.md", "SHA256SUMS", "app-1.2.3-x86_64-unknown-linux-musl.cdx.json", "app-1.2.3-x86_64-unknown-linux-musl.spdx.json", "app-1.2.3-x86_64-unknown-linux-musl.tar.gz", "release-manifest.json"}, plan.Assets)
 	target, err := plan.Target("x86_64-unknown-linux-musl")
 	require.NoError(t, err)
 	assert.Equal(t, "app-1.2.3-x86_64-unknown-linux-musl.tar.gz", target.Archive)
@@ -187,7 +187,7 @@ func TestGroupsOfOtherCommands(t *testing.T) {
 	b := Build{Command: DefaultCargoCommand, Bins: []cargo.Bin{{Name: "a"}}}
 	assert.True(t, b.groupsWith(b))
 	for _, change := range []func(*Build){
-		func(b *Build) { b.GitDir = true }, func(b *Build) { b.SBOM = true }, func(b *Build) { b.Bins = nil }, func(b *Build) { b.Command = "zigbuild" },
+		func(b *Build) { b.GitDir = true }, func(b *Build) { b.SBOM = true }, func(b *Build) { b.Notices = true }, func(b *Build) { b.Auditable = true }, func(b *Build) { b.Bins = nil }, func(b *Build) { b.Command = "zigbuild" },
 	} {
 		other := b
 		change(&other)
@@ -324,7 +324,7 @@ func TestMoreMistakes(t *testing.T) {
 		}, `component "app" has no binary for aarch64-unknown-linux-musl`},
 		{"a repository without a page", "v1.0.0", func() (*Project, error) { return load(t, nil, files, app(table{"repository": "/srv/app"})) }, `repository "/srv/app" of app/Cargo.toml is not the URL of a web page: write it like https://github.com/owner/name`},
 		{"a version that is too long for an image tag", "v" + long, func() (*Project, error) { return load(t, nil, files, app(table{"version": long})) }, "is not an image tag: at most 128 letters"},
-		{"a key like no other", "", func() (*Project, error) { return load(t, table{"zzzzzzzzzzzzzzzzzzzzzzzzz": 1}, files, app(nil)) }, `unknown key "zzzzzzzzzzzzzzzzzzzzzzzzz"; known keys: all-features, archive, bins,`},
+		{"a key like no other", "", func() (*Project, error) { return load(t, table{"zzzzzzzzzzzzzzzzzzzzzzzzz": 1}, files, app(nil)) }, `unknown key "zzzzzzzzzzzzzzzzzzzzzzzzz"; known keys: all-features, archive, auditable, bins,`},
 	} {
 		p, err := c.load()
 		if c.tag != "" {

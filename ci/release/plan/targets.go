@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/target"
@@ -16,6 +17,9 @@ const (
 	sbomSuffix = ".cdx.json"
 	spdxSuffix = ".spdx.json"
 )
+
+// NoticesName is the file of an archive with the licenses of the crates in its binaries.
+const NoticesName = "THIRD-PARTY-LICENSES"
 
 var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
 
@@ -46,6 +50,18 @@ func (p *Plan) addTargets(only []string) ([]TargetPlan, error) {
 	return all, nil
 }
 
+// yieldNotices omits the licenses of crates if the project has a file, or a directory, of
+// the same name for the archives.
+func (p *Plan) yieldNotices(targets []TargetPlan) {
+	for _, e := range p.Extra {
+		if top, _, _ := strings.Cut(e.Path, "/"); strings.EqualFold(top, NoticesName) {
+			for i := range targets {
+				targets[i].Notices = false
+			}
+		}
+	}
+}
+
 func (p *Plan) planTarget(triple string) (TargetPlan, error) {
 	b, err := p.component.build(triple)
 	if err != nil {
@@ -63,7 +79,7 @@ func (p *Plan) planTarget(triple string) (TargetPlan, error) {
 	}
 	t := TargetPlan{
 		Target: triple, Platform: b.Target.Platform, Libc: b.Target.Libc, Profile: b.Config.Profile,
-		Features: b.Config.Features, Archive: stem + b.Target.Archive, Binaries: b.Bins, target: b.Target,
+		Features: b.Config.Features, Archive: stem + b.Target.Archive, Notices: b.Notices, Auditable: b.Auditable, Binaries: b.Bins, target: b.Target,
 	}
 	if b.SBOM {
 		t.SBOM, t.SPDX = stem+sbomSuffix, stem+spdxSuffix

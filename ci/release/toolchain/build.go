@@ -76,7 +76,7 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	}
 	command, native := cargoCommand(group, platform)
 	env = append(env, "CARGO_TARGET_DIR="+cargo.TargetDir, "GANTRY_RUN="+strings.Join(native, " "))
-	if group[0].SBOM {
+	if group[0].NeedsCrates() {
 		env = append(env, "GANTRY_CRATES="+strings.Join(triples(group), " "), "GANTRY_SELECT="+strings.Join(group[0].Selection(), " "))
 	}
 	script := []string{binDir + "/build.sh"}
