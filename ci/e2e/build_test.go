@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,9 +78,24 @@ func TestDist(t *testing.T) {
 	bin := filepath.Join(files, archive.Binaries[0].Path)
 	assert.Equal(t, "tally 0.3.0\n", run(t, files, bin, "--version"))
 	assert.Contains(t, run(t, files, bin, "info"), "gzip", "the configured feature")
-	for _, f := range []string{"LICENSE-MIT", "LICENSE-APACHE", "README.md", "man/tally.1"} {
+	for _, f := range []string{"LICENSE-MIT", "LICENSE-APACHE", "README.md", "man/tally.1", "THIRD-PARTY-LICENSES"} {
 		assert.FileExists(t, filepath.Join(filepath.Dir(bin), f))
 	}
+	for _, bill := range []string{".cdx.json", ".spdx.json"} {
+		assert.Contains(t, sums(t, out), "tally-cli-0.3.0-"+native+bill)
+	}
+	scope := map[string]string{}
+	for _, c := range readBill(t, out, "tally-cli-0.3.0-"+native).Components {
+		assert.NotEmpty(t, c.Licenses, c.Name)
+		scope[c.Name] = c.Scope
+	}
+	for _, in := range []string{"tally", "tally-cli", "clap", "blake3"} {
+		assert.Equal(t, "required", scope[in], in)
+	}
+	for _, only := range []string{"cc", "syn", "quote", "proc-macro2"} {
+		assert.Equal(t, "excluded", scope[only], "%s is not in the binaries", only)
+	}
+	assert.NotContains(t, scope, "tally-server")
 
 	changelog, err := os.ReadFile(filepath.Join(out, manifest.ChangelogName))
 	require.NoError(t, err)
@@ -279,45 +293,6 @@ fn main() {
 	got = call(t, "--source="+dir, "build", "--target="+foreign, "entries")
 	require.Error(t, got.err)
 	assert.Contains(t, got.said(), `the toolchain lacks library "z": add its Debian package`)
-}
-
-// The bill of materials has the crates that are in the binaries, and marks those that
-// only ran while they were built.
-func TestBillOfMaterials(t *testing.T) {
-	dir := sample(t)
-	manifestFile := filepath.Join(dir, "Cargo.toml")
-	text, err := os.ReadFile(manifestFile)
-	require.NoError(t, err)
-	write(t, dir, map[string]string{"Cargo.toml": replaceOnce(t, string(text), "[workspace.metadata.gantry]\n", "[workspace.metadata.gantry]\nsbom = true\n")})
-	run(t, dir, "git", "tag", "-d", "tally-cli-0.3.0")
-	commit(t, dir, "tally-cli-0.3.0")
-	out, _ := mustDist(t, dir, "tally-cli-0.3.0")
-	name := "tally-cli-0.3.0-" + native + ".cdx.json"
-	assert.Contains(t, sums(t, out), name)
-	bill, err := os.ReadFile(filepath.Join(out, name))
-	require.NoError(t, err)
-	var bom struct {
-		Components []struct {
-			Name, Version, PURL, Scope string
-			Licenses                   []struct{ Expression string }
-		}
-	}
-	require.NoError(t, json.Unmarshal(bill, &bom))
-	scope := map[string]string{}
-	for _, c := range bom.Components {
-		assert.NotEmpty(t, c.Licenses, c.Name)
-		scope[c.Name] = c.Scope
-	}
-	lock, err := os.ReadFile(filepath.Join(dir, "Cargo.lock"))
-	require.NoError(t, err)
-	for _, in := range []string{"tally", "tally-cli", "clap", "blake3"} {
-		assert.Equal(t, "required", scope[in], in)
-	}
-	for _, only := range []string{"cc", "syn", "quote", "proc-macro2"} {
-		assert.Equal(t, "excluded", scope[only], "%s is not in the binaries", only)
-	}
-	assert.Contains(t, string(lock), `name = "tally-server"`)
-	assert.NotContains(t, scope, "tally-server")
 }
 
 func TestPlanAndMatrix(t *testing.T) {

@@ -36,8 +36,9 @@ func TestGeneratedFiles(t *testing.T) {
 		assert.Equal(t, "complete [\"a b\", \"$HOME\"] Err(NotPresent)\n", run(t, "", "cat", file), target)
 		archive, found := readManifest(t, out).ArchiveFor(target)
 		require.True(t, found)
-		require.Len(t, archive.Files, 1)
-		assert.Equal(t, "tiny-1.0.0-"+target+"/completions/tiny.bash", archive.Files[0].Path)
+		require.Len(t, archive.Files, 2)
+		assert.Equal(t, "tiny-1.0.0-"+target+"/THIRD-PARTY-LICENSES", archive.Files[0].Path)
+		assert.Equal(t, "tiny-1.0.0-"+target+"/completions/tiny.bash", archive.Files[1].Path)
 	}
 
 	// An engine that packs only the other target compiles this one for it.
