@@ -28,7 +28,7 @@ for triple in $GANTRY_CRATES; do
 	cargo tree --locked --offline --target "$triple" $GANTRY_SELECT \
 		--edges normal,build --prefix depth --charset ascii \
 		--format "$tab{p}$tab{l}$tab{r}$tab" >"$out/tree/$triple" || {
-		echo "gantry: cargo tree can't list the crates of $triple; without sbom, notices and auditable, it need not" >&2
+		echo "gantry: cargo tree can't list the crates of $triple, which compiled: to release without them, set sbom = false and notices = false" >&2
 		exit 1
 	}
 done
