@@ -266,6 +266,9 @@ func (w *work) list(ctx context.Context, subjects []*subject) error {
 			case write != nil && failed == nil:
 				failed = fmt.Errorf("list what is attached to %s: %w", s.name(), write)
 			}
+			if failed != nil && !transient(failed) {
+				return failed
+			}
 			if !complete {
 				lacks = cmp.Or(lacks, s)
 			}
@@ -278,7 +281,7 @@ func (w *work) list(ctx context.Context, subjects []*subject) error {
 		case failed == nil:
 			failures = 0
 		default:
-			if failures++; failures >= w.r.o.Tries || !transient(failed) {
+			if failures++; failures >= w.r.o.Tries {
 				return failed
 			}
 		}

@@ -131,7 +131,9 @@ func TestEveryQuestionToAnImage(t *testing.T) {
 	for name, do := range map[string]func(*testing.T, func(v1.ImageIndex) v1.ImageIndex) error{
 		"publish": func(t *testing.T, flaky func(v1.ImageIndex) v1.ImageIndex) error {
 			h := newHub(t)
-			_, err := oci.Publish(context.Background(), oci.Publication{Version: must(versionOf("1.2.3")), Index: flaky(image.Index)}, h.open())
+			_, err := oci.Publish(context.Background(), oci.Publication{
+				Version: must(versionOf("1.2.3")), Index: flaky(image.Index), Attachments: []oci.Attachment{note("", "of the index"), note("linux/amd64", "of an image")},
+			}, h.open())
 			if err == nil { // the library asked for it again
 				h.name(image.Index, "it")
 				require.Equal(t, "  1 = <it>\n  1.2 = <it>\n  1.2.3 = <it>\n  latest = <it>\n", h.tags())

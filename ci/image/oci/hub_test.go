@@ -249,12 +249,18 @@ func (h *hub) tags() string {
 
 var (
 	anyDigest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
+	anyList   = regexp.MustCompile(`sha256-([0-9a-f]{64})`)
 	anyTime   = regexp.MustCompile(`took [0-9a-zµ.]+`)
 	anyUpload = regexp.MustCompile(`(blobs/uploads/)\d+[^":\s]*`)
 )
 
 // text is one that is the same every time.
 func (h *hub) text(s string) string {
+	s = anyList.ReplaceAllStringFunc(s, func(tag string) string {
+		name, ok := h.names[strings.Replace(tag, "-", ":", 1)]
+		require.True(h.t, ok, "%s lists what is attached to nothing known", tag)
+		return "sha256-" + name
+	})
 	s = anyDigest.ReplaceAllStringFunc(s, func(d string) string {
 		if name, ok := h.names[d]; ok {
 			return name

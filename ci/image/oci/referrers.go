@@ -145,7 +145,7 @@ func (r *Repository) tagged(ctx context.Context, client *http.Client, subject v1
 		err = errors.Join(json.Unmarshal(list, &l.raw), json.Unmarshal(list, &l.entries))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("tag %q is not a list of referrers: %w: delete the tag if nothing needs it", tag, err)
+		return nil, fmt.Errorf("tag %q is not a list of referrers: %w: delete the tag, unless something needs it or a proxy sent this", tag, err)
 	}
 	if etag := res.Header.Get("ETag"); !strings.HasPrefix(etag, "W/") {
 		l.etag = etag
@@ -153,8 +153,8 @@ func (r *Repository) tagged(ctx context.Context, client *http.Client, subject v1
 	return l, nil
 }
 
-// put writes the clients' index, and reports whether it is still the one that was read:
-// a registry that supports conditions refuses to overwrite that of another client.
+// put writes the clients' index with more entries. A registry that supports conditions
+// refuses to overwrite one that another client wrote, which is errConflict.
 func (l *referrers) put(ctx context.Context, r *Repository, subject v1.Hash, more []v1.Descriptor) error {
 	text, err := l.with(more...)
 	if err != nil {

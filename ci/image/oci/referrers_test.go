@@ -19,7 +19,7 @@ import (
 	"dagger/gantry/ci/image/oci"
 )
 
-// published is a registry with the image of a release, to which nothing is attached yet.
+// unattached is a registry with the image of a release, to which nothing is attached yet.
 func unattached(t *testing.T, inner http.Handler) (*peer, oci.Publication, *oci.Image) {
 	p := newPeerOf(t, inner)
 	job, image := attaching(t, billed(t, "1.2.3"))
@@ -30,7 +30,7 @@ func unattached(t *testing.T, inner http.Handler) (*peer, oci.Publication, *oci.
 	return p, job, image
 }
 
-// instead answers requests whose path has a part, and passes on the others.
+// insteadOf answers requests whose path has a part, and passes on the others.
 func insteadOf(method, part string, answer http.HandlerFunc) func(int, http.ResponseWriter, *http.Request) bool {
 	return func(_ int, w http.ResponseWriter, r *http.Request) bool {
 		if r.Method != method || !strings.Contains(r.URL.Path, part) {
@@ -351,6 +351,25 @@ func TestVerifyDamagedBills(t *testing.T) {
 		_, err := oci.VerifyImage(t.Context(), billed(t, "1.2.3").load().Manifest, p.repository(t, fast), oci.VerifyOptions{Attached: true})
 		assert.ErrorContains(t, err, "403", part)
 	}
+}
+
+// A release without bills of materials is not asked for what is attached.
+func TestNoBillsAreNotMissing(t *testing.T) {
+	p := newPeer(t)
+	rel := newRelease(t, "1.2.3", both...)
+	rel.manifest.Image.Base = "scratch"
+	_, err := oci.Publish(t.Context(), publication(rel.assemble(), "1.2.3"), p.repository(t, fast))
+	require.NoError(t, err)
+	gets := 0
+	p.set(func(_ int, _ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/") {
+			gets++
+		}
+		return false
+	})
+	missing := oci.MissingFrom(t.Context(), oci.Candidate{Release: rel.load(), Repositories: []*oci.Repository{p.repository(t, fast)}})
+	assert.Empty(t, missing[0])
+	assert.Equal(t, 1, gets, "the index is read once")
 }
 
 // Reconciling finds what isn't attached, if it is to be.

@@ -282,6 +282,55 @@ func surveys() []scenario {
 	}
 }
 
+// withBills makes the release of a scenario have bills of materials, and publishes its
+// image, and attaches them if asked to.
+func withBills(publish, attach bool) func(*hub) {
+	return func(h *hub) {
+		h.release = billed(h.t, "1.2.3")
+		job, image := attaching(h.t, h.release)
+		h.image = image
+		h.name(image.Index, "1.2.3")
+		if !attach {
+			job.Attachments = nil
+		}
+		if publish {
+			must(oci.Publish(context.Background(), job, h.other()))
+		}
+	}
+}
+
+// attachments are what is attached to images.
+func attachments() []scenario {
+	attach := publishing("1.2.3", func(h *hub, job *oci.Publication) {
+		known := *job
+		*job, _ = attaching(h.t, h.release)
+		job.Index, job.Version = h.image.Index, known.Version
+	})
+	verify := func(h *hub, r *oci.Repository) (string, error) {
+		verified, err := oci.VerifyImage(context.Background(), h.release.load().Manifest, r, oci.VerifyOptions{Attached: true, SBOMs: true})
+		if verified == nil {
+			return "", err
+		}
+		return verified.Text(), err
+	}
+	survey := func(h *hub, r *oci.Repository) (string, error) {
+		var text strings.Builder
+		for _, lack := range oci.MissingFrom(context.Background(), oci.Candidate{Release: h.release.load(), Repositories: []*oci.Repository{r}})[0] {
+			fmt.Fprintln(&text, lack)
+		}
+		return text.String(), nil
+	}
+	return []scenario{
+		{"attach to a new image", withBills(false, false), nil, attach},
+		{"attach to a published image", withBills(true, false), nil, attach},
+		{"attach again", withBills(true, true), nil, attach},
+		{"verify what is attached", withBills(true, true), nil, verify},
+		{"verify what isn't attached", withBills(true, false), nil, verify},
+		{"survey: everything is attached", withBills(true, true), nil, survey},
+		{"survey: nothing is attached", withBills(true, false), nil, survey},
+	}
+}
+
 const baseAddress = "registry.test/base/static"
 
 // based publishes a base image, and a release's image that is made on it.

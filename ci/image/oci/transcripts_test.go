@@ -92,7 +92,7 @@ func TestOtherAnswers(t *testing.T) {
 	}
 	var text strings.Builder
 	done := map[string]bool{}
-	once := []string{"survey: nothing is missing", "survey: somebody else's tags", "explain", "verify", "verify on a base image of a digest", "assemble", "write a layout", "read what was published", "compare base images", "read an index"}
+	once := []string{"survey: nothing is missing", "survey: somebody else's tags", "explain", "verify", "verify on a base image of a digest", "assemble", "write a layout", "read what was published", "compare base images", "read an index", "attach again", "verify what is attached", "survey: everything is attached"}
 	for _, x := range scenarios() {
 		if !slices.Contains(once, x.name) {
 			continue
@@ -130,4 +130,6 @@ func TestOtherAnswers(t *testing.T) {
 // spent is what a survey took.
 var spent = regexp.MustCompile(`\d+ requests, \d+ retries\n`)
 
-func scenarios() []scenario { return slices.Concat(publications(), surveys(), readings()) }
+func scenarios() []scenario {
+	return slices.Concat(publications(), surveys(), readings(), attachments())
+}
