@@ -116,7 +116,7 @@ func (v *verifier) attachedTo(ctx context.Context, r *Repository, subject v1.Has
 	}
 	bills := billsFor(v.m, c)
 	if v.options.SBOMs && len(bills) == 0 {
-		v.find("the release has no bill of materials of %q: set sbom = true and release a new version", c.Archive)
+		v.find("the release has no bill of materials of %q: release a new version, without sbom = false", c.Archive)
 	}
 	have := map[string]bool{}
 	for _, d := range list.entries {

@@ -311,7 +311,7 @@ func TestVerifyOtherBills(t *testing.T) {
 	// A release without any.
 	bare := newRelease(t, "1.2.3", both...)
 	bare.manifest.Image.Base = "scratch"
-	assert.Contains(t, verifyAttached(t, p, bare, true).Text(), `- linux/amd64: the release has no bill of materials of "server-1.2.3-x86_64-unknown-linux-musl.tar.gz": set sbom = true and release a new version`)
+	assert.Contains(t, verifyAttached(t, p, bare, true).Text(), `- linux/amd64: the release has no bill of materials of "server-1.2.3-x86_64-unknown-linux-musl.tar.gz": release a new version, without sbom = false`)
 	assert.Empty(t, verifyAttached(t, p, bare, false).Findings)
 }
 
