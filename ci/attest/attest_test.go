@@ -228,6 +228,7 @@ func TestStatement(t *testing.T) {
 	local, err := r.Statement(Build{Repository: build.Repository, Given: Given{Dist: true, Binaries: []string{"x86_64-pc-windows-msvc"}, Files: []string{"guide.pdf"}}})
 	require.NoError(t, err)
 	assert.Equal(t, LocalBuilder, local.Predicate.RunDetails.Builder.ID)
+	assert.Nil(t, local.Predicate.RunDetails.Builder.Version)
 	assert.Len(t, local.Predicate.BuildDefinition.ResolvedDependencies, 1)
 	external, err := json.Marshal(local.Predicate.BuildDefinition.ExternalParameters)
 	require.NoError(t, err)

@@ -155,7 +155,10 @@ func (r Release) Statement(b Build) (*Statement, error) {
 	if b.Lock != "" {
 		*d = append(*d, Resource{Name: lockName, Digest: sha256Of(fmt.Sprintf("%x", sum([]byte(b.Lock))))})
 	}
-	s.Predicate.RunDetails.Builder = Builder{ID: cmp.Or(b.Builder, LocalBuilder), Version: map[string]string{"gantry": b.Version}}
+	s.Predicate.RunDetails.Builder.ID = cmp.Or(b.Builder, LocalBuilder)
+	if b.Version != "" {
+		s.Predicate.RunDetails.Builder.Version = map[string]string{"gantry": b.Version}
+	}
 	return s, nil
 }
 

@@ -83,8 +83,13 @@ func TestSign(t *testing.T) {
 	assert.Contains(t, first.stdout, "note: signed with the key SHA256:")
 	assert.Contains(t, first.stdout, "; builder "+builder+"\n")
 	assert.NotContains(t, first.stdout+first.log, line, "the key was printed")
+	assert.Contains(t, os.Getenv("SIGNING_KEY"), line)
 	h.checkSigned(t, source, public, builder)
 	state := h.Dump()
+	for _, name := range []string{attest.SignatureName, "tiny-1.0.0.intoto.jsonl"} {
+		content, _ := h.repo.Asset("v1.0.0", name)
+		t.Logf("%s: %d bytes", name, len(content))
+	}
 
 	again := h.release(t, source, signing...) // by another builder
 	require.NoError(t, again.err)

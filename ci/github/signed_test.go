@@ -110,6 +110,21 @@ func TestSignedTimesEveryFault(t *testing.T) {
 	require.Greater(t, cells, 300)
 }
 
+// Without digests of the server, an earlier signature is read and stays, too.
+func TestSignedWithoutDigests(t *testing.T) {
+	key := newKey(t)
+	synctest.Test(t, func(t *testing.T) {
+		w, spec := halfSigned(t, key, fakehub.Config{NoDigests: true})
+		_, err := w.client(serial).Release(t.Context(), spec)
+		require.NoError(t, err)
+		kept, _ := w.repo.Asset("v1.2.0", attest.SignatureName)
+		require.Equal(t, earlier(t, key, "v1.2.0"), kept)
+		rep, err := w.client(serial).Release(t.Context(), spec)
+		require.NoError(t, err)
+		require.Zero(t, rep.Writes)
+	})
+}
+
 // A signed release from nothing: it is stored as it was sent, also where the server has
 // no digests or stores something else at first.
 func TestSignedFromNothing(t *testing.T) {

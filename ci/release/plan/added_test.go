@@ -18,10 +18,11 @@ func TestAddFile(t *testing.T) {
 	assert.Equal(t, []string{"SHA256SUMS", "app-1.0.0-x86_64-unknown-linux-gnu.tar.gz", "app.service"}, all)
 	assert.Len(t, planned, 2)
 	for name, want := range map[string]string{
-		"app service": "GitHub keeps as it is",
-		"sha256sums":  `it has the asset "SHA256SUMS" already`,
-		"":            "pass another --name",
-		"a/b":         "pass another --name",
+		"app service":              "GitHub keeps as it is",
+		"sha256sums":               `it has the asset "SHA256SUMS" already`,
+		"":                         "pass another --name",
+		"a/b":                      "pass another --name",
+		"sha256sums.SIGSTORE.json": "that is the name of its signature, which publish makes with --signing-key",
 	} {
 		_, err := AddFile(planned, name)
 		assert.ErrorContains(t, err, want, name)
