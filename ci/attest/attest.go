@@ -42,14 +42,14 @@ func (r Release) ProvenanceName() string {
 
 // CheckSignature verifies a bundle with a signature of SHA256SUMS.
 func (r Release) CheckSignature(key *PublicKey, bundle []byte) error {
-	return key.VerifyFile(bundle, r.SumsText)
+	return key.verifyFile(bundle, r.SumsText)
 }
 
 // CheckProvenance verifies a bundle with the provenance of the release: it is signed,
 // its subjects are exactly the files of SHA256SUMS, and it names the release's tag and
 // commit. It returns the ID of the builder.
 func (r Release) CheckProvenance(key *PublicKey, bundle []byte) (builder string, err error) {
-	s, err := key.VerifyStatement(bundle)
+	s, err := key.verifyStatement(bundle)
 	if err != nil {
 		return "", err
 	}
@@ -63,8 +63,8 @@ func (r Release) CheckProvenance(key *PublicKey, bundle []byte) (builder string,
 // check returns the differences between the statement and a release.
 func (s *Statement) check(m *manifest.Manifest, sums archive.Sums) (errs []error) {
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if s.Type != statementType || s.PredicateType != PredicateType {
-		fail("it is a statement %q with the predicate %q, not %q with %q", s.Type, s.PredicateType, statementType, PredicateType)
+	if s.Type != statementType || s.PredicateType != predicateType {
+		fail("it is a statement %q with the predicate %q, not %q with %q", s.Type, s.PredicateType, statementType, predicateType)
 		return errs
 	}
 	rest := maps.Clone(sums)
@@ -81,8 +81,8 @@ func (s *Statement) check(m *manifest.Manifest, sums archive.Sums) (errs []error
 		fail("it lacks the subject %q", name)
 	}
 	definition := s.Predicate.BuildDefinition
-	if definition.BuildType != BuildType {
-		fail("its build type is %q, not %q", definition.BuildType, BuildType)
+	if definition.BuildType != buildType {
+		fail("its build type is %q, not %q", definition.BuildType, buildType)
 	}
 	if got := definition.ExternalParameters; got.Component != m.Component || got.Tag != m.Tag {
 		fail("it is about the tag %q of %q, not %q of %q", got.Tag, got.Component, m.Tag, m.Component)

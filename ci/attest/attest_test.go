@@ -284,7 +284,7 @@ func TestRefuses(t *testing.T) {
 		"or it has it twice":                                          statement(func(s *Statement) { s.Subject = append(s.Subject, s.Subject[0]) }),
 		`its subject "other" is not listed in SHA256SUMS`:             statement(func(s *Statement) { s.Subject[0].Name = "other" }),
 		"has SHA-256 abc, but SHA256SUMS lists":                       statement(func(s *Statement) { s.Subject[0].Digest = sha256Of("abc") }),
-		`its build type is "x", not "` + BuildType:                    statement(func(s *Statement) { s.Predicate.BuildDefinition.BuildType = "x" }),
+		`its build type is "x", not "` + buildType:                    statement(func(s *Statement) { s.Predicate.BuildDefinition.BuildType = "x" }),
 		`it is about the tag "v9" of `:                                statement(func(s *Statement) { s.Predicate.BuildDefinition.ExternalParameters.Tag = "v9" }),
 		`it is about commit "", not`:                                  statement(func(s *Statement) { s.Predicate.BuildDefinition.ResolvedDependencies = nil }),
 		"it names no builder":                                         statement(func(s *Statement) { s.Predicate.RunDetails.Builder.ID = "" }),

@@ -116,8 +116,8 @@ func parse(text []byte) (*bundle, error) {
 	return &b, nil
 }
 
-// VerifyFile verifies a bundle with a signature of a file.
-func (k *PublicKey) VerifyFile(text, content []byte) error {
+// verifyFile verifies a bundle with a signature of a file.
+func (k *PublicKey) verifyFile(text, content []byte) error {
 	b, err := parse(text)
 	if err != nil {
 		return err
@@ -135,8 +135,8 @@ func (k *PublicKey) VerifyFile(text, content []byte) error {
 	return nil
 }
 
-// VerifyStatement verifies a bundle with a signed statement, and returns the statement.
-func (k *PublicKey) VerifyStatement(text []byte) (*Statement, error) {
+// verifyStatement verifies a bundle with a signed statement, and returns the statement.
+func (k *PublicKey) verifyStatement(text []byte) (*Statement, error) {
 	b, err := parse(text)
 	if err != nil {
 		return nil, err

@@ -15,8 +15,8 @@ import (
 // builder.
 const (
 	statementType = "https://in-toto.io/Statement/v1"
-	PredicateType = "https://slsa.dev/provenance/v1"
-	BuildType     = "urn:gantry:build:cargo-workspace:v1"
+	predicateType = "https://slsa.dev/provenance/v1"
+	buildType     = "urn:gantry:build:cargo-workspace:v1"
 	LocalBuilder  = "urn:gantry:builder:local"
 )
 
@@ -133,7 +133,7 @@ func (r Release) Statement(b Build) (*Statement, error) {
 		return nil, err
 	}
 	m := r.Manifest
-	s := &Statement{Type: statementType, PredicateType: PredicateType}
+	s := &Statement{Type: statementType, PredicateType: predicateType}
 	for _, name := range slices.Sorted(maps.Keys(sums)) {
 		s.Subject = append(s.Subject, Resource{Name: name, Digest: sha256Of(sums[name])})
 	}
@@ -143,7 +143,7 @@ func (r Release) Statement(b Build) (*Statement, error) {
 		targets = append(targets, a.Target)
 	}
 	s.Predicate.BuildDefinition = BuildDefinition{
-		BuildType:            BuildType,
+		BuildType:            buildType,
 		ExternalParameters:   External{Source: source, Tag: m.Tag, Component: m.Component, Targets: targets, Given: b.Given},
 		InternalParameters:   Internal{CommitDate: m.CommitDate, Rustc: m.Toolchain.Rustc, Cargo: m.Toolchain.Cargo},
 		ResolvedDependencies: []Resource{{URI: source, Digest: map[string]string{"gitCommit": m.Commit}}},

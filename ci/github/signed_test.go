@@ -20,7 +20,7 @@ func (w *world) signed(key *attest.Key, tag string) Spec {
 	text, err := key.SignFile(sums)
 	require.NoError(w.t, err)
 	signature := file(attest.SignatureName, text)
-	signature.Equivalent = func(text []byte) error { return key.Public().VerifyFile(text, sums) }
+	signature.Equivalent = func(text []byte) error { return attest.Release{SumsText: sums}.CheckSignature(key.Public(), text) }
 	spec.Assets = append(spec.Assets, signature)
 	spec.Signatures = map[string]string{attest.SignatureName: "SHA256SUMS"}
 	return spec
