@@ -208,7 +208,7 @@ func (g *Gantry) VerifyRelease(
 	// +optional
 	token *dagger.Secret,
 	// Public key of the release's signature, in PEM, such as cosign.pub.
-	// Without it, the report only tells whether there is a signature.
+	// Without it, the report only shows whether there is a signature.
 	// +optional
 	verificationKey *dagger.File,
 ) (string, error) {

@@ -103,7 +103,7 @@ func (d BuildDefinition) commit() string {
 	return ""
 }
 
-// Build has what provenance tells in addition to the manifest.
+// Build has the facts of the provenance that are not in the manifest.
 type Build struct {
 	// Repository is the page of the repository that has the tag.
 	Repository string
