@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -282,14 +283,34 @@ func surveys() []scenario {
 	}
 }
 
+// bundle is a release with bills of materials, and the publication of its image.
+type bundle struct {
+	release *release
+	job     oci.Publication
+	image   *oci.Image
+}
+
+// bundles are those that tests have made, by the test.
+var bundles sync.Map
+
+func bundleOf(t testing.TB) bundle {
+	if made, ok := bundles.Load(t); ok {
+		return made.(bundle)
+	}
+	b := bundle{release: billed(t, "1.2.3")}
+	b.job, b.image = attaching(t, b.release)
+	bundles.Store(t, b)
+	return b
+}
+
 // withBills makes the release of a scenario have bills of materials, and publishes its
 // image, and attaches them if asked to.
 func withBills(publish, attach bool) func(*hub) {
 	return func(h *hub) {
-		h.release = billed(h.t, "1.2.3")
-		job, image := attaching(h.t, h.release)
-		h.image = image
-		h.name(image.Index, "1.2.3")
+		b := bundleOf(h.t)
+		h.release, h.image = b.release, b.image
+		h.name(h.image.Index, "1.2.3")
+		job := b.job
 		if !attach {
 			job.Attachments = nil
 		}
@@ -302,9 +323,7 @@ func withBills(publish, attach bool) func(*hub) {
 // attachments are what is attached to images.
 func attachments() []scenario {
 	attach := publishing("1.2.3", func(h *hub, job *oci.Publication) {
-		known := *job
-		*job, _ = attaching(h.t, h.release)
-		job.Index, job.Version = h.image.Index, known.Version
+		*job = bundleOf(h.t).job
 	})
 	verify := func(h *hub, r *oci.Repository) (string, error) {
 		verified, err := oci.VerifyImage(context.Background(), h.release.load().Manifest, r, oci.VerifyOptions{Attached: true, SBOMs: true})
