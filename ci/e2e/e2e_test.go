@@ -120,6 +120,19 @@ func run(t *testing.T, dir, name string, args ...string) string {
 	return string(out)
 }
 
+// printed runs a script of scripts/ and returns its standard output, without the
+// messages that it writes while it makes what is missing.
+func printed(t *testing.T, script string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "scripts/"+script)
+	cmd.Dir = root(t)
+	var messages bytes.Buffer
+	cmd.Stderr = &messages
+	out, err := cmd.Output()
+	require.NoError(t, err, "%s: %s", script, messages.String())
+	return strings.TrimSpace(string(out))
+}
+
 // sample makes the sample's repository in a new folder.
 func sample(t *testing.T) string {
 	t.Helper()

@@ -96,7 +96,7 @@ func programOf(target string) (format, name, linkage string) {
 // Programs for macOS, Windows, FreeBSD and Linux that others built are packed,
 // published and verified like those that are built here.
 func TestProgramsBuiltElsewhere(t *testing.T) {
-	programs := strings.TrimSpace(run(t, root(t), "scripts/foreign-programs"))
+	programs := printed(t, "foreign-programs")
 	dirs := map[string]string{
 		"universal2-apple-darwin": joined(t, filepath.Join(programs, "darwin-x64", "lightningcss"), filepath.Join(programs, "darwin-arm64", "lightningcss")),
 		"wasm32-wasip1":           webAssembly(t),
@@ -150,7 +150,7 @@ func TestProgramsBuiltElsewhere(t *testing.T) {
 
 // Whatever is not the program of the target and the version is refused, all of it at once.
 func TestProgramsBuiltElsewhereThatDoNotFit(t *testing.T) {
-	programs := strings.TrimSpace(run(t, root(t), "scripts/foreign-programs"))
+	programs := printed(t, "foreign-programs")
 	source := foreignProject(t, native, "aarch64-apple-darwin", "x86_64-apple-darwin", "x86_64-pc-windows-msvc")
 	args := []string{"--source=" + source, "release", "--tag=v1.0.0-alpha.72"}
 	for target, name := range map[string]string{
