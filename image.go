@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/image"
 	"dagger/gantry/ci/published"
 	"dagger/gantry/internal/dagger"
@@ -200,9 +201,20 @@ func (m *Images) Reconcile(
 	// Return the report as Markdown, such as for $GITHUB_STEP_SUMMARY.
 	// +optional
 	markdown bool,
+	// Private key to sign images with, as `cosign generate-key-pair` writes it.
+	// Without it, images are not signed.
+	// +optional
+	signingKey *dagger.Secret,
+	// Password of --signing-key.
+	// +optional
+	signingKeyPassword *dagger.Secret,
+	// URI of what runs this call, for the provenance: on GitHub Actions, "$GITHUB_SERVER_URL/$GITHUB_WORKFLOW_REF".
+	// By default, the provenance names a local build.
+	// +optional
+	builder string,
 ) (string, error) {
 	return m.phase().Reconcile(ctx, image.ReconcileOptions{
-		Last: last, Component: component, PublishOptions: image.PublishOptions{Addresses: addresses, DryRun: dryRun, Markdown: markdown},
+		Last: last, Component: component, PublishOptions: image.PublishOptions{Addresses: addresses, DryRun: dryRun, Markdown: markdown, Signing: signing(signingKey, signingKeyPassword, builder)},
 	})
 }
 
@@ -325,6 +337,7 @@ func (i *Image) WithRegistryAuth(
 // Publish pushes the image, tests it, and tags it.
 //
 // It pushes by digest, starts the image on every platform, and tags it with the exact version (never rewritten), then with each floating tag for which it is the highest.
+// With --signing-key, it attaches a signature and provenance before it writes a tag.
 // Then it attaches the release's bills of materials, each to its platform.
 // Re-running uploads nothing twice.
 // It returns a report.
@@ -343,8 +356,26 @@ func (i *Image) Publish(
 	// Return the report as Markdown, such as for $GITHUB_STEP_SUMMARY.
 	// +optional
 	markdown bool,
+	// Private key to sign the image with, as `cosign generate-key-pair` writes it.
+	// Without it, the image is not signed.
+	// +optional
+	signingKey *dagger.Secret,
+	// Password of --signing-key.
+	// +optional
+	signingKeyPassword *dagger.Secret,
+	// URI of what runs this call, for the provenance: on GitHub Actions, "$GITHUB_SERVER_URL/$GITHUB_WORKFLOW_REF".
+	// By default, the provenance names a local build.
+	// +optional
+	builder string,
 ) (string, error) {
-	return i.Of.phase().Publish(ctx, i.inner(), image.PublishOptions{Addresses: addresses, DryRun: dryRun, Markdown: markdown})
+	return i.Of.phase().Publish(ctx, i.inner(), image.PublishOptions{
+		Addresses: addresses, DryRun: dryRun, Markdown: markdown, Signing: signing(signingKey, signingKeyPassword, builder),
+	})
+}
+
+// signing is what the caller passes to sign.
+func signing(key, password *dagger.Secret, builder string) engine.Signing {
+	return engine.Signing{Key: key, Password: password, Builder: builder, Version: version}
 }
 
 // Verify compares a published image with its release, byte for byte.
@@ -352,6 +383,7 @@ func (i *Image) Publish(
 // On every platform, each binary must have the bytes of the release's archive.
 // The digest must be that of the image assembled anew, and the annotations must agree.
 // It lists what is attached.
+// With --verification-key, the image must also be signed by that key and have its provenance.
 //
 // +cache="session"
 func (i *Image) Verify(
@@ -365,6 +397,9 @@ func (i *Image) Verify(
 	// Fail unless the release's bills of materials are attached to the image of every platform, byte for byte.
 	// +optional
 	sboms bool,
+	// Public key, such as cosign.pub, by which the image must be signed, and its provenance too.
+	// +optional
+	verificationKey *dagger.File,
 ) (string, error) {
-	return i.Of.phase().Verify(ctx, i.inner(), image.VerifyOptions{Reference: ref, CurrentBase: currentBase, SBOMs: sboms})
+	return i.Of.phase().Verify(ctx, i.inner(), image.VerifyOptions{Reference: ref, CurrentBase: currentBase, SBOMs: sboms, VerificationKey: verificationKey})
 }

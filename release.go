@@ -262,7 +262,7 @@ func (r *Release) Publish(
 	// +optional
 	builder string,
 ) (string, error) {
-	return r.request().Publish(ctx, token, release.Signing{Key: signingKey, Password: signingKeyPassword, Builder: builder, Version: version}, release.PublishOptions{
+	return r.request().Publish(ctx, token, signing(signingKey, signingKeyPassword, builder), release.PublishOptions{
 		Existing: github.Existing(strings.ToLower(string(existing))), Draft: draft, Dispatch: dispatch, DryRun: dryRun, Markdown: markdown,
 	})
 }

@@ -49,8 +49,8 @@ func (r Release) CheckSignature(key *PublicKey, bundle []byte) error {
 // its subjects are exactly the files of SHA256SUMS, and it names the release's tag and
 // commit. It returns the ID of the builder.
 func (r Release) CheckProvenance(key *PublicKey, bundle []byte) (builder string, err error) {
-	s, err := key.verifyStatement(bundle)
-	if err != nil {
+	var s Statement
+	if err := key.verifyStatement(bundle, &s); err != nil {
 		return "", err
 	}
 	sums, err := archive.ParseSums(r.SumsText)

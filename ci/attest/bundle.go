@@ -87,15 +87,17 @@ func (k *Key) SignFile(content []byte) ([]byte, error) {
 }
 
 // SignStatement returns a bundle with a signed statement.
-func (k *Key) SignStatement(s *Statement) ([]byte, error) {
-	payload, err := json.Marshal(s)
+func (k *Key) SignStatement(s *Statement) ([]byte, error) { return k.signStatement(s) }
+
+func (k *Key) signStatement(statement any) ([]byte, error) {
+	payload, err := json.Marshal(statement)
 	if err != nil {
-		return nil, fmt.Errorf("encode the provenance: %w", err)
+		return nil, fmt.Errorf("encode the statement: %w", err)
 	}
 	e := &envelope{Payload: payload, PayloadType: payloadType}
 	signature, err := k.sign(e.signed())
 	if err != nil {
-		return nil, fmt.Errorf("sign the provenance: %w", err)
+		return nil, fmt.Errorf("sign the statement: %w", err)
 	}
 	e.Signatures = []envelopeSignature{{signature}}
 	return k.encode(bundle{Envelope: e})
@@ -135,24 +137,23 @@ func (k *PublicKey) verifyFile(text, content []byte) error {
 	return nil
 }
 
-// verifyStatement verifies a bundle with a signed statement, and returns the statement.
-func (k *PublicKey) verifyStatement(text []byte) (*Statement, error) {
+// verifyStatement verifies a bundle with a signed statement, and reads the statement.
+func (k *PublicKey) verifyStatement(text []byte, statement any) error {
 	b, err := parse(text)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	e := b.Envelope
 	if e == nil || e.PayloadType != payloadType || len(e.Signatures) != 1 {
-		return nil, errors.New("it does not contain an in-toto statement with one signature")
+		return errors.New("it does not contain an in-toto statement with one signature")
 	}
 	if !k.verifies(e.signed(), e.Signatures[0].Sig) {
-		return nil, k.refuse(b)
+		return k.refuse(b)
 	}
-	var s Statement
-	if err := json.Unmarshal(e.Payload, &s); err != nil {
-		return nil, fmt.Errorf("its statement can't be read: %w", err)
+	if err := json.Unmarshal(e.Payload, statement); err != nil {
+		return fmt.Errorf("its statement can't be read: %w", err)
 	}
-	return &s, nil
+	return nil
 }
 
 // refuse returns why a signature does not verify.

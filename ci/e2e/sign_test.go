@@ -11,10 +11,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -158,4 +160,77 @@ func (h *hub) checkSigned(t *testing.T, source, builder string) {
 		subjects[subject.Name] = subject.Digest["sha256"]
 	}
 	assert.Equal(t, sums, subjects)
+}
+
+// An image is signed by the key of the caller: it verifies with that key only, it is the
+// same image as without a signature, a second run sends nothing, and a key that can't sign
+// stops the publication before anything is pushed.
+func TestSignedImage(t *testing.T) {
+	source := tiny(t, "\n[package.metadata.gantry]\ntargets = [\"x86_64-unknown-linux-musl\"]\n\n[package.metadata.gantry.image]\n")
+	h := newHub(t, source)
+	require.NoError(t, h.release(t, source).err)
+	local, inside := os.Getenv("GANTRY_REGISTRY"), os.Getenv("GANTRY_REGISTRY_IN_CONTAINERS")
+	repository := fmt.Sprintf("/test/signed-%d", time.Now().UnixNano())
+	images := func(args ...string) result {
+		t.Helper()
+		return call(t, h.images(args...)...)
+	}
+	publish := append([]string{"image", "--tag=v1.0.0", "publish", "--addresses=" + inside + repository}, signing...)
+	line, public := keyPair(t)
+	start := time.Now()
+
+	for says, args := range map[string][]string{
+		"the password does not decrypt it":                            {"image", "--tag=v1.0.0", "publish", "--addresses=" + inside + repository, "--signing-key=env:SIGNING_KEY", "--signing-key-password=env:ANOTHER"},
+		`--builder: "images.yml" is not the URI of a builder`:         append([]string{"image", "--tag=v1.0.0", "publish", "--addresses=" + inside + repository, "--builder=images.yml"}, signing...),
+		"--signing-key with without-attachments":                      append([]string{"without-attachments"}, publish...),
+		"--verification-key: it is not a key in PEM: pass the cosign": {"image", "--tag=v1.0.0", "verify", "--ref=" + inside + repository, "--verification-key=" + filepath.Join(source, "Cargo.toml")},
+	} {
+		refused := images(args...)
+		require.Error(t, refused.err, says)
+		assert.Contains(t, refused.said(), says)
+		assert.NotContains(t, refused.log, line)
+	}
+	_, err := remote.Index(must(t, local+repository+":1.0.0"))
+	require.Error(t, err, "it was published with a key that can't sign")
+
+	const builder = "https://github.com/example/tiny/.github/workflows/images.yml@refs/heads/main"
+	first := images(append(slices.Clone(publish), "--builder="+builder)...)
+	require.NoError(t, first.err)
+	assert.Contains(t, first.stdout, "done: attach signature.sigstore.json: the index lacks this "+attest.BundleType)
+	assert.Contains(t, first.stdout, "done: attach provenance.sigstore.json: linux/amd64 lacks this "+attest.BundleType)
+	assert.NotContains(t, first.stdout+first.log, line, "the key was printed")
+	digest := images("image", "--tag=v1.0.0", "digest")
+	require.NoError(t, digest.err)
+	index, err := remote.Index(must(t, local+repository+":latest"))
+	require.NoError(t, err)
+	have, err := index.Digest()
+	require.NoError(t, err)
+	assert.Equal(t, strings.TrimSpace(digest.stdout), have.String(), "signing changed the image")
+
+	again := images(publish...) // by another builder
+	require.NoError(t, again.err)
+	assert.Contains(t, again.stdout, "pushed 0 bytes")
+	assert.NotContains(t, again.stdout, "done: ")
+	assert.Contains(t, again.stdout, "nothing to do: keep provenance.sigstore.json: the index has it")
+	reconciled := images(append([]string{"reconcile", "--addresses=" + inside + repository}, signing...)...)
+	require.NoError(t, reconciled.err)
+	assert.Contains(t, reconciled.stdout, "v1.0.0: ok: nothing is missing")
+	noCanaryInEngine(t, start, line)
+
+	verified := images("image", "--tag=v1.0.0", "verify", "--ref="+inside+repository, "--verification-key="+public)
+	require.NoError(t, verified.err)
+	assert.Contains(t, verified.stdout, "signed by the key SHA256:")
+	assert.Contains(t, verified.stdout, "of the builder "+builder)
+	unchecked := images("image", "--tag=v1.0.0", "verify", "--ref="+inside+repository)
+	require.NoError(t, unchecked.err)
+	assert.Contains(t, unchecked.stdout, "not checked: pass --verification-key")
+	_, other := keyPair(t)
+	wrong := images("image", "--tag=v1.0.0", "verify", "--ref="+inside+repository, "--verification-key="+other)
+	require.Error(t, wrong.err)
+	assert.Contains(t, wrong.said(), "the index has no signature by the key SHA256:")
+	assert.Contains(t, wrong.said(), "it is signed with another key")
+	renewed := images(append([]string{"reconcile", "--dry-run", "--addresses=" + inside + repository}, signing...)...)
+	require.NoError(t, renewed.err)
+	assert.Contains(t, renewed.stdout, "v1.0.0: would publish: ")
+	assert.Contains(t, renewed.stdout, "the image is not signed by the key SHA256:")
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
-	"dagger/gantry/ci/attest"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/published"
 	"dagger/gantry/internal/dagger"
@@ -49,7 +47,7 @@ func (g GitHub) Client(ctx context.Context, token *dagger.Secret) (*github.Clien
 // checked or everything that is wrong. With a public key, it also demands and verifies
 // the release's signature and provenance.
 func (g GitHub) Verify(ctx context.Context, token *dagger.Secret, repository, tag string, verificationKey *dagger.File) (string, error) {
-	key, err := publicKey(ctx, verificationKey)
+	key, err := PublicKey(ctx, verificationKey)
 	if err != nil {
 		return "", err
 	}
@@ -66,48 +64,6 @@ func (g GitHub) Verify(ctx context.Context, token *dagger.Secret, repository, ta
 		return "", err
 	}
 	return result.Text(), result.Err()
-}
-
-// publicKey reads the key that verifies a release; nil for no file.
-func publicKey(ctx context.Context, file *dagger.File) (*attest.PublicKey, error) {
-	if file == nil {
-		return nil, nil
-	}
-	text, err := file.Contents(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read --verification-key: %v", err)
-	}
-	key, err := attest.ReadPublicKey([]byte(text))
-	if err != nil {
-		return nil, fmt.Errorf("--verification-key: %w", err)
-	}
-	return key, nil
-}
-
-// SigningKey reads the key that signs a release; nil for no key. Its errors contain
-// neither secret.
-func SigningKey(ctx context.Context, key, password *dagger.Secret) (*attest.Key, error) {
-	if key == nil {
-		if password != nil {
-			return nil, errors.New("--signing-key-password without --signing-key: pass the key too")
-		}
-		return nil, nil
-	}
-	text, err := key.Plaintext(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read --signing-key: %v", err)
-	}
-	var secret string
-	if password != nil {
-		if secret, err = password.Plaintext(ctx); err != nil {
-			return nil, fmt.Errorf("read --signing-key-password: %v", err)
-		}
-	}
-	read, err := attest.ReadKey([]byte(text), []byte(secret))
-	if err != nil {
-		return nil, fmt.Errorf("--signing-key: %w", err)
-	}
-	return read, nil
 }
 
 // PEM returns the contents of a file of certificates; nil for no file.

@@ -19,6 +19,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"dagger/gantry/ci/attest"
 	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/image/oci"
@@ -260,6 +261,16 @@ type PublishOptions struct {
 	DryRun bool
 	// Markdown returns the report as Markdown.
 	Markdown bool
+	// Signing signs the image, if it has a key.
+	Signing engine.Signing
+}
+
+// signer reads the signing key.
+func (p Phase) signer(ctx context.Context, o PublishOptions) (attest.Signer, error) {
+	if o.Signing.Key != nil && p.SkipAttachments {
+		return attest.Signer{}, errors.New("--signing-key with without-attachments: signatures are attached to images: drop one of them")
+	}
+	return o.Signing.Signer(ctx)
 }
 
 // Publish publishes an image and returns a report.
@@ -269,6 +280,10 @@ func (p Phase) Publish(ctx context.Context, i Image, o PublishOptions) (string, 
 		format.Title = "No image"
 		return format.Render(fmt.Sprintf("skipped: %s\n", i.Skipped)), nil
 	}
+	by, err := p.signer(ctx, o)
+	if err != nil {
+		return "", err
+	}
 	t, err := p.target(ctx, i, o.Addresses)
 	if err != nil {
 		return "", err
@@ -277,7 +292,7 @@ func (p Phase) Publish(ctx context.Context, i Image, o PublishOptions) (string, 
 		return "", err
 	}
 	report, err := Publish(ctx, p.Client, Publication{
-		Image: i, Release: t.release, Repositories: t.repositories, SkipSmoke: p.SkipSmoke, SkipAttachments: p.SkipAttachments, DryRun: o.DryRun,
+		Image: i, Release: t.release, Repositories: t.repositories, SkipSmoke: p.SkipSmoke, SkipAttachments: p.SkipAttachments, DryRun: o.DryRun, Signer: by,
 	})
 	return engine.Report(report, err, format)
 }
@@ -289,9 +304,12 @@ type Publication struct {
 	Repositories []*oci.Repository
 
 	SkipSmoke, SkipAttachments, DryRun bool
+
+	// Signer signs the image, unless it has no key.
+	Signer attest.Signer
 }
 
-// Publish pushes an image, tests it, tags it and attaches the release's bills of
+// Publish pushes an image, tests it, signs it, tags it and attaches the release's bills of
 // materials.
 func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Report, error) {
 	dir, err := os.MkdirTemp("", "publish-")
@@ -309,6 +327,9 @@ func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Re
 			return nil, err
 		}
 	}
+	if p.Signer.Key != nil {
+		publication.Sign = oci.Signatures(p.Release, p.Signer)
+	}
 	if !p.SkipSmoke {
 		publication.Smoke = func(ctx context.Context) error {
 			output, err := Smoke(ctx, client, p.Image)
@@ -325,12 +346,18 @@ type VerifyOptions struct {
 	Reference string
 	// CurrentBase and SBOMs are those of [oci.VerifyOptions].
 	CurrentBase, SBOMs bool
+	// VerificationKey is a public key in PEM, or nil.
+	VerificationKey *dagger.File
 }
 
 // Verify compares a published image with its release.
 func (p Phase) Verify(ctx context.Context, i Image, o VerifyOptions) (string, error) {
 	if i.Skipped != "" {
 		return "", fmt.Errorf("the event asks for no image, so there is nothing to compare: %s", i.Skipped)
+	}
+	key, err := engine.PublicKey(ctx, o.VerificationKey)
+	if err != nil {
+		return "", err
 	}
 	address, reference := notation.SplitReference(o.Reference)
 	t, err := p.target(ctx, i, []string{address})
@@ -346,6 +373,7 @@ func (p Phase) Verify(ctx context.Context, i Image, o VerifyOptions) (string, er
 	}
 	verified, err := oci.VerifyImage(ctx, t.release.Manifest, t.repositories[0], oci.VerifyOptions{
 		Reference: reference, Digest: digest, Bases: t.from.Bases(), CurrentBase: o.CurrentBase, Attached: true, SBOMs: o.SBOMs,
+		Key: key, ManifestSHA256: t.release.ManifestSHA256,
 	})
 	if err != nil {
 		return "", err
@@ -383,6 +411,14 @@ func (p Phase) Reconcile(ctx context.Context, o ReconcileOptions) (string, error
 	if p.Override != "" {
 		return "", errors.New("image settings are for one release, and reconcile looks at several: publish that release with them (image --tag=… publish)")
 	}
+	by, err := p.signer(ctx, o.PublishOptions)
+	if err != nil {
+		return "", err
+	}
+	var public *attest.PublicKey
+	if by.Key != nil {
+		public = by.Key.Public()
+	}
 	client, err := p.client(ctx)
 	if err != nil {
 		return "", err
@@ -393,13 +429,13 @@ func (p Phase) Reconcile(ctx context.Context, o ReconcileOptions) (string, error
 	}
 	settings.Addresses = o.Addresses
 	report, err := reconcile.Run(ctx, reconcile.Options{
-		Client: client, Repository: p.Repository, Last: o.Last, Component: o.Component, Settings: settings, DryRun: o.DryRun, WithoutBills: p.SkipAttachments,
+		Client: client, Repository: p.Repository, Last: o.Last, Component: o.Component, Settings: settings, DryRun: o.DryRun, WithoutBills: p.SkipAttachments, Key: public,
 		Publish: func(ctx context.Context, r *published.Release, from *registries.Registries, to []*oci.Repository) error {
 			i, err := Assemble(ctx, p.Client, r, from, to)
 			if err != nil {
 				return err
 			}
-			report, err := Publish(ctx, p.Client, Publication{Image: i, Release: r, Repositories: to, SkipSmoke: p.SkipSmoke, SkipAttachments: p.SkipAttachments})
+			report, err := Publish(ctx, p.Client, Publication{Image: i, Release: r, Repositories: to, SkipSmoke: p.SkipSmoke, SkipAttachments: p.SkipAttachments, Signer: by})
 			if report != nil {
 				fmt.Fprint(os.Stderr, report.Text())
 			}

@@ -9,7 +9,6 @@ package release
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"dagger/gantry/ci/attest"
@@ -141,45 +140,18 @@ type PublishOptions struct {
 	Dispatch bool
 	// Markdown returns the report as Markdown.
 	Markdown bool
-	// Key signs the release, unless it is nil. Builder and Version are as in
-	// [attest.Build].
-	Key              *attest.Key
-	Builder, Version string
-}
-
-// Signing is what the caller passes to sign a release.
-type Signing struct {
-	// Key is a private key in PEM, or nil.
-	Key *dagger.Secret
-	// Password of the key, or nil.
-	Password *dagger.Secret
-	// Builder is the URI of what runs the build; empty for a local build.
-	Builder string
-	// Version of Gantry.
-	Version string
-}
-
-// apply reads the key, before anything else is done, and sets what signs in the options.
-func (s Signing) apply(ctx context.Context, opts PublishOptions) (PublishOptions, error) {
-	if s.Builder != "" && s.Key == nil {
-		return opts, errors.New("--builder is part of the provenance, which is signed: pass --signing-key too")
-	}
-	if err := attest.CheckBuilder(s.Builder); err != nil {
-		return opts, err
-	}
-	var err error
-	opts.Key, err = engine.SigningKey(ctx, s.Key, s.Password)
-	opts.Builder, opts.Version = s.Builder, s.Version
-	return opts, err
+	// Signer signs the release, unless it has no key.
+	attest.Signer
 }
 
 // Publish creates or completes the release on the GitHub of the settings, and
 // returns a report.
-func (r Request) Publish(ctx context.Context, token *dagger.Secret, signing Signing, opts PublishOptions) (string, error) {
-	opts, err := signing.apply(ctx, opts)
+func (r Request) Publish(ctx context.Context, token *dagger.Secret, signing engine.Signing, opts PublishOptions) (string, error) {
+	by, err := signing.Signer(ctx)
 	if err != nil {
 		return "", err
 	}
+	opts.Signer = by
 	client, err := r.GitHub.Client(ctx, token)
 	if err != nil {
 		return "", err

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -34,6 +35,10 @@ type Attachment struct {
 	Size   int64
 	// Created is the date of the artifact, RFC 3339, or empty.
 	Created string
+	// Annotations of the artifact, in addition to the date.
+	Annotations map[string]string
+	// Equivalent, if set, returns nil for a file of the same type that will do as well.
+	Equivalent func([]byte) error
 	// Read returns the file. It is called only if a registry lacks the artifact.
 	Read func(context.Context) ([]byte, error)
 }
@@ -55,6 +60,8 @@ type artifact struct {
 	entry v1.Descriptor
 	// missing reports that the registry lacks it, or doesn't list it.
 	missing bool
+	// replaced reports that the registry has an equivalent one.
+	replaced bool
 }
 
 // newArtifact makes the manifest of an attachment. It is the same on every run, as the
@@ -77,8 +84,12 @@ func newArtifact(a Attachment, subject v1.Descriptor) (*artifact, error) {
 		Layers:  []v1.Descriptor{{MediaType: types.MediaType(a.ArtifactType), Digest: file, Size: a.Size, Annotations: map[string]string{imagespec.KeyTitle: a.Name}}},
 		Subject: &v1.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
 	}
+	m.Annotations = maps.Clone(a.Annotations)
 	if a.Created != "" {
-		m.Annotations = map[string]string{imagespec.KeyCreated: a.Created}
+		if m.Annotations == nil {
+			m.Annotations = map[string]string{}
+		}
+		m.Annotations[imagespec.KeyCreated] = a.Created
 	}
 	text, err := json.Marshal(m)
 	if err != nil {
@@ -154,7 +165,13 @@ func (r *Repository) missingOf(ctx context.Context, write bool, s *subject) erro
 	}
 	for _, a := range s.artifacts {
 		a.missing = !list.has(a.entry.Digest)
-		if a.missing || list.api {
+		if a.missing && a.Equivalent != nil {
+			if a.replaced, err = r.hasEquivalent(ctx, write, s.digest, list, a); err != nil {
+				return err
+			}
+			a.missing = !a.replaced
+		}
+		if a.missing || a.replaced || list.api {
 			continue
 		}
 		// The clients' list may name what the registry has lost.
@@ -167,24 +184,24 @@ func (r *Repository) missingOf(ctx context.Context, write bool, s *subject) erro
 	return nil
 }
 
-// planAttach returns the steps of the attachments. An image that has yet to be pushed
-// has none.
-func (w *work) planAttach(ctx context.Context, pushed bool) ([]Step, error) {
-	if len(w.Attachments) == 0 {
-		return nil, nil
+// planAttach returns what to attach, and its steps. An image that has yet to be pushed
+// has nothing attached.
+func (w *work) planAttach(ctx context.Context, attachments []Attachment, pushed bool) ([]*subject, []Step, error) {
+	if len(attachments) == 0 {
+		return nil, nil, nil
 	}
-	var err error
-	if w.subjects, err = subjectsOf(w.Index, w.Attachments); err != nil {
-		return nil, err
+	subjects, err := subjectsOf(w.Index, attachments)
+	if err != nil {
+		return nil, nil, err
 	}
 	var steps []Step
-	for _, s := range w.subjects {
+	for _, s := range subjects {
 		for _, a := range s.artifacts {
 			a.missing = true
 		}
 		if pushed {
 			if err := w.r.missingOf(ctx, true, s); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		for _, a := range s.artifacts {
@@ -194,13 +211,14 @@ func (w *work) planAttach(ctx context.Context, pushed bool) ([]Step, error) {
 			}
 			steps = append(steps, step)
 		}
+		s.artifacts = slices.DeleteFunc(s.artifacts, func(a *artifact) bool { return a.replaced })
 	}
-	return steps, nil
+	return subjects, steps, nil
 }
 
 // attach sends the missing artifacts, and then lists them.
-func (w *work) attach(ctx context.Context) error {
-	lacking := slices.DeleteFunc(slices.Clone(w.subjects), func(s *subject) bool { return !s.lacks() })
+func (w *work) attach(ctx context.Context, subjects []*subject) error {
+	lacking := slices.DeleteFunc(slices.Clone(subjects), func(s *subject) bool { return !s.lacks() })
 	if len(lacking) == 0 {
 		return nil
 	}

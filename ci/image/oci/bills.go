@@ -2,6 +2,7 @@ package oci
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"dagger/gantry/ci/attest"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
@@ -73,6 +75,11 @@ type Attached struct {
 	Asset string `json:"asset,omitempty"`
 	// Damage of its content, if any.
 	Damage string `json:"damage,omitempty"`
+	// Signed tells, for people, by which key a signature is, or that it was not checked.
+	Signed string `json:"signed,omitempty"`
+
+	// predicate is the type of a verified statement.
+	predicate string
 }
 
 // String renders the artifact in one line.
@@ -81,10 +88,14 @@ func (a Attached) String() string {
 	switch {
 	case a.Asset != "":
 		of = "the release's " + a.Asset
+	case a.Damage != "" && a.ArtifactType == attest.BundleType:
+		of = "which does not verify: " + a.Damage
 	case a.Damage != "":
 		of = "which is damaged: " + a.Damage
+	case a.Signed != "":
+		of = a.Signed
 	}
-	return fmt.Sprintf("%s: attached %s %s, %s", a.Platform, a.ArtifactType, a.Digest, of)
+	return fmt.Sprintf("%s: attached %s %s, %s", cmp.Or(a.Platform, "the index"), a.ArtifactType, a.Digest, of)
 }
 
 // attached finds what is attached to the images of an index, and compares it with the
@@ -124,6 +135,11 @@ func (v *verifier) attachedTo(ctx context.Context, r *Repository, subject v1.Has
 		if err := v.identify(ctx, r, &a, subject, bills); err != nil {
 			return err
 		}
+		if mayBe(a.ArtifactType, attest.BundleType) && a.Asset == "" && a.Damage == "" {
+			if err := v.bundle(ctx, r, &a, subject, attest.Image{}); err != nil {
+				return err
+			}
+		}
 		have[a.Asset] = true
 		v.result.Attached = append(v.result.Attached, a)
 	}
@@ -143,7 +159,7 @@ func (v *verifier) identify(ctx context.Context, r *Repository, a *Attached, sub
 		return nil
 	}
 	err := v.again(ctx, func() error {
-		m, err := r.artifactOf(ctx, a.Digest, subject)
+		m, err := r.artifactOf(ctx, false, a.Digest, subject)
 		if err != nil || m == nil {
 			return err
 		}
@@ -165,8 +181,8 @@ func (v *verifier) identify(ctx context.Context, r *Repository, a *Attached, sub
 }
 
 // artifactOf reads the manifest of an artifact, or nil if its subject is another one.
-func (r *Repository) artifactOf(ctx context.Context, digest string, subject v1.Hash) (*v1.Manifest, error) {
-	d, err := r.descriptor(ctx, false, digest)
+func (r *Repository) artifactOf(ctx context.Context, write bool, digest string, subject v1.Hash) (*v1.Manifest, error) {
+	d, err := r.descriptor(ctx, write, digest)
 	if err != nil {
 		return nil, err
 	}

@@ -100,6 +100,9 @@ type Publication struct {
 	Manifest *manifest.Manifest
 	// Attachments of the image, such as the release's [Bills].
 	Attachments []Attachment
+	// Sign, if set, returns the signatures and the provenance of an index in a
+	// repository; see [Signatures]. They are attached before any tag is written.
+	Sign func(repository string, index v1.ImageIndex) ([]Attachment, error)
 	// Smoke, if set, tests the image before any tag is written, at most once.
 	Smoke func(context.Context) error
 	// DryRun plans and writes nothing.
@@ -109,9 +112,10 @@ type Publication struct {
 }
 
 // Publish publishes an image to repositories, independently of each other: first by
-// digest; after the smoke test, the tag of the exact version; then the floating tags
-// from narrow to wide, each only if this is the highest version of its class; then the
-// attachments, without which the image is complete. It reads everything back.
+// digest; after the smoke test, the signatures, if any, and the tag of the exact version;
+// then the floating tags from narrow to wide, each only if this is the highest version of
+// its class; then the attachments, without which the image is complete. It reads
+// everything back.
 //
 // The report is complete also with an error. A re-run resumes, and sends nothing
 // twice. The error joins those of the repositories, such as a [*ConflictError],
@@ -201,8 +205,6 @@ type work struct {
 	listed []string
 	// before has what floating tags named at the time of the plan.
 	before map[string]*found
-	// subjects have the attachments.
-	subjects []*subject
 }
 
 func (w *work) run(ctx context.Context) error {
@@ -210,35 +212,62 @@ func (w *work) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	attaching, err := w.planAttach(ctx, steps[0].Action == ActionKeep)
+	pushed := steps[0].Action == ActionKeep
+	signed, signing, err := w.planSign(ctx, pushed)
 	if err != nil {
 		return err
 	}
-	w.report.Planned = slices.Concat(steps, attaching)
+	attached, attaching, err := w.planAttach(ctx, w.Attachments, pushed)
+	if err != nil {
+		return err
+	}
+	// Whoever finds the image by a tag finds its signatures.
+	tags := slices.IndexFunc(steps, func(s Step) bool { return s.Ref == w.exact })
+	w.report.Planned = slices.Concat(steps[:tags], signing, steps[tags:], attaching)
 	if w.DryRun {
 		return nil
 	}
-	for _, s := range steps {
-		if err := w.step(ctx, s); err != nil {
-			return fmt.Errorf("%s: %w", strings.TrimSpace(string(s.Action)+" "+s.Ref), err)
-		}
+	if err := w.steps(ctx, steps[:tags]); err != nil {
+		return err
+	}
+	if err := w.sign(ctx, signed); err != nil {
+		return err
+	}
+	w.record(signing)
+	if err := w.steps(ctx, steps[tags:]); err != nil {
+		return err
 	}
 	if slices.ContainsFunc(steps, Step.Writes) {
 		if err := w.repairTags(ctx); err != nil {
 			return err
 		}
 	}
-	if err := w.attach(ctx); err != nil {
+	if err := w.attach(ctx, attached); err != nil {
 		return fmt.Errorf("%w: the image and its tags are complete: run it again, or use without-attachments if the registry refuses artifacts", err)
 	}
-	for _, s := range attaching {
+	w.record(attaching)
+	return nil
+}
+
+// steps carries out steps, and reports them.
+func (w *work) steps(ctx context.Context, steps []Step) error {
+	for _, s := range steps {
+		if err := w.step(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", strings.TrimSpace(string(s.Action)+" "+s.Ref), err)
+		}
+	}
+	return nil
+}
+
+// record reports the steps of attachments, which are done.
+func (w *work) record(steps []Step) {
+	for _, s := range steps {
 		if s.Writes() {
 			w.report.Done = append(w.report.Done, s)
 		} else {
 			w.report.Skipped = append(w.report.Skipped, s)
 		}
 	}
-	return nil
 }
 
 // step carries out a step, and reports it.

@@ -23,21 +23,7 @@ func TestRealRegistry(t *testing.T) {
 	if err != nil {
 		t.Skip("docker-registry is not installed")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := l.Addr().String()
-	require.NoError(t, l.Close())
-	dir := t.TempDir()
-	config := fmt.Sprintf("version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: %s\n  delete:\n    enabled: true\nhttp:\n  addr: %s\n", dir, address)
-	file := filepath.Join(t.TempDir(), "config.yml")
-	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
-	command := exec.CommandContext(t.Context(), program, "serve", file)
-	require.NoError(t, command.Start())
-	t.Cleanup(func() { _ = command.Wait() }) // t.Context ends it
-	require.Eventually(t, func() bool {
-		res, err := http.Get("http://" + address + "/v2/")
-		return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
-	}, 10*time.Second, 20*time.Millisecond)
+	address := realRegistry(t, program)
 
 	base, err := oci.NewRepository(address+"/distroless/static", fast)
 	require.NoError(t, err)
@@ -121,4 +107,25 @@ func attachToReal(t *testing.T, rel *release, r *oci.Repository) {
 	require.NoError(t, err)
 	assert.Empty(t, verified.Findings)
 	assert.Len(t, verified.Attached, 4)
+}
+
+// realRegistry starts docker-registry, and returns its address.
+func realRegistry(t *testing.T, program string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := l.Addr().String()
+	require.NoError(t, l.Close())
+	dir := t.TempDir()
+	config := fmt.Sprintf("version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: %s\n  delete:\n    enabled: true\nhttp:\n  addr: %s\n", dir, address)
+	file := filepath.Join(t.TempDir(), "config.yml")
+	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
+	command := exec.CommandContext(t.Context(), program, "serve", file)
+	require.NoError(t, command.Start())
+	t.Cleanup(func() { _ = command.Wait() }) // t.Context ends it
+	require.Eventually(t, func() bool {
+		res, err := http.Get("http://" + address + "/v2/")
+		return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
+	}, 10*time.Second, 20*time.Millisecond)
+	return address
 }

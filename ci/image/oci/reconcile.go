@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
+	"dagger/gantry/ci/attest"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
@@ -27,6 +28,8 @@ type Candidate struct {
 	Repositories []*Repository
 	// WithoutBills doesn't look for bills of materials.
 	WithoutBills bool
+	// Key, if set, is the one by which the image must be signed.
+	Key *attest.PublicKey
 }
 
 // tags returns the version and the tags of the image.
@@ -156,6 +159,9 @@ func (r *Repository) lack(ctx context.Context, c Candidate, listed []string) (st
 	}
 	if len(stale) > 0 {
 		return "it should have the tags " + strings.Join(stale, ", "), nil
+	}
+	if why, err := r.lackOfSignature(ctx, c.Key, index.digest); why != "" || err != nil {
+		return why, err
 	}
 	return r.lackOfBills(ctx, c, index.digest)
 }

@@ -19,6 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"dagger/gantry/ci/attest"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/version"
@@ -103,6 +104,10 @@ type VerifyOptions struct {
 	// SBOMs makes it a finding if the image of a platform lacks the release's bills of
 	// materials, or if the release has none.
 	SBOMs bool
+	// Key, if set, makes it a finding if the index lacks a signature and the provenance
+	// by the key. ManifestSHA256 is that of the release.
+	Key            *attest.PublicKey
+	ManifestSHA256 string
 	// Deadline bounds the verification. By default, 30 minutes.
 	Deadline time.Duration
 }
@@ -143,6 +148,9 @@ func VerifyImage(ctx context.Context, m *manifest.Manifest, r *Repository, o Ver
 		return nil, fmt.Errorf("verify the image: %w", err)
 	}
 	err = v.index(ctx, index, choices)
+	if err == nil && (o.Attached || o.Key != nil) {
+		err = v.signed(ctx, r, index)
+	}
 	if err == nil && (o.Attached || o.SBOMs) {
 		err = v.attached(ctx, r, index, choices)
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"dagger/gantry/ci/attest"
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/image/registries"
@@ -35,6 +36,8 @@ type Options struct {
 	DryRun bool
 	// WithoutBills doesn't look for missing bills of materials.
 	WithoutBills bool
+	// Key, if set, is the one by which the images must be signed.
+	Key *attest.PublicKey
 	// Publish publishes the image of a release.
 	Publish func(context.Context, *published.Release, *registries.Registries, []*oci.Repository) error
 }
@@ -177,7 +180,7 @@ func (r *run) check(ctx context.Context, all []*release) {
 		t.missing = nil
 		if t.repositories, t.err = r.repositories(t.candidate.Manifest.ImageSpec().Repositories); t.err == nil {
 			checked = append(checked, t)
-			candidates = append(candidates, oci.Candidate{Release: t.candidate.Release, Repositories: t.repositories, WithoutBills: r.WithoutBills})
+			candidates = append(candidates, oci.Candidate{Release: t.candidate.Release, Repositories: t.repositories, WithoutBills: r.WithoutBills, Key: r.Key})
 		}
 	}
 	if len(candidates) == 0 {
