@@ -38,6 +38,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/attest"
 	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/github"
@@ -148,6 +149,8 @@ type cell struct {
 	// neither, the run may fail or not.
 	says  string
 	whole bool
+	// overlaps is true if two runs write at the same time.
+	overlaps bool
 	// want are the tags in the end; by default, those of 1.0.0 and 1.1.0.
 	want func(w *world) tagMap
 }
@@ -187,6 +190,7 @@ func (b *bench) run(t *testing.T, c cell, source event.Source) bool {
 	if c.arm != nil {
 		c.arm(w)
 	}
+	w.tags.overlaps = c.overlaps
 	first := c.first(w)
 	w.tags.check(t)
 	switch {
@@ -212,6 +216,7 @@ func (b *bench) run(t *testing.T, c cell, source event.Source) bool {
 // bench is what all cells have in common, and none changes.
 type bench struct {
 	t        *testing.T
+	signer   attest.Signer // of all images but before
 	releases []fakehub.Seed
 	payloads map[string]event.Payload
 	// bases of today, and the one of before, which 1.0.0 was made on.
@@ -230,7 +235,9 @@ type bench struct {
 var platforms = []string{"aarch64-unknown-linux-musl", "x86_64-unknown-linux-musl"}
 
 func newBench(t *testing.T) *bench {
-	b := &bench{t: t, payloads: map[string]event.Payload{}, bases: base(t, "today"), older: base(t, "before"), registry: quiet()}
+	key, err := attest.NewKey()
+	require.NoError(t, err)
+	b := &bench{t: t, signer: attest.Signer{Key: key}, payloads: map[string]event.Payload{}, bases: base(t, "today"), older: base(t, "before"), registry: quiet()}
 	for _, number := range []string{"1.0.0", "1.1.0", "1.2.0-rc.1"} {
 		b.ship(t, number)
 	}
@@ -415,7 +422,7 @@ func (b *bench) world(t *testing.T, empty bool) *world {
 		w.ids[s.Tag] = repo.Seed(s)
 	}
 	w.state = w.hub.Dump()
-	w.tags = &tagLog{Handler: quiet(), versions: map[string]*semver.Version{}, tested: map[string]bool{}}
+	w.tags = &tagLog{Handler: quiet(), versions: map[string]*semver.Version{}, tested: map[string]bool{}, unsigned: b.before.Digest.String()}
 	w.registry = newPeer(t, w.tags)
 	w.heal()
 	w.jobs = 1 // requests in the same order every time
@@ -536,7 +543,7 @@ func (w *world) phase2Of(e event.Event, err error) error {
 	}
 	digest := image.Digest.String()
 	w.tags.assembled(digest, r.Version())
-	_, err = oci.Publish(ctx, oci.Publication{Version: r.Version(), Manifest: r.Manifest, Index: index, Known: r.Known, Flagged: r.Flagged, Attachments: bills, Deadline: w.deadline, Smoke: func(ctx context.Context) error {
+	_, err = oci.Publish(ctx, oci.Publication{Version: r.Version(), Manifest: r.Manifest, Index: index, Known: r.Known, Flagged: r.Flagged, Attachments: bills, Sign: oci.Signatures(r, w.signer), Deadline: w.deadline, Smoke: func(ctx context.Context) error {
 		if w.smoke != nil {
 			if err := w.smoke(ctx); err != nil {
 				return err
@@ -601,7 +608,7 @@ func (w *world) verify(want tagMap) {
 		}
 		r, err := published.Load(w.t.Context(), loaded(seed.Files))
 		require.NoError(w.t, err)
-		verified, err := oci.VerifyImage(w.t.Context(), r.Manifest, w.inside(), oci.VerifyOptions{SBOMs: true})
+		verified, err := oci.VerifyImage(w.t.Context(), r.Manifest, w.inside(), oci.VerifyOptions{SBOMs: true, Key: w.signer.Key.Public(), ManifestSHA256: r.ManifestSHA256})
 		require.NoError(w.t, err)
 		require.Empty(w.t, verified.Findings)
 	}
@@ -614,6 +621,12 @@ type tagLog struct {
 	writes   []tagWrite
 	versions map[string]*semver.Version
 	tested   map[string]bool
+	// unsigned is the only image without a signature.
+	unsigned string
+	// overlaps is true if two runs write at the same time. This registry has no
+	// conditional requests, so one may overwrite what the other has just listed: both
+	// make sure that their own attachments are listed in the end.
+	overlaps bool
 }
 
 // tagWrite is a tag that was written, or deleted if it has no digest.
@@ -669,21 +682,26 @@ func (l *tagLog) check(t *testing.T) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now, lists := tagMap{}, map[string][]string{}
+	now, lists, signed, ever := tagMap{}, map[string][]string{}, map[string]bool{}, map[string][]string{}
 	for i, w := range l.writes {
 		at := fmt.Sprintf("write %d, of tag %s", i+1, w.tag)
 		require.NotEmpty(t, w.digest, "%s: it was deleted", at)
 		if hex, isList := strings.CutPrefix(w.tag, "sha256-"); isList {
-			// What is attached to an image of a platform, which is complete by then.
+			// Signatures come before the tags, and the rest is attached to an image of a
+			// platform, which is complete by then.
 			list := entries(t, w.text)
-			require.True(t, slices.ContainsFunc(slices.Collect(maps.Values(now)), func(index string) bool {
+			require.True(t, signatures(t, w.text) == len(list) || slices.ContainsFunc(slices.Collect(maps.Values(now)), func(index string) bool {
 				return slices.Contains(l.images(t, index), "sha256:"+hex)
 			}), "%s: something is attached to what has no tag", at)
-			require.Subset(t, list, lists[w.tag], "%s: an attachment got lost", at)
-			lists[w.tag] = list
+			signed["sha256:"+hex] = signed["sha256:"+hex] || signatures(t, w.text) >= 2
+			if !l.overlaps {
+				require.Subset(t, list, lists[w.tag], "%s: an attachment got lost", at)
+			}
+			lists[w.tag], ever[w.tag] = list, append(ever[w.tag], list...)
 			continue
 		}
 		require.True(t, w.tested, "%s: the image was not tested", at)
+		require.True(t, w.digest == l.unsigned || signed[w.digest], "%s: the image was not signed", at)
 		is, was := l.versions[w.digest], now[w.tag]
 		require.NotNil(t, is, "%s: an image that nobody assembled", at)
 		if _, err := version.Parse(w.tag); err == nil {
@@ -695,6 +713,9 @@ func (l *tagLog) check(t *testing.T) {
 		}
 		now[w.tag] = w.digest
 	}
+	for tag, all := range ever {
+		require.Subset(t, lists[tag], all, "tag %s: an attachment got lost", tag)
+	}
 }
 
 // images are those of an index.
@@ -704,6 +725,19 @@ func (l *tagLog) images(t *testing.T, index string) []string {
 	l.Handler.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/v2/"+slug+"/manifests/"+index, nil))
 	require.Equal(t, http.StatusOK, rec.Code, index)
 	return entries(t, rec.Body.Bytes())
+}
+
+// signatures counts the bundles in a list.
+func signatures(t *testing.T, list []byte) (n int) {
+	t.Helper()
+	im, err := v1.ParseIndexManifest(bytes.NewReader(list))
+	require.NoError(t, err)
+	for _, d := range im.Manifests {
+		if d.ArtifactType == attest.BundleType {
+			n++
+		}
+	}
+	return n
 }
 
 // entries are the digests in an index.
@@ -1238,10 +1272,10 @@ func eventCells(b *bench) []cell {
 
 	for i := range 6 {
 		cells = append(cells,
-			cell{name: fmt.Sprintf("event/duplicated at the same moment/%d", i), whole: true, first: atOnce("v1.1.0", "v1.1.0")},
-			cell{name: fmt.Sprintf("event/duplicated at the same moment, of the first image/%d", i), empty: true, whole: true,
+			cell{name: fmt.Sprintf("event/duplicated at the same moment/%d", i), whole: true, overlaps: true, first: atOnce("v1.1.0", "v1.1.0")},
+			cell{name: fmt.Sprintf("event/duplicated at the same moment, of the first image/%d", i), empty: true, whole: true, overlaps: true,
 				first: atOnce("v1.1.0", "v1.1.0"), want: only("1.1.0", "1.1", "1", "latest")},
-			cell{name: fmt.Sprintf("event/duplicated, and one finds it broken/%d", i), first: atOnce("v1.1.0", "v1.1.0"), arm: func(w *world) {
+			cell{name: fmt.Sprintf("event/duplicated, and one finds it broken/%d", i), overlaps: true, first: atOnce("v1.1.0", "v1.1.0"), arm: func(w *world) {
 				var tests atomic.Int32
 				w.smoke = func(context.Context) error {
 					if tests.Add(1) == 1 {
@@ -1250,11 +1284,11 @@ func eventCells(b *bench) []cell {
 					return nil
 				}
 			}, says: oci.ErrSmoke.Error()},
-			cell{name: fmt.Sprintf("event/out of order, at the same moment/%d", i), empty: true, whole: true, first: atOnce("v1.1.0", "v1.0.0"), want: inOrder},
+			cell{name: fmt.Sprintf("event/out of order, at the same moment/%d", i), empty: true, whole: true, overlaps: true, first: atOnce("v1.1.0", "v1.0.0"), want: inOrder},
 		)
 	}
 	for n := 1; n <= b.requests; n++ {
-		cells = append(cells, cell{name: fmt.Sprintf("event/duplicated at request %02d of %d", n, b.requests), whole: true, arm: func(w *world) {
+		cells = append(cells, cell{name: fmt.Sprintf("event/duplicated at request %02d of %d", n, b.requests), whole: true, overlaps: true, arm: func(w *world) {
 			atRegistry(3, once(n), func(rw http.ResponseWriter, r *http.Request, serve http.Handler) {
 				assert.NoError(w.t, w.phase2("v1.1.0"), "the run in between")
 				serve.ServeHTTP(rw, r)
