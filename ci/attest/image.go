@@ -170,13 +170,9 @@ func (k *PublicKey) VerifyDigest(bundle []byte, digest string) (predicateType st
 	return "", fmt.Errorf("it is about %s, not sha256:%s", cmp.Or(strings.Join(others, " and "), "nothing"), digest)
 }
 
-// CheckSignature verifies a bundle with the signature of the image's index.
-func (i Image) CheckSignature(key *PublicKey, bundle []byte) error {
-	return i.checkType(key, bundle, SignPredicateType)
-}
-
-func (i Image) checkType(key *PublicKey, bundle []byte, want string) error {
-	got, err := key.VerifyDigest(bundle, i.Digests[""])
+// CheckType is [PublicKey.VerifyDigest] for a statement that must have a type.
+func (k *PublicKey) CheckType(bundle []byte, digest, want string) error {
+	got, err := k.VerifyDigest(bundle, digest)
 	if err == nil && got != want {
 		err = fmt.Errorf("it has the predicate %q, not %q", got, want)
 	}
@@ -187,7 +183,7 @@ func (i Image) checkType(key *PublicKey, bundle []byte, want string) error {
 // subjects are exactly the index and the images of the platforms, and it names the
 // release, its archives and the base images. It returns the ID of the builder.
 func (i Image) CheckProvenance(key *PublicKey, bundle []byte) (builder string, err error) {
-	if err := i.checkType(key, bundle, predicateType); err != nil {
+	if err := key.CheckType(bundle, i.Digests[""], predicateType); err != nil {
 		return "", err
 	}
 	var s imageStatement

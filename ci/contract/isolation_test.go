@@ -370,25 +370,11 @@ func base(t *testing.T, content string, only ...string) v1.ImageIndex {
 
 func quiet() http.Handler { return registry.New(registry.Logger(log.New(io.Discard, "", 0))) }
 
-// within carries requests to a handler without a connection.
-type within struct{ http.Handler }
-
-func (h within) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body == nil {
-		r.Body = http.NoBody
-	}
-	rec := httptest.NewRecorder()
-	h.ServeHTTP(rec, r)
-	res := rec.Result()
-	res.Request = r
-	return res, nil
-}
-
 // push puts a base image into its registry.
 func push(t *testing.T, h http.Handler, index v1.ImageIndex) {
 	ref, err := name.ParseReference(imagespec.StaticBase)
 	require.NoError(t, err)
-	require.NoError(t, remote.WriteIndex(ref, index, remote.WithTransport(within{h})))
+	require.NoError(t, remote.WriteIndex(ref, index, remote.WithTransport(ocitest.Within{Handler: h})))
 }
 
 // world is a GitHub with releases and a registry with images, of one cell.
@@ -581,7 +567,7 @@ func (w *world) untouched() {
 
 // inside is the repository as it is, whatever happens to requests.
 func (w *world) inside() *oci.Repository {
-	r, err := oci.NewRepository(w.registry.address(), oci.RegistryOptions{Transport: within{w.tags}})
+	r, err := oci.NewRepository(w.registry.address(), oci.RegistryOptions{Transport: ocitest.Within{Handler: w.tags}})
 	require.NoError(w.t, err)
 	return r
 }
@@ -743,12 +729,8 @@ func signatures(t *testing.T, list []byte) (n int) {
 // entries are the digests in an index.
 func entries(t *testing.T, index []byte) []string {
 	t.Helper()
-	im, err := v1.ParseIndexManifest(bytes.NewReader(index))
+	all, err := ocitest.Digests(index)
 	require.NoError(t, err)
-	var all []string
-	for _, d := range im.Manifests {
-		all = append(all, d.Digest.String())
-	}
 	return all
 }
 

@@ -41,7 +41,7 @@ func TestOverriddenImage(t *testing.T) {
 	changed, err := with(text)
 	require.NoError(t, err)
 	repository := func() *oci.Repository {
-		r, err := oci.NewRepository("registry.example/acme/server", oci.RegistryOptions{Transport: within{quiet()}})
+		r, err := oci.NewRepository("registry.example/acme/server", oci.RegistryOptions{Transport: ocitest.Within{Handler: quiet()}})
 		require.NoError(t, err)
 		return r
 	}

@@ -21,10 +21,11 @@ import (
 	"time"
 
 	"github.com/Masterminds/semver/v3"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/image/oci/ocitest"
 )
 
 // flaky stands between the engine and the real registry. It fails as it is told
@@ -149,12 +150,8 @@ func (f *flaky) monotone(t *testing.T, versions map[string]string, tested ...str
 // entries are the digests in an index.
 func entries(t *testing.T, index []byte) []string {
 	t.Helper()
-	im, err := v1.ParseIndexManifest(bytes.NewReader(index))
+	all, err := ocitest.Digests(index)
 	require.NoError(t, err)
-	var all []string
-	for _, d := range im.Manifests {
-		all = append(all, d.Digest.String())
-	}
 	return all
 }
 

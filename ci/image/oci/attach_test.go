@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/image/oci"
+	"dagger/gantry/ci/image/oci/ocitest"
 	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/published"
@@ -114,21 +115,7 @@ func (c *conditional) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *peer) remotely(t testing.TB, reference string) (name.Reference, remote.Option) {
 	ref, err := name.ParseReference(hubAddress+reference, name.Insecure)
 	require.NoError(t, err)
-	return ref, remote.WithTransport(within{p.inner})
-}
-
-// within carries requests to a handler without a connection.
-type within struct{ http.Handler }
-
-func (h within) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body == nil {
-		r.Body = http.NoBody
-	}
-	rec := httptest.NewRecorder()
-	h.ServeHTTP(rec, r)
-	res := rec.Result()
-	res.Request = r
-	return res, nil
+	return ref, remote.WithTransport(ocitest.Within{Handler: p.inner})
 }
 
 // referrers are what another client finds to be attached to a digest, sorted.
@@ -313,14 +300,14 @@ type spoilt struct {
 func (s *spoilt) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.n++
 	if s.n != s.at {
-		return within{s.Handler}.RoundTrip(r)
+		return ocitest.Within{Handler: s.Handler}.RoundTrip(r)
 	}
 	code := map[string]int{"500": 500, "403": 403, "404": 404, "page": 200}[s.fault]
 	switch s.fault {
 	case "reset":
 		return nil, io.ErrUnexpectedEOF
 	case "lost answer":
-		_, _ = within{s.Handler}.RoundTrip(r)
+		_, _ = ocitest.Within{Handler: s.Handler}.RoundTrip(r)
 		code = http.StatusBadGateway
 	}
 	res := respond(code, "<html>")

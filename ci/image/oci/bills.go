@@ -153,9 +153,7 @@ func (v *verifier) attachedTo(ctx context.Context, r *Repository, subject v1.Has
 
 // identify finds the bill of materials that an artifact of the subject has, and reads it.
 func (v *verifier) identify(ctx context.Context, r *Repository, a *Attached, subject v1.Hash, bills []Attachment) error {
-	// Some registries list the configuration's type instead.
-	known := a.ArtifactType == "" || a.ArtifactType == string(emptyConfig)
-	if !known && !slices.ContainsFunc(bills, func(b Attachment) bool { return b.ArtifactType == a.ArtifactType }) {
+	if !untyped(a.ArtifactType) && !slices.ContainsFunc(bills, func(b Attachment) bool { return b.ArtifactType == a.ArtifactType }) {
 		return nil
 	}
 	err := v.again(ctx, func() error {
@@ -166,7 +164,7 @@ func (v *verifier) identify(ctx context.Context, r *Repository, a *Attached, sub
 		a.ArtifactType = m.ArtifactType
 		for _, b := range bills {
 			if b.ArtifactType == m.ArtifactType && len(m.Layers) == 1 && m.Layers[0].Digest.String() == "sha256:"+b.SHA256 {
-				if err := r.readBlob(ctx, m.Layers[0].Digest, b.Size); err != nil {
+				if err := r.copyBlob(ctx, false, v1.Descriptor{Digest: m.Layers[0].Digest, Size: b.Size}, io.Discard); err != nil {
 					return err
 				}
 				a.Asset = b.Name
@@ -193,13 +191,13 @@ func (r *Repository) artifactOf(ctx context.Context, write bool, digest string, 
 	return m, nil
 }
 
-// readBlob reads a blob, which compares its digest and size.
-func (r *Repository) readBlob(ctx context.Context, digest v1.Hash, size int64) error {
-	options, err := r.options(ctx, false)
+// copyBlob reads a blob, and compares its digest and size.
+func (r *Repository) copyBlob(ctx context.Context, write bool, d v1.Descriptor, to io.Writer) error {
+	options, err := r.options(ctx, write)
 	if err != nil {
 		return err
 	}
-	layer, err := remote.Layer(r.repo.Digest(digest.String()), options...)
+	layer, err := remote.Layer(r.repo.Digest(d.Digest.String()), options...)
 	if err != nil {
 		return err
 	}
@@ -208,9 +206,9 @@ func (r *Repository) readBlob(ctx context.Context, digest v1.Hash, size int64) e
 		return err
 	}
 	defer content.Close()
-	n, err := io.Copy(io.Discard, io.LimitReader(content, size+1))
-	if err == nil && n != size {
-		err = fmt.Errorf("blob %s has not %d bytes", digest, size)
+	n, err := io.Copy(to, io.LimitReader(content, d.Size+1))
+	if err == nil && n != d.Size {
+		err = fmt.Errorf("blob %s does not have %d bytes", d.Digest, d.Size)
 	}
 	return err
 }

@@ -1,16 +1,15 @@
 package oci
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"dagger/gantry/ci/attest"
 	"dagger/gantry/ci/imagespec"
@@ -53,7 +52,7 @@ func Signatures(r *published.Release, by attest.Signer) func(string, v1.ImageInd
 				return err
 			}
 			all = append(all, bundleOf(platform, signatureName, attest.SignPredicateType, r.Manifest.CommitDate, signature, func(text []byte) error {
-				return isOfType(public, text, digest, attest.SignPredicateType)
+				return public.CheckType(text, digest, attest.SignPredicateType)
 			}), bundleOf(platform, provenanceName, attest.ProvenancePredicateType, r.Manifest.CommitDate, provenance, func(text []byte) error {
 				_, err := image.CheckProvenance(public, text)
 				return err
@@ -67,14 +66,6 @@ func Signatures(r *published.Release, by attest.Signer) func(string, v1.ImageInd
 		}
 		return all, errors.Join(err, add(""))
 	}
-}
-
-func isOfType(key *attest.PublicKey, text []byte, digest, want string) error {
-	got, err := key.VerifyDigest(text, digest)
-	if err == nil && got != want {
-		err = fmt.Errorf("it has the predicate %q, not %q", got, want)
-	}
-	return err
 }
 
 // bundleOf is a bundle as cosign attaches it.
@@ -159,11 +150,12 @@ func (r *Repository) hasEquivalent(ctx context.Context, write bool, subject v1.H
 	return false, nil
 }
 
-// mayBe reports whether an artifact that is listed with a type may have another. Some
-// registries list the configuration's type instead, or none.
-func mayBe(listed, want string) bool {
-	return listed == want || listed == "" || listed == string(emptyConfig)
-}
+// mayBe reports whether an artifact that is listed with a type may have another.
+func mayBe(listed, want string) bool { return listed == want || untyped(listed) }
+
+// untyped reports whether a list doesn't tell the type of an artifact. Some registries
+// list the configuration's type instead, or none.
+func untyped(listed string) bool { return listed == "" || listed == string(emptyConfig) }
 
 // readBundle reads a bundle that is attached to a manifest; nil for another artifact.
 func (r *Repository) readBundle(ctx context.Context, write bool, digest, subject v1.Hash) ([]byte, error) {
@@ -174,29 +166,9 @@ func (r *Repository) readBundle(ctx context.Context, write bool, digest, subject
 	if len(m.Layers) != 1 || m.Layers[0].Size > attest.MaxSize {
 		return nil, fmt.Errorf("it is not one file of at most %d bytes", attest.MaxSize)
 	}
-	return r.readSmall(ctx, write, m.Layers[0])
-}
-
-// readSmall returns a blob, which compares its digest and size.
-func (r *Repository) readSmall(ctx context.Context, write bool, d v1.Descriptor) ([]byte, error) {
-	options, err := r.options(ctx, write)
-	if err != nil {
-		return nil, err
-	}
-	layer, err := remote.Layer(r.repo.Digest(d.Digest.String()), options...)
-	if err != nil {
-		return nil, err
-	}
-	content, err := layer.Compressed()
-	if err != nil {
-		return nil, err
-	}
-	defer content.Close()
-	text, err := io.ReadAll(io.LimitReader(content, d.Size+1))
-	if err == nil && int64(len(text)) != d.Size {
-		err = fmt.Errorf("blob %s does not have %d bytes", d.Digest, d.Size)
-	}
-	return text, err
+	var text bytes.Buffer
+	err = r.copyBlob(ctx, write, m.Layers[0], &text)
+	return text.Bytes(), err
 }
 
 // signed finds what is attached to the index, and verifies its signature and provenance

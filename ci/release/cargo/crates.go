@@ -150,19 +150,11 @@ func compiledPackages(messages, dir string) ([]*compiledPackage, error) {
 
 // find returns the compiled package of a tree, or nil.
 func find(compiled []*compiledPackage, p treePackage) *compiledPackage {
-	var same []*compiledPackage
-	for _, c := range compiled {
-		if c.name == p.Name && c.version == p.Version {
-			same = append(same, c)
-		}
+	found := one(compiled, p, func(c *compiledPackage) (name, version, source string) { return c.name, c.version, c.source })
+	if found == nil {
+		return nil
 	}
-	if i := slices.IndexFunc(same, func(c *compiledPackage) bool { return p.isFrom(c.source) }); i >= 0 {
-		return same[i]
-	}
-	if len(same) == 1 { // cargo writes the same source in another way
-		return same[0]
-	}
-	return nil
+	return *found
 }
 
 var (

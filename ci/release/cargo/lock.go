@@ -47,17 +47,9 @@ func (l Lock) ProjectVersions(name string) []string {
 // find returns the entry of a package in the output of cargo tree; an empty one if
 // there is none.
 func (l Lock) find(p treePackage) LockedPackage {
-	var same []LockedPackage
-	for _, locked := range l.Packages {
-		if locked.Name == p.Name && locked.Version == p.Version {
-			same = append(same, locked)
-		}
+	found := one(l.Packages, p, func(l LockedPackage) (name, version, source string) { return l.Name, l.Version, l.Source })
+	if found == nil {
+		return LockedPackage{}
 	}
-	if i := slices.IndexFunc(same, func(locked LockedPackage) bool { return p.isFrom(locked.Source) }); i >= 0 {
-		return same[i]
-	}
-	if len(same) == 1 { // cargo writes the same source in another way
-		return same[0]
-	}
-	return LockedPackage{}
+	return *found
 }

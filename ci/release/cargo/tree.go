@@ -94,3 +94,24 @@ func (p treePackage) isFrom(source string) bool {
 	}
 	return source == "" && p.Source != "" && !strings.HasPrefix(p.Source, "registry ") && !strings.Contains(p.Source, "#")
 }
+
+// one returns the element of a list that is the package: by its source, or as the only
+// one of its name and version, since Cargo writes the same source in several ways. It
+// returns nil if there is none.
+func one[T any](list []T, p treePackage, id func(T) (name, version, source string)) *T {
+	var same []*T
+	for i := range list {
+		name, version, source := id(list[i])
+		if name != p.Name || version != p.Version {
+			continue
+		}
+		if p.isFrom(source) {
+			return &list[i]
+		}
+		same = append(same, &list[i])
+	}
+	if len(same) == 1 {
+		return same[0]
+	}
+	return nil
+}

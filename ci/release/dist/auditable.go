@@ -17,16 +17,12 @@ func addLists(dir string, targets []Target) ([]Target, error) {
 		if !t.Auditable {
 			continue
 		}
-		crates, err := readCrates(t)
-		if err != nil {
-			return nil, fmt.Errorf("list the crates of target %q: %w", t.Want.Target, err)
-		}
 		t.Binaries = slices.Clone(t.Binaries)
 		for j, bin := range t.Binaries {
 			fail := func(err error) ([]Target, error) {
 				return nil, fmt.Errorf("add the list of crates to binary %q of target %q: %w", bin.Name, t.Want.Target, err)
 			}
-			data, err := auditable.Data(crates, bin.Package)
+			data, err := auditable.Data(t.crates, bin.Package)
 			if err != nil {
 				return fail(err)
 			}

@@ -21,6 +21,7 @@ import (
 	"dagger/gantry/ci/archive"
 	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/manifest"
+	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/release/plan"
 )
 
@@ -56,6 +57,8 @@ type Target struct {
 	// CratesDir has what the build kept about its crates (see
 	// ci/release/toolchain/bill.sh).
 	CratesDir string
+	// crates are read from there.
+	crates []cargo.Crate
 	// Elsewhere is true if the binaries were not built here.
 	Elsewhere bool
 	Binaries  []Binary
@@ -171,6 +174,9 @@ func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, erro
 		return nil, err
 	}
 	defer os.RemoveAll(work)
+	if in.Targets, err = withCrates(in.Targets); err != nil {
+		return nil, err
+	}
 	if in.Targets, err = addLists(work, in.Targets); err != nil {
 		return nil, err
 	}

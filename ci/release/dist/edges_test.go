@@ -216,7 +216,7 @@ func TestBillReportsFailures(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(file, []byte("{\n"), 0o600))
 		_, err = Assemble(t.TempDir(), with(), quiet(t))
-		assert.ErrorContains(t, err, "make the bill of materials", name)
+		assert.ErrorContains(t, err, `list the crates of target "`+amd+`": `, name)
 		require.NoError(t, os.WriteFile(file, good, 0o600))
 	}
 }

@@ -150,16 +150,12 @@ func noticesEntry(m *manifest.Manifest, t Target, own []string) (archive.Entry, 
 	fail := func(err error) (archive.Entry, error) {
 		return archive.Entry{}, fmt.Errorf("make %s of %q: %w", plan.NoticesName, t.Archive, err)
 	}
-	crates, err := readCrates(t)
-	if err != nil {
-		return fail(err)
-	}
 	texts, err := readLicenseTexts(t.CratesDir)
 	if err != nil {
 		return fail(err)
 	}
 	var b bytes.Buffer
-	if err := writeNotices(&b, m, t.Want.Target, crates, own, texts); err != nil {
+	if err := writeNotices(&b, m, t.Want.Target, t.crates, own, texts); err != nil {
 		return fail(err)
 	}
 	return archive.Entry{

@@ -18,6 +18,22 @@ import (
 	"dagger/gantry/ci/release/cargo"
 )
 
+// withCrates returns targets with the crates of their builds, where something lists them.
+func withCrates(targets []Target) ([]Target, error) {
+	targets = slices.Clone(targets)
+	for i, t := range targets {
+		if t.SBOM == "" && !t.Notices && !t.Auditable {
+			continue
+		}
+		crates, err := readCrates(t)
+		if err != nil {
+			return nil, fmt.Errorf("list the crates of target %q: %w", t.Want.Target, err)
+		}
+		targets[i].crates = crates
+	}
+	return targets, nil
+}
+
 // readCrates reads the crates of a target from what its build kept.
 func readCrates(t Target) ([]cargo.Crate, error) {
 	var record cargo.Record
@@ -36,10 +52,6 @@ func writeSBOMs(dir string, m *manifest.Manifest, t Target, archive manifest.Ass
 	fail := func(err error) ([]manifest.Asset, error) {
 		return nil, fmt.Errorf("make the bill of materials of %q: %w", archive.Name, err)
 	}
-	crates, err := readCrates(t)
-	if err != nil {
-		return fail(err)
-	}
 	var assets []manifest.Asset
 	for _, bill := range []struct {
 		name  string
@@ -47,9 +59,9 @@ func writeSBOMs(dir string, m *manifest.Manifest, t Target, archive manifest.Ass
 	}{
 		{t.SBOM, func(w io.Writer) error {
 			out := cdx.NewBOMEncoder(w, cdx.BOMFileFormatJSON).SetPretty(true)
-			return out.EncodeVersion(billOfMaterials(m, archive, crates), cdx.SpecVersion1_6)
+			return out.EncodeVersion(billOfMaterials(m, archive, t.crates), cdx.SpecVersion1_6)
 		}},
-		{t.SPDX, func(w io.Writer) error { return writeSPDX(w, m, archive, crates) }},
+		{t.SPDX, func(w io.Writer) error { return writeSPDX(w, m, archive, t.crates) }},
 	} {
 		file := filepath.Join(dir, bill.name)
 		f, err := os.Create(file)

@@ -1,4 +1,5 @@
-// Package ocitest has base images for tests. Nothing in it reaches a registry.
+// Package ocitest has base images and registries for tests. Nothing in it reaches a real
+// registry.
 package ocitest
 
 import (
