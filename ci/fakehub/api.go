@@ -102,6 +102,7 @@ var routes = []endpoint{
 	{"GET", "api", regexp.MustCompile(repoPath + `/git/tags/(?P<name>[0-9a-f]+)$`), "get tag object", false, (*Server).getTagObject},
 	{"GET", "api", regexp.MustCompile(repoPath + `/git/commits/(?P<name>[0-9a-f]+)$`), "get commit", false, (*Server).getCommit},
 	{"GET", "api", regexp.MustCompile(repoPath + `/contents/(?P<name>.+)$`), "get contents", false, (*Server).getContents},
+	{"GET", "api", regexp.MustCompile(repoPath + `/attestations/(?P<name>[^/]+)$`), "list attestations", false, (*Server).listAttestations},
 	{"POST", "api", regexp.MustCompile(repoPath + `/releases/generate-notes$`), "generate notes", false, (*Server).generateNotes},
 	{"POST", "api", regexp.MustCompile(repoPath + `/dispatches$`), "dispatch", true, (*Server).dispatch},
 	{"GET", "api", regexp.MustCompile(`^/user$`), "get user", false, (*Server).getUser},
@@ -115,6 +116,7 @@ var routes = []endpoint{
 	{"GET", "web", regexp.MustCompile(`^/_calls$`), "list the calls", false, (*Server).callsText},
 	{"GET", "web", regexp.MustCompile(`^/_events$`), "list the events", false, (*Server).eventsText},
 	{"GET", "web", regexp.MustCompile(`^/_objects/(?P<id>\d+)/`), "get object", false, (*Server).object},
+	{"GET", "web", regexp.MustCompile(`^/_attestations/(?P<id>\d+)/`), "get bundle", false, (*Server).getBundle},
 }
 
 // place returns the kind of host that a request addresses, and the path there.

@@ -48,6 +48,11 @@ type Config struct {
 	// LargestList is how many releases or assets a page may hold. A larger page
 	// fails with a 502, as on GitHub when it takes too long. By default, any.
 	LargestList int
+	// AttestationDelay is how long after its publication an immutable release has no
+	// attestation. By default, it has one at once.
+	AttestationDelay time.Duration
+	// NoBundles lists attestations without their bundles, which have an address only.
+	NoBundles bool
 	// LoginPages redirects downloads to a login page, as GitHub Enterprise does in
 	// private mode.
 	LoginPages bool
@@ -177,6 +182,7 @@ type release struct {
 	published  time.Time
 	updatedAt  time.Time
 	assets     []*asset
+	attested   []Subject // of an immutable release
 
 	deleted  bool
 	versions []releaseVersion // for lists that lag
@@ -396,6 +402,9 @@ func (r *Repo) Seed(x Seed) int64 {
 	}
 	for _, f := range x.Files {
 		r.s.attach(rel, f)
+	}
+	if rel.immutable {
+		r.attest(rel)
 	}
 	r.releases = append(r.releases, rel)
 	rel.versions = append(rel.versions, releaseVersion{view: *rel}) // seen in lists from the beginning

@@ -95,7 +95,7 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 	for op, v := range doc.(map[string]any)["operations"].(map[string]any) {
 		method, path, _ := strings.Cut(op, " ")
 		re := regexp.MustCompile("^" + method + " " + regexp.MustCompile(`\\\{(ref|tag)\\\}$`).ReplaceAllString(
-			regexp.MustCompile(`\\\{(owner|repo|release_id|asset_id|tag_sha|commit_sha)\\\}`).ReplaceAllString(regexp.QuoteMeta(path), `[^/]+`), `.+`) + "$")
+			regexp.MustCompile(`\\\{(owner|repo|release_id|asset_id|tag_sha|commit_sha|subject_digest)\\\}`).ReplaceAllString(regexp.QuoteMeta(path), `[^/]+`), `.+`) + "$")
 		for status, s := range v.(map[string]any) {
 			a := answer{path: re, key: op + " " + status}
 			if s != nil {
@@ -172,6 +172,10 @@ func TestAnswersFollowOpenAPI(t *testing.T) {
 	h.must(200, "GET", "/rate_limit", "")
 	h.must(403, "GET", "/installation/repositories", "")
 	h.must(204, "DELETE", one, "")
+	sealed := h.AddRepo("octo", "sealed").Immutable()
+	at := sealed.Commit("one")
+	sealed.Seed(Seed{Tag: "v1", Commit: at})
+	h.must(200, "GET", "/repos/octo/sealed/attestations/sha1:"+at+"?predicate_type=release", "")
 
 	w := newHub(t, Config{Tokens: map[string]Access{"any": {Push: true, Installation: true}}})
 	w.check = check

@@ -201,6 +201,9 @@ func (s *Server) publish(r *Repo, rel *release) {
 	if c, ok := r.commits[r.peel(r.tags[rel.tag])]; ok {
 		rel.createdAt = c.date
 	}
+	if rel.immutable {
+		r.attest(rel)
+	}
 	s.event("publish", rel, "")
 }
 

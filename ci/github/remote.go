@@ -240,17 +240,22 @@ func (r *repo) repository(ctx context.Context) (got *gh.Repository, err error) {
 	return got, err
 }
 
-// tagCommit reads the commit of a tag, or "" for a confirmed 404.
-func (r *repo) tagCommit(ctx context.Context, tag string) (string, error) {
-	var object *gh.GitObject
-	found, err := r.confirmed(ctx, "read the tag", func(ctx context.Context) error {
+// tagRef reads the object that a tag names, or nil for a confirmed 404.
+func (r *repo) tagRef(ctx context.Context, tag string) (object *gh.GitObject, err error) {
+	_, err = r.confirmed(ctx, "read the tag", func(ctx context.Context) error {
 		ref, _, err := r.c.api.Git.GetRef(ctx, r.owner, r.name, "tags/"+tag)
 		if err == nil {
 			object = ref.GetObject()
 		}
 		return err
 	})
-	if err != nil || !found {
+	return object, err
+}
+
+// tagCommit reads the commit of a tag, or "" for a confirmed 404.
+func (r *repo) tagCommit(ctx context.Context, tag string) (string, error) {
+	object, err := r.tagRef(ctx, tag)
+	if err != nil || object == nil {
 		return "", err
 	}
 	for range 10 {

@@ -101,6 +101,9 @@ func Verify(ctx context.Context, client *github.Client, owner, name, tag string,
 			return nil, err
 		}
 	}
+	if err := v.checkAttestation(ctx, client, owner, name, rel, r); err != nil {
+		return nil, err
+	}
 	return v, v.checkSignatures(ctx, r, rel.Assets, key)
 }
 

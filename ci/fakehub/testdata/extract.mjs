@@ -30,6 +30,7 @@ const wanted = [
   ["get", "/repos/{owner}/{repo}/git/tags/{tag_sha}", [200, 404]],
   ["get", "/repos/{owner}/{repo}/git/commits/{commit_sha}", [200, 404]],
   ["post", "/repos/{owner}/{repo}/dispatches", [204, 422]],
+  ["get", "/repos/{owner}/{repo}/attestations/{subject_digest}", [200]],
   ["get", "/user", [200, 401, 403]],
   ["get", "/rate_limit", [200]],
   ["get", "/installation/repositories", [200, 403]],
