@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"dagger/gantry/ci/engine"
 	"dagger/gantry/ci/image"
 	"dagger/gantry/ci/published"
 	"dagger/gantry/internal/dagger"
@@ -208,13 +207,24 @@ func (m *Images) Reconcile(
 	// Password of --signing-key.
 	// +optional
 	signingKeyPassword *dagger.Secret,
+	// URL that requests an identity token, to sign with the workflow's identity instead of a key: on GitHub Actions, env:ACTIONS_ID_TOKEN_REQUEST_URL, with the permission id-token: write.
+	// +optional
+	oidcRequestURL *dagger.Secret,
+	// Token for --oidc-request-url: on GitHub Actions, env:ACTIONS_ID_TOKEN_REQUEST_TOKEN.
+	// +optional
+	oidcRequestToken *dagger.Secret,
+	// Identity token with the audience "sigstore", for a CI that gives it to the job, such as GitLab.
+	// +optional
+	identityToken *dagger.Secret,
 	// URI of what runs this call, for the provenance: on GitHub Actions, "$GITHUB_SERVER_URL/$GITHUB_WORKFLOW_REF".
-	// By default, the provenance names a local build.
+	// By default, the identity that signs without a key, or else a local build.
 	// +optional
 	builder string,
 ) (string, error) {
 	return m.phase().Reconcile(ctx, image.ReconcileOptions{
-		Last: last, Component: component, PublishOptions: image.PublishOptions{Addresses: addresses, DryRun: dryRun, Markdown: markdown, Signing: signing(signingKey, signingKeyPassword, builder)},
+		Last: last, Component: component, PublishOptions: image.PublishOptions{Addresses: addresses, DryRun: dryRun, Markdown: markdown,
+			Signing: m.Of.signing(signingKey, signingKeyPassword, oidcRequestURL, oidcRequestToken, identityToken, builder),
+		},
 	})
 }
 
@@ -337,7 +347,7 @@ func (i *Image) WithRegistryAuth(
 // Publish pushes the image, tests it, and tags it.
 //
 // It pushes by digest, starts the image on every platform, and tags it with the exact version (never rewritten), then with each floating tag for which it is the highest.
-// With --signing-key, it attaches a signature and provenance before it writes a tag.
+// With --signing-key or --oidc-request-url, it attaches a signature and provenance before it writes a tag.
 // Then it attaches the release's bills of materials, each to its platform.
 // Re-running uploads nothing twice.
 // It returns a report.
@@ -363,19 +373,24 @@ func (i *Image) Publish(
 	// Password of --signing-key.
 	// +optional
 	signingKeyPassword *dagger.Secret,
+	// URL that requests an identity token, to sign with the workflow's identity instead of a key: on GitHub Actions, env:ACTIONS_ID_TOKEN_REQUEST_URL, with the permission id-token: write.
+	// +optional
+	oidcRequestURL *dagger.Secret,
+	// Token for --oidc-request-url: on GitHub Actions, env:ACTIONS_ID_TOKEN_REQUEST_TOKEN.
+	// +optional
+	oidcRequestToken *dagger.Secret,
+	// Identity token with the audience "sigstore", for a CI that gives it to the job, such as GitLab.
+	// +optional
+	identityToken *dagger.Secret,
 	// URI of what runs this call, for the provenance: on GitHub Actions, "$GITHUB_SERVER_URL/$GITHUB_WORKFLOW_REF".
-	// By default, the provenance names a local build.
+	// By default, the identity that signs without a key, or else a local build.
 	// +optional
 	builder string,
 ) (string, error) {
 	return i.Of.phase().Publish(ctx, i.inner(), image.PublishOptions{
-		Addresses: addresses, DryRun: dryRun, Markdown: markdown, Signing: signing(signingKey, signingKeyPassword, builder),
+		Addresses: addresses, DryRun: dryRun, Markdown: markdown,
+		Signing: i.Of.Of.signing(signingKey, signingKeyPassword, oidcRequestURL, oidcRequestToken, identityToken, builder),
 	})
-}
-
-// signing is what the caller passes to sign.
-func signing(key, password *dagger.Secret, builder string) engine.Signing {
-	return engine.Signing{Key: key, Password: password, Builder: builder, Version: version}
 }
 
 // Verify compares a published image with its release, byte for byte.
@@ -383,7 +398,7 @@ func signing(key, password *dagger.Secret, builder string) engine.Signing {
 // On every platform, each binary must have the bytes of the release's archive.
 // The digest must be that of the image assembled anew, and the annotations must agree.
 // It lists what is attached.
-// With --verification-key, the image must also be signed by that key and have its provenance.
+// With --verification-key or --certificate-identity, the image must also be signed by that key or identity, and have its provenance.
 //
 // +cache="session"
 func (i *Image) Verify(
@@ -400,6 +415,14 @@ func (i *Image) Verify(
 	// Public key, such as cosign.pub, by which the image must be signed, and its provenance too.
 	// +optional
 	verificationKey *dagger.File,
+	// Identity in the certificate of a signature without a key, such as "https://github.com/owner/name/.github/workflows/images.yml@refs/heads/main".
+	// +optional
+	certificateIdentity string,
+	// Issuer of the identity: for GitHub Actions, "https://token.actions.githubusercontent.com".
+	// +optional
+	certificateOidcIssuer string,
 ) (string, error) {
-	return i.Of.phase().Verify(ctx, i.inner(), image.VerifyOptions{Reference: ref, CurrentBase: currentBase, SBOMs: sboms, VerificationKey: verificationKey})
+	return i.Of.phase().Verify(ctx, i.inner(), image.VerifyOptions{
+		Reference: ref, CurrentBase: currentBase, SBOMs: sboms, By: i.Of.Of.verification(verificationKey, certificateIdentity, certificateOidcIssuer),
+	})
 }

@@ -46,6 +46,12 @@ type Gantry struct {
 	GitUsers []string
 	// +private
 	GitSecrets []*dagger.Secret
+	// +private
+	SigningConfig *dagger.File
+	// +private
+	TrustedRoot *dagger.File
+	// +private
+	Cosign *dagger.Container
 }
 
 // New holds what all functions share.
@@ -150,6 +156,23 @@ func (g *Gantry) gitHub() engine.GitHub {
 	return engine.GitHub{URL: g.GitHubURL, Certificates: g.Certificates, UserAgent: "gantry/" + version}
 }
 
+func (g *Gantry) sigstore() engine.Sigstore {
+	return engine.Sigstore{Client: dag, SigningConfig: g.SigningConfig, TrustedRoot: g.TrustedRoot, Cosign: g.Cosign}
+}
+
+// signing is what the caller passes to sign.
+func (g *Gantry) signing(key, password, requestURL, requestToken, identityToken *dagger.Secret, builder string) engine.Signing {
+	return engine.Signing{
+		Key: key, Password: password, RequestURL: requestURL, RequestToken: requestToken, IdentityToken: identityToken,
+		Sigstore: g.sigstore(), Builder: builder, Version: version,
+	}
+}
+
+// verification is what the caller passes to verify signatures.
+func (g *Gantry) verification(key *dagger.File, identity, issuer string) engine.Verification {
+	return engine.Verification{Key: key, Identity: identity, Issuer: issuer, Sigstore: g.sigstore()}
+}
+
 // ReleaseReady fails if a component can't be released now, with every reason.
 //
 // It plans each component as the version in its Cargo.toml.
@@ -195,7 +218,7 @@ func (g *Gantry) Build(
 // VerifyRelease checks a published release from the outside.
 //
 // It downloads every asset and compares digests, SHA256SUMS, release-manifest.json and the contents of each archive.
-// With --verification-key, the release must also be signed by that key and have its provenance.
+// With --verification-key or --certificate-identity, the release must also be signed by that key or identity, and have its provenance.
 // It needs --repository and no source.
 //
 // +cache="session"
@@ -208,11 +231,35 @@ func (g *Gantry) VerifyRelease(
 	// +optional
 	token *dagger.Secret,
 	// Public key of the release's signature, in PEM, such as cosign.pub.
-	// Without it, the report only shows whether there is a signature.
+	// Without a key or an identity, the report only shows whether there is a signature.
 	// +optional
 	verificationKey *dagger.File,
+	// Identity in the certificate of a signature without a key, such as "https://github.com/owner/name/.github/workflows/release.yml@refs/tags/v1.2.3".
+	// +optional
+	certificateIdentity string,
+	// Issuer of the identity: for GitHub Actions, "https://token.actions.githubusercontent.com".
+	// +optional
+	certificateOidcIssuer string,
 ) (string, error) {
-	return g.gitHub().Verify(ctx, token, g.Repository, tag, verificationKey)
+	return g.gitHub().Verify(ctx, token, g.Repository, tag, g.verification(verificationKey, certificateIdentity, certificateOidcIssuer))
+}
+
+// WithSigstore sets what signs and verifies without a key: another Sigstore than the public one, or another container of cosign.
+func (g *Gantry) WithSigstore(
+	// Addresses of the services, as `cosign signing-config create` writes them.
+	// +optional
+	signingConfig *dagger.File,
+	// Keys and certificates of the services, as `cosign trusted-root create` writes them.
+	// +optional
+	trustedRoot *dagger.File,
+	// Container with cosign 3.
+	// By default, Sigstore's image of it.
+	// +optional
+	cosign *dagger.Container,
+) *Gantry {
+	with := *g
+	with.SigningConfig, with.TrustedRoot, with.Cosign = signingConfig, trustedRoot, cosign
+	return &with
 }
 
 // Images makes container images of published releases.

@@ -257,12 +257,21 @@ func (r *Release) Publish(
 	// Password of --signing-key.
 	// +optional
 	signingKeyPassword *dagger.Secret,
+	// URL that requests an identity token, to sign with the workflow's identity instead of a key: on GitHub Actions, env:ACTIONS_ID_TOKEN_REQUEST_URL, with the permission id-token: write.
+	// +optional
+	oidcRequestURL *dagger.Secret,
+	// Token for --oidc-request-url: on GitHub Actions, env:ACTIONS_ID_TOKEN_REQUEST_TOKEN.
+	// +optional
+	oidcRequestToken *dagger.Secret,
+	// Identity token with the audience "sigstore", for a CI that gives it to the job, such as GitLab.
+	// +optional
+	identityToken *dagger.Secret,
 	// URI of what runs this build, for the provenance: on GitHub Actions, "$GITHUB_SERVER_URL/$GITHUB_WORKFLOW_REF".
-	// By default, the provenance names a local build.
+	// By default, the identity that signs without a key, or else a local build.
 	// +optional
 	builder string,
 ) (string, error) {
-	return r.request().Publish(ctx, token, signing(signingKey, signingKeyPassword, builder), release.PublishOptions{
+	return r.request().Publish(ctx, token, r.Of.signing(signingKey, signingKeyPassword, oidcRequestURL, oidcRequestToken, identityToken, builder), release.PublishOptions{
 		Existing: github.Existing(strings.ToLower(string(existing))), Draft: draft, Dispatch: dispatch, DryRun: dryRun, Markdown: markdown,
 	})
 }

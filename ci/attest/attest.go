@@ -1,11 +1,13 @@
 // Package attest signs the checksums and the provenance of a release with a key, and
 // verifies both. What it writes are Sigstore bundles, which cosign and other tools read.
+// Package keyless below it signs with certificates instead.
 //
 // The package is pure. It keeps two invariants: the same key and the same content give
 // the same bytes, and no error contains a part of a key or a password.
 package attest
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -41,16 +43,16 @@ func (r Release) ProvenanceName() string {
 }
 
 // CheckSignature verifies a bundle with a signature of SHA256SUMS.
-func (r Release) CheckSignature(key *PublicKey, bundle []byte) error {
-	return key.verifyFile(bundle, r.SumsText)
+func (r Release) CheckSignature(ctx context.Context, by Verifier, bundle []byte) error {
+	return by.VerifyFile(ctx, bundle, r.SumsText)
 }
 
 // CheckProvenance verifies a bundle with the provenance of the release: it is signed,
 // its subjects are exactly the files of SHA256SUMS, and it names the release's tag and
 // commit. It returns the ID of the builder.
-func (r Release) CheckProvenance(key *PublicKey, bundle []byte) (builder string, err error) {
+func (r Release) CheckProvenance(ctx context.Context, by Verifier, bundle []byte) (builder string, err error) {
 	var s Statement
-	if err := key.verifyStatement(bundle, &s); err != nil {
+	if err := verifyInto(ctx, by, bundle, &s); err != nil {
 		return "", err
 	}
 	sums, err := archive.ParseSums(r.SumsText)

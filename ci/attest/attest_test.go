@@ -123,14 +123,14 @@ func TestSigns(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, public.String(), key.Public().String())
 				assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s", key, key, key, key), "ecdsa.PrivateKey")
-				signature, err := key.SignFile(r.SumsText)
+				signature, err := key.SignFile(t.Context(), r.SumsText)
 				require.NoError(t, err)
-				require.NoError(t, r.CheckSignature(public, signature))
+				require.NoError(t, r.CheckSignature(t.Context(), public, signature))
 				statement, err := r.Statement(build)
 				require.NoError(t, err)
-				provenance, err := key.SignStatement(statement)
+				provenance, err := key.SignStatement(t.Context(), statement)
 				require.NoError(t, err)
-				builder, err := r.CheckProvenance(public, provenance)
+				builder, err := r.CheckProvenance(t.Context(), public, provenance)
 				require.NoError(t, err)
 				assert.Equal(t, build.Builder, builder)
 				bundles = append(bundles, string(signature)+string(provenance))
@@ -194,7 +194,7 @@ func TestReadKeyRefuses(t *testing.T) {
 // A bundle has the fields of the specification, and no other.
 func TestBundle(t *testing.T) {
 	key := newTestKey(t)
-	text, err := key.SignFile([]byte("content"))
+	text, err := key.SignFile(t.Context(), []byte("content"))
 	require.NoError(t, err)
 	var b map[string]any
 	require.NoError(t, json.Unmarshal(text, &b))
@@ -239,13 +239,13 @@ func TestStatement(t *testing.T) {
 // Whatever is changed, a signature and provenance are refused.
 func TestRefuses(t *testing.T) {
 	r, key, other := example(t), newTestKey(t), newTestKey(t)
-	signature, err := key.SignFile(r.SumsText)
+	signature, err := key.SignFile(t.Context(), r.SumsText)
 	require.NoError(t, err)
 	statement := func(change func(*Statement)) []byte {
 		s, err := r.Statement(build)
 		require.NoError(t, err)
 		change(s)
-		text, err := key.SignStatement(s)
+		text, err := key.SignStatement(t.Context(), s)
 		require.NoError(t, err)
 		return text
 	}
@@ -262,8 +262,8 @@ func TestRefuses(t *testing.T) {
 	changed.SumsText = []byte(strings.Replace(string(r.SumsText), "2", "1", 1))
 	flip := func(b []byte) { b[len(b)-1] ^= 1 }
 
-	assert.ErrorContains(t, r.CheckSignature(other.Public(), signature), "it is signed with another key, "+fmt.Sprintf("%q", key.public.hint))
-	assert.ErrorContains(t, changed.CheckSignature(key.Public(), signature), "it signs another file, with the SHA2_256 ")
+	assert.ErrorContains(t, r.CheckSignature(t.Context(), other.Public(), signature), "it is signed with another key, "+fmt.Sprintf("%q", key.public.hint))
+	assert.ErrorContains(t, changed.CheckSignature(t.Context(), key.Public(), signature), "it signs another file, with the SHA2_256 ")
 	for says, text := range map[string][]byte{
 		"it was changed":                      edit(signature, func(b *bundle) { flip(b.MessageSignature.Signature) }),
 		"it signs another file":               edit(signature, func(b *bundle) { flip(b.MessageSignature.MessageDigest.Digest) }),
@@ -272,7 +272,7 @@ func TestRefuses(t *testing.T) {
 		`it has the media type "application/vnd.dev.sigstore.bundle+json;version=0.1"`: edit(signature, func(b *bundle) { b.MediaType = "application/vnd.dev.sigstore.bundle+json;version=0.1" }),
 		"it is not signed with a key, but with a certificate":                          edit(signature, func(b *bundle) { b.VerificationMaterial.PublicKey = nil }),
 	} {
-		assert.ErrorContains(t, r.CheckSignature(key.Public(), text), says)
+		assert.ErrorContains(t, r.CheckSignature(t.Context(), key.Public(), text), says)
 	}
 
 	for says, text := range map[string][]byte{
@@ -290,12 +290,12 @@ func TestRefuses(t *testing.T) {
 		`it is about commit "", not`:                                  statement(func(s *Statement) { s.Predicate.BuildDefinition.ResolvedDependencies = nil }),
 		"it names no builder":                                         statement(func(s *Statement) { s.Predicate.RunDetails.Builder.ID = "" }),
 	} {
-		_, err := r.CheckProvenance(key.Public(), text)
+		_, err := r.CheckProvenance(t.Context(), key.Public(), text)
 		assert.ErrorContains(t, err, says)
 	}
-	_, err = r.CheckProvenance(other.Public(), provenance)
+	_, err = r.CheckProvenance(t.Context(), other.Public(), provenance)
 	assert.ErrorContains(t, err, "it is signed with another key")
-	_, err = changed.CheckProvenance(key.Public(), provenance)
+	_, err = changed.CheckProvenance(t.Context(), key.Public(), provenance)
 	assert.Error(t, err)
 }
 
@@ -319,7 +319,7 @@ func TestLargest(t *testing.T) {
 	require.NoError(t, err)
 	s, err := r.Statement(build)
 	require.NoError(t, err)
-	text, err := newTestKey(t).SignStatement(s)
+	text, err := newTestKey(t).SignStatement(t.Context(), s)
 	require.NoError(t, err)
 	assert.Less(t, len(text), MaxSize)
 }

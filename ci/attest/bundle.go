@@ -2,6 +2,8 @@ package attest
 
 import (
 	"bytes"
+	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +19,8 @@ const payloadType = "application/vnd.in-toto+json"
 const digestAlgorithm = "SHA2_256"
 
 // bundle has the fields of a Sigstore bundle that is signed by a key, without a
-// transparency log. The generated types of Sigstore's specification would encode it
+// transparency log, and the certificate of one that is signed without a key. The
+// generated types of Sigstore's specification would encode it
 // differently in each build of a program.
 type bundle struct {
 	MediaType            string            `json:"mediaType"`
@@ -27,7 +30,12 @@ type bundle struct {
 }
 
 type material struct {
-	PublicKey *publicKeyHint `json:"publicKey,omitempty"`
+	PublicKey   *publicKeyHint  `json:"publicKey,omitempty"`
+	Certificate *rawCertificate `json:"certificate,omitempty"`
+}
+
+type rawCertificate struct {
+	RawBytes []byte `json:"rawBytes"`
 }
 
 type publicKeyHint struct {
@@ -78,7 +86,7 @@ func (k *Key) encode(b bundle) ([]byte, error) {
 }
 
 // SignFile returns a bundle with a signature of a file.
-func (k *Key) SignFile(content []byte) ([]byte, error) {
+func (k *Key) SignFile(_ context.Context, content []byte) ([]byte, error) {
 	signature, err := k.sign(content)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
@@ -87,9 +95,7 @@ func (k *Key) SignFile(content []byte) ([]byte, error) {
 }
 
 // SignStatement returns a bundle with a signed statement.
-func (k *Key) SignStatement(s *Statement) ([]byte, error) { return k.signStatement(s) }
-
-func (k *Key) signStatement(statement any) ([]byte, error) {
+func (k *Key) SignStatement(_ context.Context, statement any) ([]byte, error) {
 	payload, err := json.Marshal(statement)
 	if err != nil {
 		return nil, fmt.Errorf("encode the statement: %w", err)
@@ -112,15 +118,52 @@ func parse(text []byte) (*bundle, error) {
 	if b.MediaType != mediaType {
 		return nil, fmt.Errorf("it has the media type %q, not %q of a Sigstore bundle", b.MediaType, mediaType)
 	}
-	if b.VerificationMaterial.PublicKey == nil {
-		return nil, errors.New("it is not signed with a key, but with a certificate")
-	}
 	return &b, nil
 }
 
-// verifyFile verifies a bundle with a signature of a file.
-func (k *PublicKey) verifyFile(text, content []byte) error {
+// Certificate returns the certificate of a bundle that was signed without a key. It
+// verifies nothing.
+func Certificate(text []byte) (*x509.Certificate, error) {
 	b, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	c := b.VerificationMaterial.Certificate
+	if c == nil {
+		return nil, errors.New("it has no certificate: it is signed with a key")
+	}
+	certificate, err := x509.ParseCertificate(c.RawBytes)
+	if err != nil {
+		return nil, errors.New("its certificate can't be read")
+	}
+	return certificate, nil
+}
+
+// Payload returns the statement of a bundle. It verifies nothing.
+func Payload(text []byte) ([]byte, error) {
+	b, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	e := b.Envelope
+	if e == nil || e.PayloadType != payloadType || len(e.Signatures) != 1 {
+		return nil, errors.New("it does not contain an in-toto statement with one signature")
+	}
+	return e.Payload, nil
+}
+
+// parseKeyed reads a bundle that is signed with a key.
+func parseKeyed(text []byte) (*bundle, error) {
+	b, err := parse(text)
+	if err == nil && b.VerificationMaterial.PublicKey == nil {
+		return nil, errors.New("it is not signed with a key, but with a certificate")
+	}
+	return b, err
+}
+
+// VerifyFile verifies a bundle with a signature of a file.
+func (k *PublicKey) VerifyFile(_ context.Context, text, content []byte) error {
+	b, err := parseKeyed(text)
 	if err != nil {
 		return err
 	}
@@ -137,21 +180,17 @@ func (k *PublicKey) verifyFile(text, content []byte) error {
 	return nil
 }
 
-// verifyStatement verifies a bundle with a signed statement, and reads the statement.
-func (k *PublicKey) verifyStatement(text []byte, statement any) error {
-	b, err := parse(text)
+// VerifyStatement verifies a bundle with a signed statement.
+func (k *PublicKey) VerifyStatement(_ context.Context, text []byte) error {
+	b, err := parseKeyed(text)
 	if err != nil {
 		return err
 	}
-	e := b.Envelope
-	if e == nil || e.PayloadType != payloadType || len(e.Signatures) != 1 {
-		return errors.New("it does not contain an in-toto statement with one signature")
+	if _, err := Payload(text); err != nil {
+		return err
 	}
-	if !k.verifies(e.signed(), e.Signatures[0].Sig) {
+	if !k.verifies(b.Envelope.signed(), b.Envelope.Signatures[0].Sig) {
 		return k.refuse(b)
-	}
-	if err := json.Unmarshal(e.Payload, statement); err != nil {
-		return fmt.Errorf("its statement can't be read: %w", err)
 	}
 	return nil
 }

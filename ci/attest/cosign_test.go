@@ -81,13 +81,13 @@ func TestCosign(t *testing.T) {
 		require.NoError(t, err, out)
 		theirs, err := os.ReadFile(filepath.Join(c.dir, "theirs.json"))
 		require.NoError(t, err)
-		assert.NoError(t, r.CheckSignature(public, theirs))
-		assert.Error(t, r.CheckSignature(newTestKey(t).Public(), theirs))
+		assert.NoError(t, r.CheckSignature(t.Context(), public, theirs))
+		assert.Error(t, r.CheckSignature(t.Context(), newTestKey(t).Public(), theirs))
 	})
 }
 
 func (c cosign) signsFile(t *testing.T, key *Key, r Release) {
-	bundle, err := key.SignFile(r.SumsText)
+	bundle, err := key.SignFile(t.Context(), r.SumsText)
 	require.NoError(t, err)
 	file, ours := c.write(t, "SHA256SUMS", r.SumsText), c.write(t, SignatureName, bundle)
 	out, err := c.file(t, ours, file)
@@ -107,7 +107,7 @@ func (c cosign) signsFile(t *testing.T, key *Key, r Release) {
 	require.NoError(t, err)
 	out, err = c.file(t, c.write(t, "changed", changed), file)
 	assert.Error(t, err, "a changed signature: %s", out)
-	other, err := newTestKey(t).SignFile(r.SumsText)
+	other, err := newTestKey(t).SignFile(t.Context(), r.SumsText)
 	require.NoError(t, err)
 	out, err = c.file(t, c.write(t, "other", other), file)
 	assert.Error(t, err, "another key: %s", out)
@@ -116,7 +116,7 @@ func (c cosign) signsFile(t *testing.T, key *Key, r Release) {
 func (c cosign) signsProvenance(t *testing.T, key *Key, r Release, archive []byte) {
 	s, err := r.Statement(build)
 	require.NoError(t, err)
-	bundle, err := key.SignStatement(s)
+	bundle, err := key.SignStatement(t.Context(), s)
 	require.NoError(t, err)
 	file, ours := c.write(t, "app.tar.gz", archive), c.write(t, r.ProvenanceName(), bundle)
 	out, err := c.provenance(t, ours, file)
@@ -133,7 +133,7 @@ func (c cosign) signsProvenance(t *testing.T, key *Key, r Release, archive []byt
 	require.NoError(t, err)
 	out, err = c.provenance(t, c.write(t, "changed", changed), file)
 	assert.Error(t, err, "changed provenance: %s", out)
-	other, err := newTestKey(t).SignStatement(s)
+	other, err := newTestKey(t).SignStatement(t.Context(), s)
 	require.NoError(t, err)
 	out, err = c.provenance(t, c.write(t, "other", other), file)
 	assert.Error(t, err, "another key: %s", out)

@@ -2,6 +2,7 @@ package attest
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,7 +26,8 @@ const (
 
 // Signer signs, and names what runs the build in the provenance.
 type Signer struct {
-	Key *Key
+	// Author signs; nil for no signature.
+	Author Author
 	// Builder and Version are as in [Build].
 	Builder, Version string
 }
@@ -95,14 +97,14 @@ type imageInternal struct {
 
 // SignDigest returns a bundle with the signature of the manifest of an image or an
 // index, as cosign makes it.
-func (k *Key) SignDigest(digest string) ([]byte, error) {
-	return k.signStatement(signStatement{head: head{statementType, []Resource{{Digest: sha256Of(digest)}}, SignPredicateType}})
+func (s Signer) SignDigest(ctx context.Context, digest string) ([]byte, error) {
+	return s.Author.SignStatement(ctx, signStatement{head: head{statementType, []Resource{{Digest: sha256Of(digest)}}, SignPredicateType}})
 }
 
 // SignProvenance returns a bundle with the provenance of an image. It is the same for
 // the same image and signer.
-func (s Signer) SignProvenance(i Image) ([]byte, error) {
-	return s.Key.signStatement(i.statement(s))
+func (s Signer) SignProvenance(ctx context.Context, i Image) ([]byte, error) {
+	return s.Author.SignStatement(ctx, i.statement(s))
 }
 
 // statement returns the provenance of the image.
@@ -150,44 +152,15 @@ func (r Resource) same(other Resource) bool {
 	return r.Name == other.Name && r.URI == other.URI && maps.Equal(r.Digest, other.Digest)
 }
 
-// VerifyDigest verifies a bundle that is attached to a manifest, and returns the type of
-// its statement, such as [SignPredicateType].
-func (k *PublicKey) VerifyDigest(bundle []byte, digest string) (predicateType string, err error) {
-	var s head
-	if err := k.verifyStatement(bundle, &s); err != nil {
-		return "", err
-	}
-	if s.Type != statementType {
-		return "", fmt.Errorf("it is a statement %q, not %q", s.Type, statementType)
-	}
-	var others []string
-	for _, subject := range s.Subject {
-		if subject.Digest["sha256"] == digest {
-			return s.PredicateType, nil
-		}
-		others = append(others, "sha256:"+subject.Digest["sha256"])
-	}
-	return "", fmt.Errorf("it is about %s, not sha256:%s", cmp.Or(strings.Join(others, " and "), "nothing"), digest)
-}
-
-// CheckType is [PublicKey.VerifyDigest] for a statement that must have a type.
-func (k *PublicKey) CheckType(bundle []byte, digest, want string) error {
-	got, err := k.VerifyDigest(bundle, digest)
-	if err == nil && got != want {
-		err = fmt.Errorf("it has the predicate %q, not %q", got, want)
-	}
-	return err
-}
-
 // CheckProvenance verifies a bundle with the provenance of the image: it is signed, its
 // subjects are exactly the index and the images of the platforms, and it names the
 // release, its archives and the base images. It returns the ID of the builder.
-func (i Image) CheckProvenance(key *PublicKey, bundle []byte) (builder string, err error) {
-	if err := key.CheckType(bundle, i.Digests[""], predicateType); err != nil {
+func (i Image) CheckProvenance(ctx context.Context, by Verifier, bundle []byte) (builder string, err error) {
+	if err := CheckType(ctx, by, bundle, i.Digests[""], predicateType); err != nil {
 		return "", err
 	}
 	var s imageStatement
-	if err := key.verifyStatement(bundle, &s); err != nil {
+	if err := readInto(bundle, &s); err != nil {
 		return "", err
 	}
 	return s.Predicate.RunDetails.Builder.ID, errors.Join(i.differences(&s)...)

@@ -43,6 +43,12 @@ func newKey(private crypto.Signer) (*Key, error) {
 // Public returns the key that verifies what this one signs.
 func (k *Key) Public() *PublicKey { return k.public }
 
+// Verifier returns the public key.
+func (k *Key) Verifier() Verifier { return k.public }
+
+// Repeats reports true: the same content always gets the same bytes.
+func (k *Key) Repeats() bool { return true }
+
 // String names the key. It shows no secret.
 func (k *Key) String() string { return "private key of " + k.public.String() }
 
@@ -154,6 +160,9 @@ func newPublicKey(public crypto.PublicKey) (*PublicKey, error) {
 
 // String names the key by its digest, which bundles have as the hint.
 func (k *PublicKey) String() string { return "SHA256:" + k.hint }
+
+// Who names the key as the signer.
+func (k *PublicKey) Who() string { return "key " + k.String() }
 
 // verifies reports whether a signature of a message is by the key.
 func (k *PublicKey) verifies(message, signature []byte) bool {

@@ -237,7 +237,7 @@ var platforms = []string{"aarch64-unknown-linux-musl", "x86_64-unknown-linux-mus
 func newBench(t *testing.T) *bench {
 	key, err := attest.NewKey()
 	require.NoError(t, err)
-	b := &bench{t: t, signer: attest.Signer{Key: key}, payloads: map[string]event.Payload{}, bases: base(t, "today"), older: base(t, "before"), registry: quiet()}
+	b := &bench{t: t, signer: attest.Signer{Author: key}, payloads: map[string]event.Payload{}, bases: base(t, "today"), older: base(t, "before"), registry: quiet()}
 	for _, number := range []string{"1.0.0", "1.1.0", "1.2.0-rc.1"} {
 		b.ship(t, number)
 	}
@@ -594,7 +594,7 @@ func (w *world) verify(want tagMap) {
 		}
 		r, err := published.Load(w.t.Context(), loaded(seed.Files))
 		require.NoError(w.t, err)
-		verified, err := oci.VerifyImage(w.t.Context(), r.Manifest, w.inside(), oci.VerifyOptions{SBOMs: true, Key: w.signer.Key.Public(), ManifestSHA256: r.ManifestSHA256})
+		verified, err := oci.VerifyImage(w.t.Context(), r.Manifest, w.inside(), oci.VerifyOptions{SBOMs: true, By: w.signer.Author.Verifier(), ManifestSHA256: r.ManifestSHA256})
 		require.NoError(w.t, err)
 		require.Empty(w.t, verified.Findings)
 	}

@@ -67,10 +67,10 @@ func TestSign(t *testing.T) {
 	start := time.Now()
 
 	for says, args := range map[string][]string{
-		`Cargo.toml has sign = "required" and there is no key: pass --signing-key`: nil,
-		"the password does not decrypt it":                                         {"--signing-key=env:SIGNING_KEY", "--signing-key-password=env:ANOTHER"},
-		"--signing-key: it is encrypted: pass --signing-key-password":              {"--signing-key=env:SIGNING_KEY"},
-		`--builder: "release.yml" is not the URI of a builder`:                     append([]string{"--builder=release.yml"}, signing...),
+		`Cargo.toml has sign = "required" and there is no key or identity to sign with: pass --signing-key or --oidc-request-url`: nil,
+		"the password does not decrypt it":                            {"--signing-key=env:SIGNING_KEY", "--signing-key-password=env:ANOTHER"},
+		"--signing-key: it is encrypted: pass --signing-key-password": {"--signing-key=env:SIGNING_KEY"},
+		`--builder: "release.yml" is not the URI of a builder`:        append([]string{"--builder=release.yml"}, signing...),
 	} {
 		refused := h.release(t, source, args...)
 		require.Error(t, refused.err)
@@ -182,7 +182,7 @@ func TestSignedImage(t *testing.T) {
 	for says, args := range map[string][]string{
 		"the password does not decrypt it":                            {"image", "--tag=v1.0.0", "publish", "--addresses=" + inside + repository, "--signing-key=env:SIGNING_KEY", "--signing-key-password=env:ANOTHER"},
 		`--builder: "images.yml" is not the URI of a builder`:         append([]string{"image", "--tag=v1.0.0", "publish", "--addresses=" + inside + repository, "--builder=images.yml"}, signing...),
-		"--signing-key with without-attachments":                      append([]string{"without-attachments"}, publish...),
+		"a signature with without-attachments":                        append([]string{"without-attachments"}, publish...),
 		"--verification-key: it is not a key in PEM: pass the cosign": {"image", "--tag=v1.0.0", "verify", "--ref=" + inside + repository, "--verification-key=" + filepath.Join(source, "Cargo.toml")},
 	} {
 		refused := images(args...)

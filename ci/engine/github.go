@@ -44,10 +44,10 @@ func (g GitHub) Client(ctx context.Context, token *dagger.Secret) (*github.Clien
 }
 
 // Verify checks the published release of a tag from the outside, and reports what it
-// checked or everything that is wrong. With a public key, it also demands and verifies
-// the release's signature and provenance.
-func (g GitHub) Verify(ctx context.Context, token *dagger.Secret, repository, tag string, verificationKey *dagger.File) (string, error) {
-	key, err := PublicKey(ctx, verificationKey)
+// checked or everything that is wrong. With a key or an identity, it also demands and
+// verifies the release's signature and provenance.
+func (g GitHub) Verify(ctx context.Context, token *dagger.Secret, repository, tag string, v Verification) (string, error) {
+	by, err := v.Verifier(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -59,7 +59,7 @@ func (g GitHub) Verify(ctx context.Context, token *dagger.Secret, repository, ta
 	if err != nil {
 		return "", err
 	}
-	result, err := published.Verify(ctx, client, owner, name, tag, key)
+	result, err := published.Verify(ctx, client, owner, name, tag, by)
 	if err != nil {
 		return "", err
 	}

@@ -274,9 +274,9 @@ func (w *work) compareSignatures(p *Plan, r *Release, steps []Step) {
 		replaced := slices.ContainsFunc(steps, func(s Step) bool { return s.Action == Replace && s.Asset == signed })
 		switch {
 		case ours && w.left[signed]:
-			p.problem(existingHint(r, "pass --existing=replace, or publish without --signing-key"), "%s keeps a different %s, which %s would not sign", r.kind(), signed, name)
+			p.problem(existingHint(r, "pass --existing=replace, or publish without a signature"), "%s keeps a different %s, which %s would not sign", r.kind(), signed, name)
 		case !ours && replaced && find(r.Assets, name) != nil:
-			p.problem("pass --signing-key to sign it again, or delete the signature", "%s has %s, which signs the %s that would be replaced", r.kind(), name, signed)
+			p.problem("sign it again (--signing-key or --oidc-request-url), or delete the signature", "%s has %s, which signs the %s that would be replaced", r.kind(), name, signed)
 		}
 	}
 }
@@ -300,7 +300,10 @@ func existingHint(r *Release, hint string) string {
 func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, error) {
 	switch {
 	case a.Open == nil && a.SHA256 == "":
-		return "", nil // not built yet
+		if a.Equivalent == nil || got.Size > maxEquivalent {
+			return "", nil // not built yet
+		}
+		return w.differsInEffect(ctx, a, got) // never built if this one will do
 	case got.Size != a.Size:
 	case got.SHA256 == "" && has(&w.known, got.ID):
 		got.SHA256 = a.SHA256 // read by this run before

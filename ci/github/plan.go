@@ -1,7 +1,11 @@
 package github
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -173,6 +177,29 @@ func (c *Client) Preflight(ctx context.Context, spec Spec) (*Plan, error) {
 		err = &problemsError{Tag: spec.Tag, Problems: p.Problems}
 	}
 	return p, err
+}
+
+// Content returns the content of a complete asset that the release or draft had when it
+// was planned; nil if there is none, if it was deleted since, or if it is too large for
+// [Asset.Equivalent].
+func (c *Client) Content(ctx context.Context, spec Spec, p *Plan, name string) ([]byte, error) {
+	rel := cmp.Or(p.seen.published, p.seen.draft)
+	if rel == nil {
+		return nil, nil
+	}
+	a := find(rel.Assets, name)
+	if a == nil || !a.whole() || a.Size > maxEquivalent {
+		return nil, nil
+	}
+	ctx, r := c.on(ctx, spec.Owner, spec.Repo)
+	text, err := r.content(ctx, a)
+	if errors.Is(err, ErrNotFound) || statusOf(err) == http.StatusNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, c.redactErr(fmt.Errorf("read %q: %w", name, err))
+	}
+	return text, nil
 }
 
 // tooYoung returns for how long an unfinished asset may still be another run's

@@ -1,6 +1,7 @@
 package github
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -17,10 +18,12 @@ func (w *world) signed(key *attest.Key, tag string) Spec {
 	w.t.Helper()
 	spec := w.spec(tag)
 	sums := bytesOf("sums"+tag, 200)
-	text, err := key.SignFile(sums)
+	text, err := key.SignFile(context.Background(), sums)
 	require.NoError(w.t, err)
 	signature := file(attest.SignatureName, text)
-	signature.Equivalent = func(text []byte) error { return attest.Release{SumsText: sums}.CheckSignature(key.Public(), text) }
+	signature.Equivalent = func(text []byte) error {
+		return attest.Release{SumsText: sums}.CheckSignature(context.Background(), key.Public(), text)
+	}
 	spec.Assets = append(spec.Assets, signature)
 	spec.Signatures = map[string]string{attest.SignatureName: "SHA256SUMS"}
 	return spec
@@ -29,7 +32,7 @@ func (w *world) signed(key *attest.Key, tag string) Spec {
 // earlier is a signature of the same file by the same key, in other bytes.
 func earlier(t tb, key *attest.Key, tag string) []byte {
 	t.Helper()
-	text, err := key.SignFile(bytesOf("sums"+tag, 200))
+	text, err := key.SignFile(context.Background(), bytesOf("sums"+tag, 200))
 	require.NoError(t, err)
 	return append(text, " \n"...)
 }
@@ -151,9 +154,9 @@ func TestSignedFromNothing(t *testing.T) {
 // checksums that it doesn't sign.
 func TestSignatureOnRelease(t *testing.T) {
 	key, other := newKey(t), newKey(t)
-	own, err := key.SignFile(bytesOf("sumsv1.0.0", 200))
+	own, err := key.SignFile(t.Context(), bytesOf("sumsv1.0.0", 200))
 	require.NoError(t, err)
-	theirs, err := other.SignFile(bytesOf("sumsv1.0.0", 200))
+	theirs, err := other.SignFile(t.Context(), bytesOf("sumsv1.0.0", 200))
 	require.NoError(t, err)
 	same := earlier(t, key, "v1.0.0")
 	sums, otherSums := bytesOf("sumsv1.0.0", 200), bytesOf("another", 200)
@@ -176,7 +179,7 @@ func TestSignatureOnRelease(t *testing.T) {
 		"none, added":                           {sums: sums, existing: ExistingFill, says: "upload SHA256SUMS.sigstore.json", has: own},
 		"none, beside other checksums":          {sums: otherSums, existing: ExistingFill, fails: true, says: "the published release keeps a different SHA256SUMS, which SHA256SUMS.sigstore.json would not sign: pass --existing=replace"},
 		"a run without a key":                   {signature: same, sums: sums, unsigned: true, says: "has SHA256SUMS.sigstore.json, which is not part of this release: kept", has: same},
-		"a run without a key replaces the rest": {signature: same, sums: otherSums, unsigned: true, existing: ExistingReplace, fails: true, has: same, says: "the published release has SHA256SUMS.sigstore.json, which signs the SHA256SUMS that would be replaced: pass --signing-key"},
+		"a run without a key replaces the rest": {signature: same, sums: otherSums, unsigned: true, existing: ExistingReplace, fails: true, has: same, says: "the published release has SHA256SUMS.sigstore.json, which signs the SHA256SUMS that would be replaced: sign it again (--signing-key or --oidc-request-url)"},
 		"other checksums, all replaced":         {signature: theirs, sums: otherSums, existing: ExistingReplace, says: "replace SHA256SUMS.sigstore.json", has: own},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,4 +214,54 @@ func TestSignatureOnRelease(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A signature that differs with each run is not made if GitHub has one that will do: the
+// run looks for it first, and keeps it.
+func TestSignatureNotMade(t *testing.T) {
+	key, other := newKey(t), newKey(t)
+	synctest.Test(t, func(t *testing.T) {
+		w, spec := halfSigned(t, key, fakehub.Config{})
+		last := len(spec.Assets) - 1
+		require.Equal(t, attest.SignatureName, spec.Assets[last].Name)
+		plan, err := w.client(serial).Preflight(t.Context(), spec)
+		require.NoError(t, err)
+		found, err := w.client(serial).Content(t.Context(), spec, plan, attest.SignatureName)
+		require.NoError(t, err)
+		require.Equal(t, earlier(t, key, "v1.2.0"), found)
+		for _, name := range []string{"notes.txt", spec.Assets[1].Name} {
+			found, err = w.client(serial).Content(t.Context(), spec, plan, name)
+			require.NoError(t, err)
+			require.Nil(t, found, name)
+		}
+
+		made := spec.Assets[last]
+		spec.Assets[last] = Asset{Name: made.Name, Equivalent: made.Equivalent}
+		_, err = w.client(serial).Release(t.Context(), spec)
+		require.NoError(t, err)
+		kept, _ := w.repo.Asset("v1.2.0", attest.SignatureName)
+		require.Equal(t, earlier(t, key, "v1.2.0"), kept)
+		rep, err := w.client(serial).Release(t.Context(), spec)
+		require.NoError(t, err)
+		require.Zero(t, rep.Writes)
+
+		spec.Assets[last].Equivalent = func(text []byte) error {
+			return attest.Release{SumsText: bytesOf("sumsv1.2.0", 200)}.CheckSignature(t.Context(), other.Public(), text)
+		}
+		_, err = w.client(serial).Release(t.Context(), spec)
+		require.ErrorContains(t, err, "the published release has a different SHA256SUMS.sigstore.json: it is signed with another key")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fakehub.Config{})
+		spec := w.signed(key, "v1.0.0")
+		plan, err := w.client(serial).Preflight(t.Context(), spec)
+		require.NoError(t, err)
+		found, err := w.client(serial).Content(t.Context(), spec, plan, attest.SignatureName)
+		require.NoError(t, err)
+		require.Nil(t, found)
+		last := len(spec.Assets) - 1
+		spec.Assets[last].Open, spec.Assets[last].SHA256 = nil, ""
+		_, err = w.client(serial).Release(t.Context(), spec)
+		require.ErrorContains(t, err, `"SHA256SUMS.sigstore.json" was there when this run looked for it, and is gone: run it again`)
+	})
 }

@@ -85,7 +85,8 @@ type Asset struct {
 	Size        int64
 	SHA256      string // in hex
 	ContentType string // by default, application/octet-stream
-	// Open returns the content. It is called for every try.
+	// Open returns the content. It is called for every try. An asset without it is only
+	// planned, and can't be sent.
 	Open func() (io.ReadCloser, error)
 	// Equivalent, if set, returns nil for a content that serves as well and is kept,
 	// such as an earlier signature of the same file by the same key, or else how it

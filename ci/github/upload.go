@@ -122,6 +122,9 @@ func (w *work) sendOnce(ctx context.Context, o op, release int64, a Asset, s Ste
 		defer stall.End()
 		var last *body
 		open := func() (io.ReadCloser, error) {
+			if a.Open == nil {
+				return nil, &permanent{fmt.Errorf("%q was there when this run looked for it, and is gone: run it again to make a new one", a.Name)}
+			}
 			r, err := a.Open()
 			if err != nil {
 				return nil, &permanent{fmt.Errorf("open %q: %w", a.Name, err)}

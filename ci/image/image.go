@@ -261,14 +261,14 @@ type PublishOptions struct {
 	DryRun bool
 	// Markdown returns the report as Markdown.
 	Markdown bool
-	// Signing signs the image, if it has a key.
+	// Signing signs the image, if the caller asks for it.
 	Signing engine.Signing
 }
 
-// signer reads the signing key.
+// signer reads the signing key or an identity token.
 func (p Phase) signer(ctx context.Context, o PublishOptions) (attest.Signer, error) {
-	if o.Signing.Key != nil && p.SkipAttachments {
-		return attest.Signer{}, errors.New("--signing-key with without-attachments: signatures are attached to images: drop one of them")
+	if o.Signing.Asked() && p.SkipAttachments {
+		return attest.Signer{}, errors.New("a signature with without-attachments: signatures are attached to images: drop one of them")
 	}
 	return o.Signing.Signer(ctx)
 }
@@ -305,7 +305,7 @@ type Publication struct {
 
 	SkipSmoke, SkipAttachments, DryRun bool
 
-	// Signer signs the image, unless it has no key.
+	// Signer signs the image, unless it has no author.
 	Signer attest.Signer
 }
 
@@ -327,7 +327,7 @@ func Publish(ctx context.Context, client *dagger.Client, p Publication) (*oci.Re
 			return nil, err
 		}
 	}
-	if p.Signer.Key != nil {
+	if p.Signer.Author != nil {
 		publication.Sign = oci.Signatures(p.Release, p.Signer)
 	}
 	if !p.SkipSmoke {
@@ -346,8 +346,8 @@ type VerifyOptions struct {
 	Reference string
 	// CurrentBase and SBOMs are those of [oci.VerifyOptions].
 	CurrentBase, SBOMs bool
-	// VerificationKey is a public key in PEM, or nil.
-	VerificationKey *dagger.File
+	// By tells who must have signed the image, if anyone.
+	By engine.Verification
 }
 
 // Verify compares a published image with its release.
@@ -355,7 +355,7 @@ func (p Phase) Verify(ctx context.Context, i Image, o VerifyOptions) (string, er
 	if i.Skipped != "" {
 		return "", fmt.Errorf("the event asks for no image, so there is nothing to compare: %s", i.Skipped)
 	}
-	key, err := engine.PublicKey(ctx, o.VerificationKey)
+	by, err := o.By.Verifier(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -373,7 +373,7 @@ func (p Phase) Verify(ctx context.Context, i Image, o VerifyOptions) (string, er
 	}
 	verified, err := oci.VerifyImage(ctx, t.release.Manifest, t.repositories[0], oci.VerifyOptions{
 		Reference: reference, Digest: digest, Bases: t.from.Bases(), CurrentBase: o.CurrentBase, Attached: true, SBOMs: o.SBOMs,
-		Key: key, ManifestSHA256: t.release.ManifestSHA256,
+		By: by, ManifestSHA256: t.release.ManifestSHA256,
 	})
 	if err != nil {
 		return "", err
@@ -415,9 +415,9 @@ func (p Phase) Reconcile(ctx context.Context, o ReconcileOptions) (string, error
 	if err != nil {
 		return "", err
 	}
-	var public *attest.PublicKey
-	if by.Key != nil {
-		public = by.Key.Public()
+	var signed attest.Verifier
+	if by.Author != nil {
+		signed = by.Author.Verifier()
 	}
 	client, err := p.client(ctx)
 	if err != nil {
@@ -429,7 +429,7 @@ func (p Phase) Reconcile(ctx context.Context, o ReconcileOptions) (string, error
 	}
 	settings.Addresses = o.Addresses
 	report, err := reconcile.Run(ctx, reconcile.Options{
-		Client: client, Repository: p.Repository, Last: o.Last, Component: o.Component, Settings: settings, DryRun: o.DryRun, WithoutBills: p.SkipAttachments, Key: public,
+		Client: client, Repository: p.Repository, Last: o.Last, Component: o.Component, Settings: settings, DryRun: o.DryRun, WithoutBills: p.SkipAttachments, By: signed,
 		Publish: func(ctx context.Context, r *published.Release, from *registries.Registries, to []*oci.Repository) error {
 			i, err := Assemble(ctx, p.Client, r, from, to)
 			if err != nil {

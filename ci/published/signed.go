@@ -21,9 +21,9 @@ func (r *Release) attested() attest.Release {
 }
 
 // checkSignatures verifies the signature and the provenance of a release, which must
-// have both. Without a key, it only notes which it has.
-func (v *Verification) checkSignatures(ctx context.Context, r *Release, assets []github.RemoteAsset, key *attest.PublicKey) error {
-	if key == nil {
+// have both. Without a verifier, it only notes which it has.
+func (v *Verification) checkSignatures(ctx context.Context, r *Release, assets []github.RemoteAsset, by attest.Verifier) error {
+	if by == nil {
 		var names []string
 		for _, a := range assets {
 			if r.isSignature(a.Name) {
@@ -33,25 +33,25 @@ func (v *Verification) checkSignatures(ctx context.Context, r *Release, assets [
 		if len(names) == 0 {
 			v.Notes = append(v.Notes, "not signed: the release has no "+attest.SignatureName)
 		} else {
-			v.Notes = append(v.Notes, fmt.Sprintf("not checked: %s: pass --verification-key to verify who made the release", strings.Join(names, " and ")))
+			v.Notes = append(v.Notes, fmt.Sprintf("not checked: %s: pass --verification-key or --certificate-identity to verify who made the release", strings.Join(names, " and ")))
 		}
 		return nil
 	}
 	before := len(v.Findings)
 	if err := v.add(r.checkBundle(ctx, attest.SignatureName, func(text []byte) error {
-		return r.attested().CheckSignature(key, text)
+		return r.attested().CheckSignature(ctx, by, text)
 	})); err != nil {
 		return err
 	}
 	var builder string
 	if err := v.add(r.checkBundle(ctx, r.attested().ProvenanceName(), func(text []byte) (err error) {
-		builder, err = r.attested().CheckProvenance(key, text)
+		builder, err = r.attested().CheckProvenance(ctx, by, text)
 		return err
 	})); err != nil {
 		return err
 	}
 	if len(v.Findings) == before {
-		v.Notes = append(v.Notes, fmt.Sprintf("signed: %s by the key %s, with provenance of the builder %s", manifest.SumsName, key, builder))
+		v.Notes = append(v.Notes, fmt.Sprintf("signed: %s by the %s, with provenance of the builder %s", manifest.SumsName, by.Who(), builder))
 	}
 	return nil
 }

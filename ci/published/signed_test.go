@@ -23,9 +23,9 @@ func (r *made) sign(t *testing.T, key *attest.Key) {
 	require.Equal(t, provenance, release.ProvenanceName())
 	s, err := release.Statement(attest.Build{Repository: "https://github.com/o/r", Version: "0.1.0"})
 	require.NoError(t, err)
-	r.files[provenance], err = key.SignStatement(s)
+	r.files[provenance], err = key.SignStatement(t.Context(), s)
 	require.NoError(t, err)
-	r.files[attest.SignatureName], err = key.SignFile(r.files[manifest.SumsName])
+	r.files[attest.SignatureName], err = key.SignFile(t.Context(), r.files[manifest.SumsName])
 	require.NoError(t, err)
 }
 
@@ -37,7 +37,7 @@ func TestSignedRelease(t *testing.T) {
 	other, err := attest.NewKey()
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
-		key   *attest.PublicKey
+		key   attest.Verifier
 		spoil func(*made)
 		says  []string // findings, or the notes
 		wrong bool
@@ -94,6 +94,6 @@ func TestSignedReleaseByteByByte(t *testing.T) {
 		changed := bytes.Clone(sums)
 		changed[i] ^= 1
 		release := attest.Release{Manifest: &r.m, SumsText: changed}
-		require.Error(t, release.CheckSignature(key.Public(), r.files[attest.SignatureName]), "byte %d", i)
+		require.Error(t, release.CheckSignature(t.Context(), key.Public(), r.files[attest.SignatureName]), "byte %d", i)
 	}
 }

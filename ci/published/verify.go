@@ -69,9 +69,9 @@ func (v *Verification) add(err error) error {
 }
 
 // Verify downloads every asset of a published release and compares it with the
-// manifest and SHA256SUMS. With a key, it also verifies the release's signature and
+// manifest and SHA256SUMS. With a verifier, it also verifies the release's signature and
 // provenance. An error means that something could not be read; a mismatch is a finding.
-func Verify(ctx context.Context, client *github.Client, owner, name, tag string, key *attest.PublicKey) (*Verification, error) {
+func Verify(ctx context.Context, client *github.Client, owner, name, tag string, by attest.Verifier) (*Verification, error) {
 	rel, err := client.Published(ctx, owner, name, tag)
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func Verify(ctx context.Context, client *github.Client, owner, name, tag string,
 	if err := v.checkAttestation(ctx, client, owner, name, rel, r); err != nil {
 		return nil, err
 	}
-	return v, v.checkSignatures(ctx, r, rel.Assets, key)
+	return v, v.checkSignatures(ctx, r, rel.Assets, by)
 }
 
 // counted counts downloads in a verification.

@@ -128,13 +128,13 @@ func (w *shop) verify(t *testing.T) (*Verification, error) {
 	return w.verifyWith(t, nil)
 }
 
-func (w *shop) verifyWith(t *testing.T, key *attest.PublicKey) (*Verification, error) {
+func (w *shop) verifyWith(t *testing.T, by attest.Verifier) (*Verification, error) {
 	t.Helper()
 	client, err := github.New(github.Options{
 		APIURL: w.hub.TLSURL() + "api/v3/", Transport: w.hub.Transport(true, true), Clock: fakehub.NewClock(time.Now()),
 	})
 	require.NoError(t, err)
-	return Verify(context.Background(), client, "o", "r", "v1.0.0", key)
+	return Verify(context.Background(), client, "o", "r", "v1.0.0", by)
 }
 
 // A release as phase 1 makes it has nothing wrong, with and without the server's

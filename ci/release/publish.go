@@ -37,7 +37,7 @@ func (w *workspace) publish(ctx context.Context, r Request, client *github.Clien
 	if err != nil {
 		return nil, err
 	}
-	if err := p.CheckSigning(opts.Key != nil); err != nil {
+	if err := p.CheckSigning(opts.Author != nil); err != nil {
 		return nil, err
 	}
 	spec, err := w.spec(p, client.Host(), opts)
@@ -45,13 +45,16 @@ func (w *workspace) publish(ctx context.Context, r Request, client *github.Clien
 		return nil, err
 	}
 	// What GitHub would refuse is known before the first compile.
-	for _, name := range slices.Concat(p.Assets, r.FileNames, p.Signatures(opts.Key != nil)) {
+	for _, name := range slices.Concat(p.Assets, r.FileNames, p.Signatures(opts.Author != nil)) {
 		spec.Assets = append(spec.Assets, github.Asset{Name: name})
 	}
-	if len(r.Parts) == 0 {
-		if _, err := client.Preflight(ctx, *spec); err != nil {
+	earlier := func(name string) ([]byte, error) { return nil, nil }
+	if looks := opts.Author != nil && !opts.Author.Repeats(); looks || len(r.Parts) == 0 {
+		seen, err := client.Preflight(ctx, *spec)
+		if err != nil {
 			return nil, err
 		}
+		earlier = func(name string) ([]byte, error) { return client.Content(ctx, *spec, seen, name) }
 	}
 	m, err := w.files(ctx, p, r)
 	if err != nil {
@@ -60,7 +63,7 @@ func (w *workspace) publish(ctx context.Context, r Request, client *github.Clien
 	if spec.Assets, err = assets(m); err != nil {
 		return nil, err
 	}
-	note, err := w.sign(r, client.Host(), m, spec, opts)
+	note, err := w.sign(ctx, r, client.Host(), m, spec, opts, earlier)
 	if err != nil {
 		return nil, err
 	}

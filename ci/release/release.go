@@ -140,7 +140,7 @@ type PublishOptions struct {
 	Dispatch bool
 	// Markdown returns the report as Markdown.
 	Markdown bool
-	// Signer signs the release, unless it has no key.
+	// Signer signs the release, unless it has no author.
 	attest.Signer
 }
 

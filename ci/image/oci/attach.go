@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +32,8 @@ type Attachment struct {
 	ArtifactType string
 	// Name of the file.
 	Name string
-	// SHA256 of the file, in hexadecimal, and its Size.
+	// SHA256 of the file, in hexadecimal, and its Size. Without them, the file is made by
+	// Read, and the registry lacks it unless it has an Equivalent one.
 	SHA256 string
 	Size   int64
 	// Created is the date of the artifact, RFC 3339, or empty.
@@ -43,6 +46,13 @@ type Attachment struct {
 	Read func(context.Context) ([]byte, error)
 }
 
+// of returns the attachment with the digest and the size of its file.
+func (a Attachment) of(file []byte) Attachment {
+	sum := sha256.Sum256(file)
+	a.SHA256, a.Size = hex.EncodeToString(sum[:]), int64(len(file))
+	return a
+}
+
 // The configuration of artifacts, which have none.
 const (
 	emptyConfig  = types.MediaType("application/vnd.oci.empty.v1+json")
@@ -52,9 +62,11 @@ const (
 // maxAttachment bounds an attached file.
 const maxAttachment = 64 << 20
 
-// artifact is an attachment with its manifest.
+// artifact is an attachment with its manifest, which is empty as long as the file is to
+// be made.
 type artifact struct {
 	Attachment
+	subject  v1.Descriptor
 	manifest []byte
 	// entry describes the artifact in a list of referrers.
 	entry v1.Descriptor
@@ -67,6 +79,9 @@ type artifact struct {
 // newArtifact makes the manifest of an attachment. It is the same on every run, as the
 // file is known by its digest.
 func newArtifact(a Attachment, subject v1.Descriptor) (*artifact, error) {
+	if a.SHA256 == "" {
+		return &artifact{Attachment: a, subject: subject}, nil
+	}
 	file, err := v1.NewHash("sha256:" + a.SHA256)
 	if err == nil && a.Size > maxAttachment {
 		err = fmt.Errorf("it has %d bytes, more than %d", a.Size, maxAttachment)
@@ -96,7 +111,7 @@ func newArtifact(a Attachment, subject v1.Descriptor) (*artifact, error) {
 		return nil, err
 	}
 	digest, size, err := v1.SHA256(bytes.NewReader(text))
-	return &artifact{Attachment: a, manifest: text, entry: v1.Descriptor{
+	return &artifact{Attachment: a, subject: subject, manifest: text, entry: v1.Descriptor{
 		MediaType: m.MediaType, Digest: digest, Size: size, ArtifactType: a.ArtifactType, Annotations: m.Annotations,
 	}}, err
 }
@@ -164,7 +179,7 @@ func (r *Repository) missingOf(ctx context.Context, write bool, s *subject) erro
 		return err
 	}
 	for _, a := range s.artifacts {
-		a.missing = !list.has(a.entry.Digest)
+		a.missing = a.manifest == nil || !list.has(a.entry.Digest)
 		if a.missing && a.Equivalent != nil {
 			if a.replaced, err = r.hasEquivalent(ctx, write, s.digest, list, a); err != nil {
 				return err
@@ -235,12 +250,34 @@ func (w *work) attach(ctx context.Context, subjects []*subject) error {
 			if !a.missing {
 				continue
 			}
+			if err := a.make(ctx); err != nil {
+				return fmt.Errorf("%s for %s: %w", a.Name, s.name(), err)
+			}
 			if err := w.r.pushArtifact(ctx, pusher, a); err != nil {
 				return fmt.Errorf("%s %s to %s: %w", ActionAttach, a.Name, s.name(), err)
 			}
 		}
 	}
 	return w.list(ctx, lacking)
+}
+
+// make makes the file, unless that is done.
+func (a *artifact) make(ctx context.Context) error {
+	if a.manifest != nil {
+		return nil
+	}
+	file, err := a.Read(ctx)
+	if err != nil {
+		return err
+	}
+	attachment := a.of(file)
+	attachment.Read = func(context.Context) ([]byte, error) { return file, nil }
+	made, err := newArtifact(attachment, a.subject)
+	if err == nil {
+		made.missing = a.missing
+		*a = *made
+	}
+	return err
 }
 
 // pushArtifact sends an artifact's blobs, except for those that exist, and then its

@@ -1,6 +1,7 @@
 package oci_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http/httptest"
 	"os"
@@ -63,7 +64,7 @@ func TestCosign(t *testing.T) {
 		t.Skip("GANTRY_COSIGN names no cosign: scripts/signatures builds one and runs this test")
 	}
 	c := cosign{program, t.TempDir()}
-	by := attest.Signer{Key: c.pair(t, "cosign"), Builder: builder, Version: "0.1.0"}
+	by := attest.Signer{Author: c.pair(t, "cosign"), Builder: builder, Version: "0.1.0"}
 	c.pair(t, "other")
 	server := httptest.NewServer(inMemory(registry.WithReferrersSupport(true)))
 	t.Cleanup(server.Close)
@@ -144,8 +145,8 @@ func (c cosign) refuses(t *testing.T, by attest.Signer, address string) {
 	otherImage := assembled(t, other.load(), oci.AssembleOptions{})
 	for name, sign := range map[string]signs{
 		"unsigned": nil,
-		"another": func(repository string, _ v1.ImageIndex) ([]oci.Attachment, error) {
-			return oci.Signatures(other.load(), by)(repository, otherImage.Index)
+		"another": func(ctx context.Context, repository string, _ v1.ImageIndex) ([]oci.Attachment, error) {
+			return oci.Signatures(other.load(), by)(ctx, repository, otherImage.Index)
 		},
 		"flipped": flipped(t, oci.Signatures(loaded, by)),
 	} {

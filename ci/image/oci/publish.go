@@ -102,7 +102,7 @@ type Publication struct {
 	Attachments []Attachment
 	// Sign, if set, returns the signatures and the provenance of an index in a
 	// repository; see [Signatures]. They are attached before any tag is written.
-	Sign func(repository string, index v1.ImageIndex) ([]Attachment, error)
+	Sign func(ctx context.Context, repository string, index v1.ImageIndex) ([]Attachment, error)
 	// Smoke, if set, tests the image before any tag is written, at most once.
 	Smoke func(context.Context) error
 	// DryRun plans and writes nothing.

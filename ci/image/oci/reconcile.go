@@ -28,8 +28,8 @@ type Candidate struct {
 	Repositories []*Repository
 	// WithoutBills doesn't look for bills of materials.
 	WithoutBills bool
-	// Key, if set, is the one by which the image must be signed.
-	Key *attest.PublicKey
+	// By, if set, must have signed the image.
+	By attest.Verifier
 }
 
 // tags returns the version and the tags of the image.
@@ -160,7 +160,7 @@ func (r *Repository) lack(ctx context.Context, c Candidate, listed []string) (st
 	if len(stale) > 0 {
 		return "it should have the tags " + strings.Join(stale, ", "), nil
 	}
-	if why, err := r.lackOfSignature(ctx, c.Key, index.digest); why != "" || err != nil {
+	if why, err := r.lackOfSignature(ctx, c.By, index.digest); why != "" || err != nil {
 		return why, err
 	}
 	return r.lackOfBills(ctx, c, index.digest)

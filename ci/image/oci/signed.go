@@ -3,11 +3,10 @@ package oci
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -30,34 +29,44 @@ const (
 )
 
 // Signatures returns a function for [Publication.Sign]: it signs the image of each
-// platform and then the index, and attaches the provenance to each. The same signer and
-// image give the same bytes in every run.
-func Signatures(r *published.Release, by attest.Signer) func(string, v1.ImageIndex) ([]Attachment, error) {
-	return func(repository string, index v1.ImageIndex) ([]Attachment, error) {
+// platform and then the index, and attaches the provenance to each. Where the same signer
+// and image don't give the same bytes in every run, it signs what is missing only.
+func Signatures(r *published.Release, by attest.Signer) func(context.Context, string, v1.ImageIndex) ([]Attachment, error) {
+	return func(ctx context.Context, repository string, index v1.ImageIndex) ([]Attachment, error) {
 		image, err := imageOf(r.Manifest, index)
 		if err != nil {
 			return nil, err
 		}
 		image.Repository, image.ManifestSHA256, image.Settings = repository, r.ManifestSHA256, r.Override
-		provenance, err := by.SignProvenance(image)
-		if err != nil {
-			return nil, err
-		}
-		public := by.Key.Public()
+		verifier := by.Author.Verifier()
+		// One statement serves all: it is about the index and each image.
+		provenance := sync.OnceValues(func() ([]byte, error) { return by.SignProvenance(ctx, image) })
 		var all []Attachment
 		add := func(platform string) error {
 			digest := image.Digests[platform]
-			signature, err := by.Key.SignDigest(digest)
+			signature, err := bundleOf(ctx, by, Attachment{
+				Name: signatureName, Annotations: map[string]string{keyPredicateType: attest.SignPredicateType},
+				Equivalent: func(text []byte) error {
+					return attest.CheckType(ctx, verifier, text, digest, attest.SignPredicateType)
+				},
+				Read: func(ctx context.Context) ([]byte, error) { return by.SignDigest(ctx, digest) },
+			})
 			if err != nil {
 				return err
 			}
-			all = append(all, bundleOf(platform, signatureName, attest.SignPredicateType, r.Manifest.CommitDate, signature, func(text []byte) error {
-				return public.CheckType(text, digest, attest.SignPredicateType)
-			}), bundleOf(platform, provenanceName, attest.ProvenancePredicateType, r.Manifest.CommitDate, provenance, func(text []byte) error {
-				_, err := image.CheckProvenance(public, text)
-				return err
-			}))
-			return nil
+			attached, err := bundleOf(ctx, by, Attachment{
+				Name: provenanceName, Annotations: map[string]string{keyPredicateType: attest.ProvenancePredicateType},
+				Equivalent: func(text []byte) error {
+					_, err := image.CheckProvenance(ctx, verifier, text)
+					return err
+				},
+				Read: func(context.Context) ([]byte, error) { return provenance() },
+			})
+			for _, a := range []Attachment{signature, attached} {
+				a.Platform, a.Created = platform, r.Manifest.CommitDate
+				all = append(all, a)
+			}
+			return err
 		}
 		for _, platform := range sortedKeys(image.Digests) {
 			if platform != "" {
@@ -68,15 +77,20 @@ func Signatures(r *published.Release, by attest.Signer) func(string, v1.ImageInd
 	}
 }
 
-// bundleOf is a bundle as cosign attaches it.
-func bundleOf(platform, name, predicateType, created string, text []byte, equivalent func([]byte) error) Attachment {
-	sum := sha256.Sum256(text)
-	return Attachment{
-		Platform: platform, ArtifactType: attest.BundleType, Name: name, SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text)), Created: created,
-		Annotations: map[string]string{keyBundleContent: "dsse-envelope", keyPredicateType: predicateType},
-		Equivalent:  equivalent,
-		Read:        func(context.Context) ([]byte, error) { return text, nil },
+// bundleOf completes a bundle as cosign attaches it. One that is the same in every run is
+// made now, and any other once a registry lacks it.
+func bundleOf(ctx context.Context, by attest.Signer, a Attachment) (Attachment, error) {
+	a.ArtifactType = attest.BundleType
+	a.Annotations[keyBundleContent] = "dsse-envelope"
+	if !by.Author.Repeats() {
+		return a, nil
 	}
+	text, err := a.Read(ctx)
+	if err != nil {
+		return a, err
+	}
+	a.Read = func(context.Context) ([]byte, error) { return text, nil }
+	return a.of(text), nil
 }
 
 // imageOf returns what the provenance of an index is about.
@@ -115,7 +129,7 @@ func (w *work) planSign(ctx context.Context, pushed bool) ([]*subject, []Step, e
 	if w.Sign == nil {
 		return nil, nil, nil
 	}
-	signatures, err := w.Sign(w.r.String(), w.Index)
+	signatures, err := w.Sign(ctx, w.r.String(), w.Index)
 	if err != nil {
 		return nil, nil, fmt.Errorf("sign: %w", err)
 	}
@@ -172,7 +186,7 @@ func (r *Repository) readBundle(ctx context.Context, write bool, digest, subject
 }
 
 // signed finds what is attached to the index, and verifies its signature and provenance
-// if there is a key.
+// if the caller says who must have signed it.
 func (v *verifier) signed(ctx context.Context, r *Repository, index v1.ImageIndex) error {
 	digest, err := index.Digest()
 	if err != nil {
@@ -183,7 +197,7 @@ func (v *verifier) signed(ctx context.Context, r *Repository, index v1.ImageInde
 		return err
 	}
 	image := attest.Image{}
-	if v.options.Key != nil {
+	if v.options.By != nil {
 		if image, err = imageOf(v.m, index); err != nil {
 			return err
 		}
@@ -209,7 +223,7 @@ func (v *verifier) signed(ctx context.Context, r *Repository, index v1.ImageInde
 		}
 		v.result.Attached = append(v.result.Attached, a)
 	}
-	if v.options.Key == nil {
+	if v.options.By == nil {
 		return nil
 	}
 	why := "nothing else is attached as " + attest.BundleType
@@ -217,18 +231,18 @@ func (v *verifier) signed(ctx context.Context, r *Repository, index v1.ImageInde
 		why = strings.Join(refused, "; ")
 	}
 	if signature == "" {
-		v.find("the index has no signature by the key %s: %s", v.options.Key, why)
+		v.find("the index has no signature by the %s: %s", v.options.By.Who(), why)
 	}
 	if provenance == "" {
-		v.find("the index has no provenance by the key %s: %s", v.options.Key, why)
+		v.find("the index has no provenance by the %s: %s", v.options.By.Who(), why)
 	}
 	return nil
 }
 
 // bundle reads a bundle that is attached to a manifest of the image, and verifies it if
-// there is a key.
+// the caller says who must have signed it.
 func (v *verifier) bundle(ctx context.Context, r *Repository, a *Attached, subject v1.Hash, image attest.Image) error {
-	key := v.options.Key
+	by := v.options.By
 	var text []byte
 	err := v.again(ctx, func() (err error) {
 		digest, err := v1.NewHash(a.Digest)
@@ -247,30 +261,30 @@ func (v *verifier) bundle(ctx context.Context, r *Repository, a *Attached, subje
 		return nil
 	}
 	a.ArtifactType = attest.BundleType
-	if key == nil {
-		a.Signed = "not checked: pass --verification-key"
+	if by == nil {
+		a.Signed = "not checked: pass --verification-key or --certificate-identity"
 		return nil
 	}
-	predicateType, err := key.VerifyDigest(text, subject.Hex)
+	predicateType, err := attest.VerifyDigest(ctx, by, text, subject.Hex)
 	builder := ""
 	if err == nil && predicateType == attest.ProvenancePredicateType && subject.Hex == image.Digests[""] {
-		builder, err = image.CheckProvenance(key, text)
+		builder, err = image.CheckProvenance(ctx, by, text)
 	}
 	if err != nil {
 		a.Damage = err.Error()
 		return nil
 	}
-	a.predicate, a.Signed = predicateType, fmt.Sprintf("signed by the key %s, with the predicate %s", key, predicateType)
+	a.predicate, a.Signed = predicateType, fmt.Sprintf("signed by the %s, with the predicate %s", by.Who(), predicateType)
 	if builder != "" {
 		a.Signed += " of the builder " + builder
 	}
 	return nil
 }
 
-// lackOfSignature returns what the index of a published image lacks of the signature and
-// the provenance by a key, or "".
-func (r *Repository) lackOfSignature(ctx context.Context, key *attest.PublicKey, digest v1.Hash) (string, error) {
-	if key == nil {
+// lackOfSignature returns what the index of a published image lacks of its signature and
+// provenance, or "".
+func (r *Repository) lackOfSignature(ctx context.Context, by attest.Verifier, digest v1.Hash) (string, error) {
+	if by == nil {
 		return "", nil
 	}
 	list, err := r.referrers(ctx, false, digest)
@@ -286,15 +300,15 @@ func (r *Repository) lackOfSignature(ctx context.Context, key *attest.PublicKey,
 		if err != nil && !damaged(err) {
 			return "", err
 		}
-		if predicateType, err := key.VerifyDigest(text, digest.Hex); err == nil {
+		if predicateType, err := attest.VerifyDigest(ctx, by, text, digest.Hex); err == nil {
 			have[predicateType] = true
 		}
 	}
 	switch {
 	case !have[attest.SignPredicateType]:
-		return fmt.Sprintf("the image is not signed by the key %s", key), nil
+		return fmt.Sprintf("the image is not signed by the %s", by.Who()), nil
 	case !have[attest.ProvenancePredicateType]:
-		return fmt.Sprintf("the image has no provenance by the key %s", key), nil
+		return fmt.Sprintf("the image has no provenance by the %s", by.Who()), nil
 	}
 	return "", nil
 }

@@ -28,7 +28,7 @@ func newSigner(t testing.TB) attest.Signer {
 	t.Helper()
 	key, err := attest.NewKey()
 	require.NoError(t, err)
-	return attest.Signer{Key: key, Builder: builder, Version: "0.1.0"}
+	return attest.Signer{Author: key, Builder: builder, Version: "0.1.0"}
 }
 
 // signing is the publication of a release with its bills of materials, signed.
@@ -68,7 +68,7 @@ func (p *peer) blob(t testing.TB, digest v1.Hash) []byte {
 // registry alike; nothing else changes, and a second run sends nothing.
 func TestSign(t *testing.T) {
 	by := newSigner(t)
-	public := by.Key.Public().String()
+	public := by.Author.Verifier().(*attest.PublicKey).String()
 	for kind, inner := range registries {
 		plain := newPeerOf(t, inner())
 		job, image, loaded := signing(t, by)
@@ -105,7 +105,7 @@ func TestSign(t *testing.T) {
 				}, all[0].Annotations, kind)
 				require.Len(t, all[0].Layers, 1, kind)
 				assert.Equal(t, bundleType, string(all[0].Layers[0].MediaType), kind)
-				signed, err := by.Key.Public().VerifyDigest(p.blob(t, all[0].Layers[0].Digest), digest.Hex)
+				signed, err := attest.VerifyDigest(t.Context(), by.Author.Verifier(), p.blob(t, all[0].Layers[0].Digest), digest.Hex)
 				require.NoError(t, err)
 				assert.Equal(t, predicateType, signed, kind)
 			}
@@ -122,7 +122,7 @@ func TestSign(t *testing.T) {
 			assert.Contains(t, again.Text(), "nothing to do: keep provenance.sigstore.json: the index has it", kind)
 		}
 
-		verified := verifySigned(t, p, loaded, by.Key.Public())
+		verified := verifySigned(t, p, loaded, by.Author.Verifier())
 		assert.Empty(t, verified.Findings, kind)
 		assert.Contains(t, verified.Text(), "the index: attached "+bundleType+" sha256:", kind)
 		assert.Contains(t, verified.Text(), "signed by the key "+public+", with the predicate https://slsa.dev/provenance/v1 of the builder "+builder, kind)
@@ -133,9 +133,9 @@ func TestSign(t *testing.T) {
 	}
 }
 
-func verifySigned(t testing.TB, p *peer, r *published.Release, key *attest.PublicKey) *oci.Verification {
+func verifySigned(t testing.TB, p *peer, r *published.Release, by attest.Verifier) *oci.Verification {
 	t.Helper()
-	verified, err := oci.VerifyImage(t.Context(), r.Manifest, p.repository(t, fast), oci.VerifyOptions{Attached: true, Key: key, ManifestSHA256: r.ManifestSHA256})
+	verified, err := oci.VerifyImage(t.Context(), r.Manifest, p.repository(t, fast), oci.VerifyOptions{Attached: true, By: by, ManifestSHA256: r.ManifestSHA256})
 	require.NoError(t, err)
 	return verified
 }
@@ -146,7 +146,7 @@ func TestImageProvenance(t *testing.T) {
 	rel := newRelease(t, "1.2.3", both...)
 	loaded := rel.load()
 	image := assembled(t, loaded, oci.AssembleOptions{})
-	attachments, err := oci.Signatures(loaded, by)("registry.example/acme/server", image.Index)
+	attachments, err := oci.Signatures(loaded, by)(t.Context(), "registry.example/acme/server", image.Index)
 	require.NoError(t, err)
 	require.Len(t, attachments, 6)
 	assert.Equal(t, "", attachments[5].Platform, "the index is last")
@@ -177,12 +177,12 @@ func archivesOf(r *published.Release) (digests []string) {
 	return digests
 }
 
-type signs = func(string, v1.ImageIndex) ([]oci.Attachment, error)
+type signs = func(context.Context, string, v1.ImageIndex) ([]oci.Attachment, error)
 
 // changed attaches other bytes than were signed.
 func changed(t *testing.T, sign signs, change func([]byte) []byte) signs {
-	return func(repository string, index v1.ImageIndex) ([]oci.Attachment, error) {
-		all, err := sign(repository, index)
+	return func(ctx context.Context, repository string, index v1.ImageIndex) ([]oci.Attachment, error) {
+		all, err := sign(ctx, repository, index)
 		require.NoError(t, err)
 		for i := range all {
 			text, err := all[i].Read(t.Context())
@@ -215,10 +215,10 @@ func TestVerifyRefusesSignatures(t *testing.T) {
 		sign signs
 		says string
 	}{
-		"nothing":     {nil, "the index has no signature by the key " + by.Key.Public().String() + ": nothing else is attached as " + bundleType},
+		"nothing":     {nil, "the index has no signature by the " + by.Author.Verifier().Who() + ": nothing else is attached as " + bundleType},
 		"another key": {oci.Signatures(loaded, stranger), "it is signed with another key"},
-		"another image": {func(repository string, _ v1.ImageIndex) ([]oci.Attachment, error) {
-			return oci.Signatures(otherLoaded, by)(repository, otherImage.Index)
+		"another image": {func(ctx context.Context, repository string, _ v1.ImageIndex) ([]oci.Attachment, error) {
+			return oci.Signatures(otherLoaded, by)(ctx, repository, otherImage.Index)
 		}, "it is about sha256:" + otherImage.Digest.Hex + ", not sha256:" + image.Digest.Hex},
 		"one flipped bit of the payload": {flipped(t, oci.Signatures(loaded, by)), "it was changed"},
 		"no JSON":                        {changed(t, oci.Signatures(loaded, by), func(text []byte) []byte { return text[1:] }), "it is not a Sigstore bundle in JSON"},
@@ -227,7 +227,7 @@ func TestVerifyRefusesSignatures(t *testing.T) {
 		job.Sign = c.sign
 		_, err := oci.Publish(t.Context(), job, p.repository(t, fast))
 		require.NoError(t, err, name)
-		verified := verifySigned(t, p, loaded, by.Key.Public())
+		verified := verifySigned(t, p, loaded, by.Author.Verifier())
 		require.Len(t, verified.Findings, 2, name)
 		assert.Contains(t, verified.Findings[0].String(), "the index has no signature by the key ", name)
 		assert.Contains(t, verified.Findings[1].String(), "the index has no provenance by the key ", name)
@@ -237,7 +237,7 @@ func TestVerifyRefusesSignatures(t *testing.T) {
 		repaired, err := oci.Publish(t.Context(), job, p.repository(t, fast))
 		require.NoError(t, err, name)
 		assert.Len(t, repaired.Repositories[0].Done, 6, name)
-		assert.Empty(t, verifySigned(t, p, loaded, by.Key.Public()).Findings, name)
+		assert.Empty(t, verifySigned(t, p, loaded, by.Author.Verifier()).Findings, name)
 	}
 }
 
@@ -267,7 +267,7 @@ func TestSignBeforeTags(t *testing.T) {
 		_, err = oci.Publish(t.Context(), job, p.repository(t, fast))
 		require.NoError(t, err, kind)
 		assert.Len(t, p.imageTags(t), 4, kind)
-		assert.Empty(t, verifySigned(t, p, loaded, by.Key.Public()).Findings, kind)
+		assert.Empty(t, verifySigned(t, p, loaded, by.Author.Verifier()).Findings, kind)
 	}
 }
 
@@ -293,25 +293,25 @@ func TestMissingSignatures(t *testing.T) {
 	by := newSigner(t)
 	for kind, inner := range registries {
 		p, job, image := unattached(t, inner())
-		missing := func(key *attest.PublicKey) []oci.Lack {
-			return oci.MissingFrom(t.Context(), oci.Candidate{Release: billed(t, "1.2.3").load(), Repositories: []*oci.Repository{p.repository(t, fast)}, WithoutBills: true, Key: key})[0]
+		missing := func(by attest.Verifier) []oci.Lack {
+			return oci.MissingFrom(t.Context(), oci.Candidate{Release: billed(t, "1.2.3").load(), Repositories: []*oci.Repository{p.repository(t, fast)}, WithoutBills: true, By: by})[0]
 		}
 		assert.Empty(t, missing(nil), kind)
-		lacks := missing(by.Key.Public())
+		lacks := missing(by.Author.Verifier())
 		require.Len(t, lacks, 1, kind)
-		assert.Equal(t, "the image is not signed by the key "+by.Key.Public().String(), lacks[0].Why, kind)
+		assert.Equal(t, "the image is not signed by the key "+by.Author.Verifier().(*attest.PublicKey).String(), lacks[0].Why, kind)
 		job.Sign = oci.Signatures(billed(t, "1.2.3").load(), by)
 		_, err := oci.Publish(t.Context(), job, p.repository(t, fast))
 		require.NoError(t, err)
-		assert.Empty(t, missing(by.Key.Public()), kind)
-		assert.Len(t, missing(newSigner(t).Key.Public()), 1, kind)
+		assert.Empty(t, missing(by.Author.Verifier()), kind)
+		assert.Len(t, missing(newSigner(t).Author.Verifier()), 1, kind)
 		for _, d := range p.referrers(t, image.Digest) {
 			if d.Annotations["dev.sigstore.bundle.predicateType"] == attest.ProvenancePredicateType {
 				require.NoError(t, drop(p, d.Digest.String()))
 			}
 		}
-		lacks = missing(by.Key.Public())
+		lacks = missing(by.Author.Verifier())
 		require.Len(t, lacks, 1, kind)
-		assert.Equal(t, "the image has no provenance by the key "+by.Key.Public().String(), lacks[0].Why, kind)
+		assert.Equal(t, "the image has no provenance by the key "+by.Author.Verifier().(*attest.PublicKey).String(), lacks[0].Why, kind)
 	}
 }

@@ -104,9 +104,9 @@ type VerifyOptions struct {
 	// SBOMs makes it a finding if the image of a platform lacks the release's bills of
 	// materials, or if the release has none.
 	SBOMs bool
-	// Key, if set, makes it a finding if the index lacks a signature and the provenance
-	// by the key. ManifestSHA256 is that of the release.
-	Key            *attest.PublicKey
+	// By, if set, makes it a finding if the index lacks a signature and the provenance
+	// by whom it verifies. ManifestSHA256 is that of the release.
+	By             attest.Verifier
 	ManifestSHA256 string
 	// Deadline bounds the verification. By default, 30 minutes.
 	Deadline time.Duration
@@ -148,7 +148,7 @@ func VerifyImage(ctx context.Context, m *manifest.Manifest, r *Repository, o Ver
 		return nil, fmt.Errorf("verify the image: %w", err)
 	}
 	err = v.index(ctx, index, choices)
-	if err == nil && (o.Attached || o.Key != nil) {
+	if err == nil && (o.Attached || o.By != nil) {
 		err = v.signed(ctx, r, index)
 	}
 	if err == nil && (o.Attached || o.SBOMs) {

@@ -36,8 +36,8 @@ type Options struct {
 	DryRun bool
 	// WithoutBills doesn't look for missing bills of materials.
 	WithoutBills bool
-	// Key, if set, is the one by which the images must be signed.
-	Key *attest.PublicKey
+	// By, if set, must have signed the images.
+	By attest.Verifier
 	// Publish publishes the image of a release.
 	Publish func(context.Context, *published.Release, *registries.Registries, []*oci.Repository) error
 }
@@ -180,7 +180,7 @@ func (r *run) check(ctx context.Context, all []*release) {
 		t.missing = nil
 		if t.repositories, t.err = r.repositories(t.candidate.Manifest.ImageSpec().Repositories); t.err == nil {
 			checked = append(checked, t)
-			candidates = append(candidates, oci.Candidate{Release: t.candidate.Release, Repositories: t.repositories, WithoutBills: r.WithoutBills, Key: r.Key})
+			candidates = append(candidates, oci.Candidate{Release: t.candidate.Release, Repositories: t.repositories, WithoutBills: r.WithoutBills, By: r.By})
 		}
 	}
 	if len(candidates) == 0 {

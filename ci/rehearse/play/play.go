@@ -103,13 +103,13 @@ func start(ctx context.Context, request release.Request, o Options) (*rehearsal,
 
 // release rehearses phase 1, and again, and verifies what it published.
 func (r *rehearsal) release(ctx context.Context) error {
-	done, err := r.request.PublishTo(ctx, r.client, release.PublishOptions{Dispatch: true, Signer: attest.Signer{Key: r.key}})
+	done, err := r.request.PublishTo(ctx, r.client, release.PublishOptions{Dispatch: true, Signer: attest.Signer{Author: r.key}})
 	if err != nil {
 		return err
 	}
 	failed, _ := r.stage.Failures()
 	r.report.Add(fmt.Sprintf("phase 1, against a fake GitHub that failed %d times:", failed), done.Text())
-	again, err := r.request.PublishTo(ctx, r.client, release.PublishOptions{Signer: attest.Signer{Key: r.key}})
+	again, err := r.request.PublishTo(ctx, r.client, release.PublishOptions{Signer: attest.Signer{Author: r.key}})
 	if err != nil {
 		return fmt.Errorf("re-run: %v", err)
 	}
@@ -190,5 +190,5 @@ func (r *rehearsal) assemble(ctx context.Context) (*image.Publication, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &image.Publication{Image: assembled, Release: found, Repositories: to, SkipSmoke: r.SkipSmoke, Signer: attest.Signer{Key: r.key}}, nil
+	return &image.Publication{Image: assembled, Release: found, Repositories: to, SkipSmoke: r.SkipSmoke, Signer: attest.Signer{Author: r.key}}, nil
 }

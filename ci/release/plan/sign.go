@@ -24,7 +24,7 @@ func (p *Plan) CheckSigning(signed bool) error {
 	if signed || p.Sign != signRequired {
 		return nil
 	}
-	return Refusal(p.Tag, []string{fmt.Sprintf("Cargo.toml has sign = %q and there is no key: pass --signing-key", signRequired)})
+	return Refusal(p.Tag, []string{fmt.Sprintf("Cargo.toml has sign = %q and there is no key or identity to sign with: pass --signing-key or --oidc-request-url", signRequired)})
 }
 
 // Signatures returns the names of the assets that sign the release; none if it is not
@@ -38,9 +38,9 @@ func (p *Plan) Signatures(signed bool) []string {
 
 // signing describes when the release is signed.
 func (p *Plan) signing() string {
-	when := "only if publish gets --signing-key"
+	when := "only if publish gets --signing-key or --oidc-request-url"
 	if p.Sign == signRequired {
-		when = "required: publish refuses to run without --signing-key"
+		when = "required: publish refuses to run without --signing-key or --oidc-request-url"
 	}
 	names := p.Signatures(true)
 	return fmt.Sprintf("%s and %s, %s", names[0], names[1], when)

@@ -10,11 +10,11 @@ import (
 // The plan tells what becomes of the signature, and a required one is no choice.
 func TestSign(t *testing.T) {
 	for value, c := range map[string]struct{ text, refused string }{
-		"":         {"SHA256SUMS.sigstore.json and app-1.2.3.intoto.jsonl, only if publish gets --signing-key", ""},
-		"optional": {"SHA256SUMS.sigstore.json and app-1.2.3.intoto.jsonl, only if publish gets --signing-key", ""},
+		"":         {"SHA256SUMS.sigstore.json and app-1.2.3.intoto.jsonl, only if publish gets --signing-key or --oidc-request-url", ""},
+		"optional": {"SHA256SUMS.sigstore.json and app-1.2.3.intoto.jsonl, only if publish gets --signing-key or --oidc-request-url", ""},
 		"required": {
-			"SHA256SUMS.sigstore.json and app-1.2.3.intoto.jsonl, required: publish refuses to run without --signing-key",
-			`cannot release "v1.2.3": Cargo.toml has sign = "required" and there is no key: pass --signing-key`,
+			"SHA256SUMS.sigstore.json and app-1.2.3.intoto.jsonl, required: publish refuses to run without --signing-key or --oidc-request-url",
+			`cannot release "v1.2.3": Cargo.toml has sign = "required" and there is no key or identity to sign with: pass --signing-key or --oidc-request-url`,
 		},
 	} {
 		plan := planOf(t, mustLoad(t, table{"sign": value}, nil, pkg("app", "1.2.3", ".", nil, "app")), "v1.2.3", clean())
