@@ -219,6 +219,7 @@ func (g *Gantry) Build(
 //
 // It downloads every asset and compares digests, SHA256SUMS, release-manifest.json and the contents of each archive.
 // With --verification-key or --certificate-identity, the release must also be signed by that key or identity, and have its provenance.
+// If the release is immutable, it waits for GitHub's attestation of it and compares that, too.
 // It needs --repository and no source.
 //
 // +cache="session"

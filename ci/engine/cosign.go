@@ -68,7 +68,7 @@ func (s Sigstore) run(ctx context.Context, c keyless.Command) ([]byte, error) {
 	for name, content := range c.Files {
 		files = files.WithNewFile(name, string(content))
 	}
-	container = container.WithUser("0").WithDirectory(cosignDir, files).WithWorkdir(cosignDir).
+	container = container.WithUser("0:0").WithDirectory(cosignDir, files).WithWorkdir(cosignDir).
 		WithEnvVariable("HOME", cosignDir).WithEnvVariable("GANTRY_TIME", strconv.FormatInt(time.Now().UnixNano(), 10))
 	if c.Token != "" {
 		container = container.WithSecretVariable(keyless.TokenVariable, s.Client.SetSecret("identity-token-"+strconv.FormatInt(time.Now().UnixNano(), 10), c.Token))

@@ -4,7 +4,8 @@
 // Sigstore's own libraries, and cosign verifies what it makes.
 //
 // It writes the files that describe it to a directory: trusted-root.json,
-// signing-config.json, and log, with a line for each answer.
+// signing-config.json, log, with a line for each answer, and tokens, with those that it
+// gave, so that tests can look for them elsewhere.
 package main
 
 import (
@@ -48,8 +49,10 @@ func run(listen, public, directory string) error {
 	if err != nil {
 		return err
 	}
-	if s.log, err = os.Create(filepath.Join(directory, "log")); err != nil {
-		return err
+	for name, file := range map[string]**os.File{"log": &s.log, "tokens": &s.given} {
+		if *file, err = os.Create(filepath.Join(directory, name)); err != nil {
+			return err
+		}
 	}
 	// The last file tells that all is ready.
 	for _, file := range []struct {
@@ -79,8 +82,8 @@ type sigstore struct {
 	authority    authority
 	certificates *ecdsa.PrivateKey
 	// tokens signs identity tokens.
-	tokens *ecdsa.PrivateKey
-	log    *os.File
+	tokens     *ecdsa.PrivateKey
+	log, given *os.File
 
 	mu sync.Mutex
 	// failures counts the next answers of a path to replace by an error.
@@ -172,7 +175,7 @@ func (s *sigstore) fails(path string) bool {
 }
 
 // RequestToken is the token for which a job gets identity tokens.
-const RequestToken = "CANARY-request-token"
+const RequestToken = "CANARY-" + "request-token" // in two parts: tests look for it in what was uploaded
 
 // claims are those of a token of GitHub Actions that matter here.
 type claims struct {
@@ -204,5 +207,6 @@ func (s *sigstore) token(_ http.ResponseWriter, r *http.Request) (int, any, erro
 		},
 		Workflow: workflow,
 	}).Serialize()
+	fmt.Fprintln(s.given, token)
 	return http.StatusOK, map[string]string{"value": token}, err
 }

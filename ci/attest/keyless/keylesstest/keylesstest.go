@@ -30,7 +30,7 @@ const (
 )
 
 // RequestToken is the token for which the stand-in gives identity tokens.
-const RequestToken = "CANARY-request-token"
+const RequestToken = "CANARY-" + "request-token" // in two parts: tests look for it in what was uploaded
 
 // Paths of the stand-in's services.
 const (
@@ -145,6 +145,14 @@ func (s *Sigstore) Fail(t testing.TB, at, path string, times int) {
 	require.NoError(t, err)
 	require.NoError(t, answer.Body.Close())
 	require.Equal(t, http.StatusOK, answer.StatusCode)
+}
+
+// Tokens returns the identity tokens that were given.
+func (s *Sigstore) Tokens(t testing.TB) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.Directory, "tokens"))
+	require.NoError(t, err)
+	return strings.Fields(string(text))
 }
 
 // Count returns how often a path was answered with success.
