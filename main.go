@@ -321,8 +321,14 @@ func (g *Gantry) Init(
 	// Omit what makes images.
 	// +optional
 	withoutImages bool,
+	// Sign releases and images with the identity of the CI instead of a key.
+	// For GITHUB and GITLAB.
+	// +optional
+	keyless bool,
 ) (*dagger.Changeset, error) {
-	return release.Init(ctx, g.settings(), scaffold.Options{CI: scaffold.CI(ci), Module: module, Version: version, Image: image, WithoutImages: withoutImages})
+	return release.Init(ctx, g.settings(), scaffold.Options{
+		CI: scaffold.CI(ci), Module: module, Version: version, Image: image, WithoutImages: withoutImages, Keyless: keyless,
+	})
 }
 
 // ModuleVersion returns the version of Gantry.

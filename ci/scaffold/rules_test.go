@@ -37,21 +37,28 @@ type workflow struct {
 	} `yaml:"jobs"`
 }
 
+// keyless is the directory, in the paths of workflows, of those that sign without a key.
+const keyless = "keyless/"
+
 // workflows returns the workflows of GitHub and Forgejo by path, and their texts.
 func workflows(t *testing.T) (parsed map[string]workflow, texts map[string]string) {
 	t.Helper()
 	parsed, texts = map[string]workflow{}, map[string]string{}
-	for _, ci := range []CI{GitHub, Forgejo} {
-		o := options
-		o.CI = ci
+	for _, o := range variants() {
+		if o.CI != GitHub && o.CI != Forgejo {
+			continue
+		}
 		for path, text := range filesOf(t, o, project) {
+			if o.Keyless {
+				path = keyless + path
+			}
 			var w workflow
 			require.NoError(t, yaml.Unmarshal([]byte(text), &w), path)
 			require.NotEmpty(t, w.Jobs, path)
 			parsed[path], texts[path] = w, text
 		}
 	}
-	require.Len(t, parsed, 7)
+	require.Len(t, parsed, 11)
 	return parsed, texts
 }
 
@@ -72,6 +79,11 @@ func TestEventsOfWorkflows(t *testing.T) {
 		".forgejo/workflows/release.yml":   {"push", "workflow_dispatch"},
 		".forgejo/workflows/reconcile.yml": {"schedule", "workflow_dispatch"},
 		".forgejo/workflows/rehearse.yml":  {"pull_request"},
+
+		keyless + ".github/workflows/release.yml":   {"push", "workflow_dispatch"},
+		keyless + ".github/workflows/images.yml":    {"release", "repository_dispatch", "workflow_dispatch"},
+		keyless + ".github/workflows/reconcile.yml": {"schedule", "workflow_dispatch"},
+		keyless + ".github/workflows/rehearse.yml":  {"pull_request"},
 	}, events)
 	images := parsed[".github/workflows/images.yml"].On
 	assert.Equal(t, map[string]any{"types": []any{"published", "released"}}, images["release"])
@@ -104,7 +116,78 @@ func TestPermissions(t *testing.T) {
 		".forgejo/workflows/release.yml image":       {},
 		".forgejo/workflows/reconcile.yml reconcile": {},
 		".forgejo/workflows/rehearse.yml rehearse":   read,
+
+		keyless + ".github/workflows/release.yml plan":        read,
+		keyless + ".github/workflows/release.yml build":       read,
+		keyless + ".github/workflows/release.yml publish":     {"contents": "write", "id-token": "write"},
+		keyless + ".github/workflows/release.yml attest":      {"attestations": "write", "id-token": "write"},
+		keyless + ".github/workflows/images.yml publish":      {"contents": "read", "packages": "write", "id-token": "write"},
+		keyless + ".github/workflows/reconcile.yml reconcile": {"contents": "read", "packages": "write", "id-token": "write"},
+		keyless + ".github/workflows/rehearse.yml rehearse":   read,
 	}, given)
+}
+
+// publishes matches a command that signs what it publishes.
+var publishes = regexp.MustCompile(`( publish | reconcile )`)
+
+// Only a job that signs can get an identity, and the variables of the identity are those
+// that GitHub sets in each of its steps. There is one way to sign in a file.
+func TestIdentitiesOfWorkflows(t *testing.T) {
+	parsed, texts := workflows(t)
+	signing := 0
+	for path, w := range parsed {
+		for name, job := range w.Jobs {
+			gets := job.Permissions["id-token"] == "write"
+			for _, step := range job.Steps {
+				published := publishes.MatchString(step.Run)
+				assert.Equal(t, published && strings.HasPrefix(path, keyless), strings.Contains(step.Run, " "+identities[GitHub]+" "), "%s %s", path, name)
+				if published && gets || strings.HasPrefix(step.Uses, "actions/attest@") {
+					gets = false
+					signing++
+				}
+				for key := range step.Env {
+					assert.NotContains(t, key, "ID_TOKEN", "%s %s: GitHub sets it", path, name)
+				}
+			}
+			assert.False(t, gets, "%s %s has an identity and signs nothing", path, name)
+		}
+		if strings.HasPrefix(path, keyless) {
+			assert.NotRegexp(t, "(?i)cosign|signing-key|--builder", texts[path], path)
+		} else {
+			assert.NotContains(t, texts[path], "ID_TOKEN", path)
+		}
+	}
+	assert.Equal(t, 3+2, signing, "three jobs sign, and GitHub attests the release in both variants")
+}
+
+// On GitLab, the jobs that sign have an identity, and no others.
+func TestIdentitiesOfGitLab(t *testing.T) {
+	for _, o := range variants() {
+		if o.CI != GitLab {
+			continue
+		}
+		text := filesOf(t, o, project)[".gitlab/gantry.yml"]
+		var file map[string]struct {
+			Tokens map[string]map[string]string `yaml:"id_tokens"`
+			Script []string                     `yaml:"script"`
+		}
+		require.NoError(t, yaml.Unmarshal([]byte(text), &file))
+		var signing []string
+		for name, job := range file {
+			script := strings.Join(job.Script, "\n")
+			if !o.Keyless || !publishes.MatchString(script) {
+				assert.Nil(t, job.Tokens, name)
+				assert.NotContains(t, script, "ID_TOKEN", name)
+				continue
+			}
+			signing = append(signing, name)
+			assert.Equal(t, map[string]map[string]string{"SIGSTORE_ID_TOKEN": {"aud": "sigstore"}}, job.Tokens, name)
+			assert.Contains(t, script, " "+identities[GitLab]+"\n", name)
+		}
+		if o.Keyless {
+			assert.ElementsMatch(t, []string{"gantry:release", "gantry:image", "gantry:reconcile"}, signing)
+		}
+	}
 }
 
 // Nobody can change an action after it was reviewed, and no checkout leaves a token.
@@ -272,9 +355,8 @@ func scriptsIn(n *yaml.Node) (all []string) {
 // finds nothing.
 func TestScripts(t *testing.T) {
 	quoted := regexp.MustCompile(`(?s)sh '''(.*?)'''`)
-	for ci := range providers {
-		o := options
-		o.CI = ci
+	for _, o := range variants() {
+		ci := o.CI
 		var scripts []string
 		for path, text := range filesOf(t, o, project) {
 			switch ci {

@@ -47,6 +47,8 @@ type Options struct {
 	Image string
 	// WithoutImages omits phase 2.
 	WithoutImages bool
+	// Keyless signs with the identity of the CI instead of a key.
+	Keyless bool
 }
 
 // Project has the facts of a project that its files depend on.
@@ -168,6 +170,8 @@ type values struct {
 	// Image is the repository of images, or empty if Cargo.toml has them.
 	Image  string
 	Logins []login
+	// Identity has the arguments that sign with the identity of the CI, or is empty.
+	Identity string
 }
 
 // login names the environment variables that log in to a registry. Name is their
@@ -180,6 +184,7 @@ func (l login) Credential() string { return strings.ReplaceAll(strings.ToLower(l
 var (
 	modulePattern  = regexp.MustCompile(`^[A-Za-z0-9./_~][A-Za-z0-9./_:@~+#-]*$`)
 	addressPattern = regexp.MustCompile(`^https?://[A-Za-z0-9.:/-]+$`)
+	publicPattern  = regexp.MustCompile(`^https://(api[.])?github[.]com/?$`)
 	pathPattern    = regexp.MustCompile(`^[A-Za-z0-9._][A-Za-z0-9._/-]*$`)
 	slugPattern    = regexp.MustCompile(`^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$`)
 	prefixPattern  = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._/@-]*)?$`)
@@ -213,6 +218,9 @@ func newValues(o Options, p Project) (*values, error) {
 		}
 	}
 	v.Tags, v.TagPattern = filters(p.TagPrefixes)
+	if o.Keyless {
+		errs = append(errs, v.identify(o.CI))
+	}
 	if v.Images {
 		errs = append(errs, v.place(o, p))
 	}
@@ -252,6 +260,28 @@ func filters(prefixes []string) (globs []string, pattern string) {
 		}
 	}
 	return globs, pattern + "v?[0-9]+[.][0-9]+[.][0-9]+.*"
+}
+
+// identities are the arguments that sign with the identity of a CI, for those whose jobs
+// have one that Sigstore knows.
+var identities = map[CI]string{
+	GitHub: "--oidc-request-url=env:ACTIONS_ID_TOKEN_REQUEST_URL --oidc-request-token=env:ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+	GitLab: "--identity-token=env:SIGSTORE_ID_TOKEN",
+}
+
+// identify has the files sign with the identity of a CI.
+func (v *values) identify(ci CI) error {
+	identity, found := identities[ci]
+	if !found {
+		return fmt.Errorf("--keyless is for --ci=github and --ci=gitlab, not for --ci=%s: omit it, and add --signing-key to publish in the files to sign with a key",
+			strings.ToLower(string(ci)))
+	}
+	if ci == GitHub && !publicPattern.MatchString(v.GitHub) {
+		return fmt.Errorf("--keyless is for workflows on github.com, since Sigstore issues no certificates to those on %s: omit it, and set the secret COSIGN_PRIVATE_KEY to sign with a key",
+			v.GitHub)
+	}
+	v.Identity = identity
+	return nil
 }
 
 // place decides where images go, and by which logins.

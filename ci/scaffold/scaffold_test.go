@@ -26,6 +26,22 @@ var (
 	project = Project{Repository: "Example/app", TagPrefixes: []string{"", "app-"}, Unplaced: []string{"app"}}
 )
 
+// variants are the options of the expected files, by the directories of these: each
+// provider, also without a key where that is possible.
+func variants() map[string]Options {
+	all := map[string]Options{}
+	for ci, dir := range providers {
+		o := options
+		o.CI = ci
+		all[dir] = o
+		if identities[ci] != "" {
+			o.Keyless = true
+			all[dir+"-keyless"] = o
+		}
+	}
+	return all
+}
+
 func filesOf(t *testing.T, o Options, p Project) map[string]string {
 	t.Helper()
 	files, err := Files(o, p)
@@ -41,10 +57,9 @@ func filesOf(t *testing.T, o Options, p Project) map[string]string {
 // For the same project, the files are always the same: those in testdata.
 func TestFiles(t *testing.T) {
 	require.Len(t, providers, len(layouts))
-	for ci, dir := range providers {
+	require.Len(t, variants(), len(providers)+2)
+	for dir, o := range variants() {
 		dir = filepath.Join("testdata", dir)
-		o := options
-		o.CI = ci
 		files, err := Files(o, project)
 		require.NoError(t, err)
 		if *update {
@@ -75,7 +90,7 @@ func TestFiles(t *testing.T) {
 			return err
 		}))
 		slices.Sort(have)
-		assert.Equal(t, have, paths, "%s: the files are sorted, and all are expected", ci)
+		assert.Equal(t, have, paths, "%s: the files are sorted, and all are expected", dir)
 	}
 }
 
@@ -156,9 +171,8 @@ func matchesGlob(globs []string, tag string) bool {
 
 // Without images, nothing of phase 2 is left.
 func TestWithoutImages(t *testing.T) {
-	for ci := range providers {
-		o := options
-		o.CI, o.WithoutImages = ci, true
+	for _, o := range variants() {
+		o.WithoutImages = true
 		p := project
 		p.Unplaced = []string{"a", "b"} // nobody asks where their images go
 		for path, text := range filesOf(t, o, p) {
@@ -282,6 +296,11 @@ func TestRefused(t *testing.T) {
 		{func(_ *Options, p *Project) { p.Unplaced = []string{"a", "b"} },
 			"components a, b have no image repository, and two components can't share one: set repositories in [package.metadata.gantry.image] of each, or pass --without-images"},
 		{func(_ *Options, p *Project) { p.Images, p.Unplaced = []string{"quay.io/o/app"}, []string{"b"} }, "components b have no image repository"},
+		{func(o *Options, _ *Project) { o.CI, o.Keyless = CircleCI, true },
+			"--keyless is for --ci=github and --ci=gitlab, not for --ci=circleci: omit it, and add --signing-key to publish in the files to sign with a key"},
+		{func(o *Options, p *Project) { o.Keyless, p.GitHub = true, "https://github.example.com" },
+			"--keyless is for workflows on github.com, since Sigstore issues no certificates to those on https://github.example.com: omit it, and set the secret COSIGN_PRIVATE_KEY to sign with a key"},
+		{func(o *Options, p *Project) { o.Keyless, p.GitHub = true, "https://github.com.example.com" }, "--keyless is for workflows on github.com"},
 		{func(o *Options, p *Project) { o.Module, p.Repository = "", "" }, "--module=github.com/owner/gantry@v0.1.0"},
 		{func(o *Options, p *Project) { o.Module, p.Repository = "", "" }, "pass --repository=owner/name"},
 	} {
@@ -291,5 +310,31 @@ func TestRefused(t *testing.T) {
 		files, err := Files(o, p)
 		require.ErrorContains(t, err, c.says)
 		assert.Empty(t, files)
+	}
+}
+
+// Only a CI whose jobs have an identity that Sigstore knows signs without a key. Releases
+// may be on another GitHub than the CI, unless the CI is GitHub's.
+func TestKeyless(t *testing.T) {
+	for ci := range providers {
+		o := options
+		o.CI, o.Keyless = ci, true
+		files, err := Files(o, project)
+		if ci == GitHub || ci == GitLab {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, "not for --ci="+strings.ToLower(string(ci))+": ")
+		assert.Empty(t, files)
+	}
+	for ci, addresses := range map[CI][]string{
+		GitHub: {"https://github.com", "https://github.com/", "https://api.github.com"},
+		GitLab: {"https://github.com", "https://github.example.com"},
+	} {
+		for _, address := range addresses {
+			o, p := options, project
+			o.CI, o.Keyless, p.GitHub = ci, true, address
+			assert.NotEmpty(t, filesOf(t, o, p), address)
+		}
 	}
 }
