@@ -44,3 +44,26 @@ func TestProviders(t *testing.T) {
 	}
 	assert.ElementsMatch(t, providers, listed)
 }
+
+// The commands that sign without a key are as the module takes them.
+func TestKeylessCommands(t *testing.T) {
+	m := readModule(t)
+	for _, ci := range []scaffold.CI{scaffold.GitHub, scaffold.GitLab} {
+		files, err := scaffold.Files(
+			scaffold.Options{CI: ci, Module: "github.com/owner/gantry", Version: "1.0.0", Keyless: true},
+			scaffold.Project{Repository: "owner/app", TagPrefixes: []string{""}})
+		require.NoError(t, err)
+		checked := 0
+		for _, f := range files {
+			for _, line := range strings.Split(strings.ReplaceAll(f.Text, "\\\n", " "), "\n") {
+				_, command, found := strings.Cut(line, "dagger call ")
+				if !found || !strings.Contains(command, "ID_TOKEN") {
+					continue
+				}
+				assert.NoError(t, m.checkScript("dagger call "+command), f.Path)
+				checked++
+			}
+		}
+		assert.Equal(t, 3, checked, "%s: a release, its image, and images that lack a signature", ci)
+	}
+}
