@@ -41,6 +41,15 @@ func TestNewcomer(t *testing.T) {
 	assert.Contains(t, patch, "\n-    timeout-minutes: 5\n+    timeout-minutes: 60\n")
 	assert.NotContains(t, patch, "diff --git", "only what differs is shown")
 	require.NoError(t, os.WriteFile(path, []byte(made), 0o644))
+
+	// So is what another option changes: here, a signature without a key.
+	said, err = initIn(t, source, ".", "github", "--keyless", "as-patch", "contents")
+	require.NoError(t, err, said)
+	assert.Equal(t, 3, strings.Count(said, "\n+      id-token: write # to sign as this workflow\n"), said)
+	assert.Equal(t, 3, strings.Count(said, "\n-          COSIGN_PASSWORD: "), said)
+	said, err = initIn(t, source, ".", "circleci", "--keyless", "as-patch", "contents")
+	require.Error(t, err)
+	assert.Contains(t, said, "--keyless is for --ci=github and --ci=gitlab, not for --ci=circleci: omit it")
 	commit(t, source, "v1.0.0")
 
 	h := newHub(t, source)
