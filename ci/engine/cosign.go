@@ -52,13 +52,13 @@ const cosignDir = "/gantry"
 // run runs cosign in a container. It runs each time: what it does depends on the time and
 // on servers.
 func (s Sigstore) run(ctx context.Context, c keyless.Command) ([]byte, error) {
-	container := s.Cosign
+	container, name := s.Cosign, "the container of --cosign"
 	if container == nil {
-		container = s.Client.Container().From(CosignImage)
+		container, name = s.Client.Container().From(CosignImage), CosignImage
 	}
 	entrypoint, err := container.Entrypoint(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("pull cosign, %s: %v: pass another with `with-sigstore --cosign`", CosignImage, err)
+		return nil, fmt.Errorf("pull %s: %v: pass another container with cosign: with-sigstore --cosign", name, err)
 	}
 	args := c.Args
 	if len(entrypoint) == 0 {

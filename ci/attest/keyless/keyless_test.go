@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -322,3 +323,81 @@ func TestVerifies(t *testing.T) {
 	cosign.answers = []any{errors.New("no matching certificate")}
 	require.EqualError(t, v.VerifyFile(t.Context(), bundle, nil), "cosign refuses it: no matching certificate")
 }
+
+// Whatever fails when a statement is signed, nobody gets a bundle that was not verified.
+func TestSignStatementFails(t *testing.T) {
+	bundle := bundleOf(t, Identity{issuer, subject + "@refs/tags/v1"}, false, `{"predicateType":"https://example.com/p"}`)
+	answers := 0
+	tokens, pauses := service(t, func(w http.ResponseWriter, _ *http.Request) {
+		if answers++; answers == 1 {
+			fmt.Fprintf(w, `{"value":%q}`, githubToken("refs/tags/v1"))
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+	})
+	cosign := &script{}
+	denied, err := New(t.Context(), Instance{Cosign: cosign.run}, tokens)
+	require.NoError(t, err)
+	got, err := denied.SignStatement(t.Context(), map[string]string{})
+	require.ErrorContains(t, err, "sign the statement: request an identity token: ")
+	assert.NotContains(t, string(got), "certificate")
+	assert.Zero(t, *pauses, "what a retry can't fix is tried once")
+	assert.Empty(t, cosign.asked)
+
+	a, err := New(t.Context(), Instance{Cosign: cosign.run}, Tokens{Token: githubToken("refs/tags/v1"), Pause: tokens.Pause})
+	require.NoError(t, err)
+	cosign.answers = []any{bundle, errors.New("no")}
+	_, err = a.SignStatement(t.Context(), map[string]string{})
+	require.ErrorContains(t, err, "the new signature does not verify: cosign refuses it: no")
+	cosign.answers = slices.Repeat([]any{errors.New("busy")}, signTries)
+	_, err = a.SignStatement(t.Context(), map[string]string{})
+	require.EqualError(t, err, "sign the statement: busy")
+	stopped := errors.New("stopped")
+	a.pause = func(context.Context, time.Duration) error { return stopped }
+	cosign.answers, cosign.asked = []any{errors.New("busy")}, nil
+	_, err = a.SignFile(t.Context(), nil)
+	require.ErrorIs(t, err, stopped)
+	assert.Len(t, cosign.asked, 1)
+}
+
+// What is no identity of a CI is refused, and so is a token in its last second.
+func TestTokenEdges(t *testing.T) {
+	for name, claims := range map[string]map[string]any{
+		"half of Buildkite's": {"iss": "https://agent.buildkite.com", "organization_slug": "acme", "sub": "organization:acme"},
+		"the other half":      {"iss": "https://agent.buildkite.com", "pipeline_slug": "release", "sub": "pipeline:release"},
+	} {
+		_, err := New(t.Context(), Instance{}, Tokens{Token: tokenOf(claims)})
+		require.ErrorContains(t, err, "it is of https://agent.buildkite.com, and Gantry doesn't know", name)
+	}
+	assert.False(t, claims{Expires: 10}.expired(time.Unix(9, 0)))
+	assert.True(t, claims{Expires: 10}.expired(time.Unix(10, 0)))
+	assert.False(t, claims{}.expired(time.Now()), "a token without an end")
+	for _, token := range []string{"e30.e30.x", "e30.!!!.x", tokenOf(map[string]any{"iss": ""})} {
+		_, err := New(t.Context(), Instance{}, Tokens{Token: token})
+		require.ErrorContains(t, err, "it is not an OIDC identity token", token)
+	}
+	// The waits are real unless a test replaces them.
+	synctest.Test(t, func(t *testing.T) {
+		a, err := New(t.Context(), Instance{Cosign: (&script{answers: slices.Repeat([]any{errors.New("busy")}, signTries)}).run}, Tokens{Token: githubToken("refs/tags/v1")})
+		require.NoError(t, err)
+		start := time.Now()
+		_, err = a.SignFile(t.Context(), nil)
+		require.ErrorContains(t, err, "busy")
+		assert.Equal(t, 6*time.Second, time.Since(start))
+		refusing := roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") })
+		start = time.Now()
+		_, err = New(t.Context(), Instance{}, Tokens{URL: "https://ci.example.com/token", Bearer: "CANARY", Transport: refusing})
+		require.EqualError(t, err, "request an identity token: ci.example.com: refused")
+		assert.Equal(t, 7*time.Second, time.Since(start))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		start = time.Now()
+		_, err = New(ctx, Instance{}, Tokens{URL: "https://ci.example.com/token", Transport: refusing})
+		require.ErrorContains(t, err, "refused")
+		assert.Zero(t, time.Since(start), "a run that was ended waits for nothing")
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
