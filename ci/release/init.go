@@ -2,13 +2,15 @@ package release
 
 import (
 	"context"
+	"slices"
 
 	"dagger/gantry/ci/github"
 	"dagger/gantry/ci/scaffold"
 	"dagger/gantry/internal/dagger"
 )
 
-// Init returns the changes that add the files of a CI to the source.
+// Init returns the changes that add the files of a CI to the source, and remove
+// those that they replace.
 func Init(ctx context.Context, s Settings, o scaffold.Options) (*dagger.Changeset, error) {
 	w, err := open(ctx, s)
 	if err != nil {
@@ -23,19 +25,24 @@ func Init(ctx context.Context, s Settings, o scaffold.Options) (*dagger.Changese
 	if err != nil {
 		return nil, err
 	}
-	files, err := scaffold.Files(o, scaffold.Project{
+	project := scaffold.Project{
 		Repository: owner + "/" + name, GitHub: s.GitHub.URL, ManifestPath: s.ManifestPath, Files: w.facts.Files,
 		TagPrefixes: outline.TagPrefixes, Images: outline.Images, Unplaced: outline.Unplaced,
-	})
+	}
+	files, err := scaffold.Files(o, project)
 	if err != nil {
 		return nil, err
 	}
-	var paths []string
+	superseded, err := scaffold.Superseded(o, project, func(path string) (string, error) { return w.source.File(path).Contents(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	paths := slices.Clone(superseded)
 	for _, f := range files {
 		paths = append(paths, f.Path)
 	}
 	before := w.source.Filter(dagger.DirectoryFilterOpts{Include: paths})
-	after := before
+	after := before.WithoutFiles(superseded)
 	for _, f := range files {
 		after = after.WithNewFile(f.Path, f.Text, dagger.DirectoryWithNewFileOpts{Permissions: f.Permissions()})
 	}

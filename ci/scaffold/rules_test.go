@@ -23,6 +23,7 @@ type workflow struct {
 	Env  map[string]string `yaml:"env"`
 	Jobs map[string]struct {
 		Needs       string            `yaml:"needs"`
+		If          string            `yaml:"if"`
 		Timeout     int               `yaml:"timeout-minutes"`
 		Permissions map[string]string `yaml:"permissions"`
 		Strategy    struct {
@@ -58,7 +59,7 @@ func workflows(t *testing.T) (parsed map[string]workflow, texts map[string]strin
 			parsed[path], texts[path] = w, text
 		}
 	}
-	require.Len(t, parsed, 11)
+	require.Len(t, parsed, 10)
 	return parsed, texts
 }
 
@@ -80,14 +81,16 @@ func TestEventsOfWorkflows(t *testing.T) {
 		".forgejo/workflows/reconcile.yml": {"schedule", "workflow_dispatch"},
 		".forgejo/workflows/rehearse.yml":  {"pull_request"},
 
-		keyless + ".github/workflows/release.yml":   {"push", "workflow_dispatch"},
-		keyless + ".github/workflows/images.yml":    {"release", "repository_dispatch", "workflow_dispatch"},
-		keyless + ".github/workflows/reconcile.yml": {"schedule", "workflow_dispatch"},
-		keyless + ".github/workflows/rehearse.yml":  {"pull_request"},
+		keyless + ".github/workflows/release.yml":  {"push", "workflow_dispatch"},
+		keyless + ".github/workflows/images.yml":   {"release", "repository_dispatch", "schedule", "workflow_dispatch"},
+		keyless + ".github/workflows/rehearse.yml": {"pull_request"},
 	}, events)
-	images := parsed[".github/workflows/images.yml"].On
-	assert.Equal(t, map[string]any{"types": []any{"published", "released"}}, images["release"])
-	assert.Equal(t, map[string]any{"types": []any{"gantry-release-published"}}, images["repository_dispatch"])
+	for _, dir := range []string{"", keyless} {
+		images := parsed[dir+".github/workflows/images.yml"].On
+		assert.Equal(t, map[string]any{"types": []any{"published", "released"}}, images["release"])
+		assert.Equal(t, map[string]any{"types": []any{"gantry-release-published"}}, images["repository_dispatch"])
+	}
+	assert.Equal(t, parsed[".github/workflows/reconcile.yml"].On["schedule"], parsed[keyless+".github/workflows/images.yml"].On["schedule"])
 	assert.Equal(t, map[string]any{"tags": []any{"v?[0-9]+.[0-9]+.[0-9]+*", "app-v?[0-9]+.[0-9]+.[0-9]+*"}}, parsed[".github/workflows/release.yml"].On["push"])
 }
 
@@ -117,13 +120,13 @@ func TestPermissions(t *testing.T) {
 		".forgejo/workflows/reconcile.yml reconcile": {},
 		".forgejo/workflows/rehearse.yml rehearse":   read,
 
-		keyless + ".github/workflows/release.yml plan":        read,
-		keyless + ".github/workflows/release.yml build":       read,
-		keyless + ".github/workflows/release.yml publish":     {"contents": "write", "id-token": "write"},
-		keyless + ".github/workflows/release.yml attest":      {"attestations": "write", "id-token": "write"},
-		keyless + ".github/workflows/images.yml publish":      {"contents": "read", "packages": "write", "id-token": "write"},
-		keyless + ".github/workflows/reconcile.yml reconcile": {"contents": "read", "packages": "write", "id-token": "write"},
-		keyless + ".github/workflows/rehearse.yml rehearse":   read,
+		keyless + ".github/workflows/release.yml plan":      read,
+		keyless + ".github/workflows/release.yml build":     read,
+		keyless + ".github/workflows/release.yml publish":   {"contents": "write", "id-token": "write"},
+		keyless + ".github/workflows/release.yml attest":    {"attestations": "write", "id-token": "write"},
+		keyless + ".github/workflows/images.yml publish":    {"contents": "read", "packages": "write", "id-token": "write"},
+		keyless + ".github/workflows/images.yml reconcile":  {"contents": "read", "packages": "write", "id-token": "write"},
+		keyless + ".github/workflows/rehearse.yml rehearse": read,
 	}, given)
 }
 
@@ -158,6 +161,31 @@ func TestIdentitiesOfWorkflows(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 3+2, signing, "three jobs sign, and GitHub attests the release in both variants")
+}
+
+// Without a key, all images are signed as one workflow, and an event starts only the job
+// that is for it. With a key, the file doesn't matter.
+func TestIdentityOfImages(t *testing.T) {
+	parsed, _ := workflows(t)
+	jobs := map[string]string{}
+	for path, w := range parsed {
+		for name, job := range w.Jobs {
+			for _, step := range job.Steps {
+				if strings.HasPrefix(strings.TrimPrefix(path, keyless), ".github/") && strings.Contains(step.Run, " images ") {
+					jobs[path+" "+name] = job.If
+				}
+			}
+		}
+	}
+	assert.Equal(t, map[string]string{
+		keyless + ".github/workflows/images.yml publish":   "github.event_name != 'schedule'",
+		keyless + ".github/workflows/images.yml reconcile": "github.event_name == 'schedule'",
+		".github/workflows/images.yml publish":             "",
+		".github/workflows/reconcile.yml reconcile":        "",
+	}, jobs)
+	steps := parsed[keyless+".github/workflows/images.yml"].Jobs
+	assert.Contains(t, steps["publish"].Steps[1].Run, ` from-event --event="$GITHUB_EVENT_PATH" publish `)
+	assert.Contains(t, steps["reconcile"].Steps[1].Run, " reconcile ")
 }
 
 // On GitLab, the jobs that sign have an identity, and no others.
@@ -238,6 +266,10 @@ func TestConcurrency(t *testing.T) {
 	assert.Equal(t, "release-${{ inputs.tag || github.ref_name }}", parsed[".github/workflows/release.yml"].Concurrency.Group)
 	// Phase 2 waits for no release and holds none up.
 	assert.Equal(t, "images-${{ github.event.client_payload.tag || github.event.release.tag_name || inputs.tag }}", parsed[".github/workflows/images.yml"].Concurrency.Group)
+	// A schedule has no tag: its runs are in the same group in both variants.
+	assert.Equal(t, "reconcile", parsed[".github/workflows/reconcile.yml"].Concurrency.Group)
+	assert.Equal(t, "${{ github.event_name == 'schedule' && 'reconcile' || format('images-{0}', github.event.client_payload.tag || github.event.release.tag_name || inputs.tag) }}",
+		parsed[keyless+".github/workflows/images.yml"].Concurrency.Group)
 }
 
 // The text of a script never depends on the run, and pull requests get no secret.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -88,8 +89,9 @@ func (f File) Permissions() int {
 type layout struct {
 	path, template string
 	// images marks a file of phase 2 only, and entry one that the project may have
-	// for other purposes, which is then left to it.
-	images, entry, executable bool
+	// for other purposes, which is then left to it. keyed marks a file of phase 2 whose
+	// jobs are in another file without a key, so that both have one identity.
+	images, entry, keyed, executable bool
 }
 
 //go:embed templates
@@ -98,7 +100,7 @@ var templates embed.FS
 var layouts = map[CI][]layout{
 	GitHub: {
 		{path: ".github/workflows/images.yml", template: "github/images.yml", images: true},
-		{path: ".github/workflows/reconcile.yml", template: "github/reconcile.yml", images: true},
+		{path: ".github/workflows/reconcile.yml", template: "github/reconcile.yml", images: true, keyed: true},
 		{path: ".github/workflows/rehearse.yml", template: "github/rehearse.yml"},
 		{path: ".github/workflows/release.yml", template: "github/release.yml"},
 	},
@@ -129,7 +131,7 @@ func Files(o Options, p Project) ([]File, error) {
 	}
 	var files []File
 	for _, l := range list {
-		if l.images && !v.Images || l.entry && slices.Contains(p.Files, l.path) {
+		if l.images && !v.Images || l.keyed && v.Identity != "" || l.entry && slices.Contains(p.Files, l.path) {
 			continue
 		}
 		text, err := v.render(l.template)
@@ -139,6 +141,33 @@ func Files(o Options, p Project) ([]File, error) {
 		files = append(files, File{Path: l.path, Text: text, Executable: l.executable})
 	}
 	return files, nil
+}
+
+// Superseded returns the paths of the project's files that an earlier call made, and whose
+// jobs the options put into another file. A file that init didn't make is the project's
+// own. read returns the text of a file.
+func Superseded(o Options, p Project, read func(path string) (string, error)) ([]string, error) {
+	var paths []string
+	for _, l := range layouts[o.CI] {
+		if !l.keyed || !o.Keyless || o.WithoutImages || !slices.Contains(p.Files, l.path) {
+			continue
+		}
+		text, err := read(l.path)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %v", l.path, err)
+		}
+		if made(text) {
+			paths = append(paths, l.path)
+		}
+	}
+	return paths, nil
+}
+
+// made reports whether init made a workflow. The head of each has the same sentence, in
+// one line or in two.
+func made(text string) bool {
+	words := strings.Fields(strings.ReplaceAll(text, "#", " "))
+	return strings.Contains(strings.Join(words, " "), "Gantry's init made this file.")
 }
 
 // daggerVersion is the version of the Dagger CLI that the files install: the oldest
@@ -364,13 +393,10 @@ func (v *values) Secrets() []string {
 	return names
 }
 
-// render fills a template. Its delimiters are [[ and ]], since workflows have {{.
+// render fills a template, which may use the parts that files share. Its delimiters are
+// [[ and ]], since workflows have {{.
 func (v *values) render(name string) (string, error) {
-	text, err := templates.ReadFile("templates/" + name)
-	if err != nil {
-		return "", err
-	}
-	t, err := template.New(name).Delims("[[", "]]").Option("missingkey=error").Parse(string(text))
+	t, err := template.New(path.Base(name)).Delims("[[", "]]").Option("missingkey=error").ParseFS(templates, "templates/parts/*", "templates/"+name)
 	if err != nil {
 		return "", err
 	}

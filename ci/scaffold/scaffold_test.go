@@ -2,6 +2,7 @@ package scaffold
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -337,4 +338,54 @@ func TestKeyless(t *testing.T) {
 			assert.NotEmpty(t, filesOf(t, o, p), address)
 		}
 	}
+}
+
+// A file of an earlier call that would sign as another workflow is removed, also one that
+// was changed since, but no file that init didn't make.
+func TestSuperseded(t *testing.T) {
+	const path = ".github/workflows/reconcile.yml"
+	keyed := options
+	keyed.CI = GitHub
+	keylessly := keyed
+	keylessly.Keyless = true
+	own := filesOf(t, keyed, project)[path]
+	require.NotEmpty(t, own)
+	require.NotContains(t, filesOf(t, keylessly, project), path)
+	withoutImages := keylessly
+	withoutImages.WithoutImages = true
+	gitlab := keylessly
+	gitlab.CI = GitLab
+	changed := strings.Replace(own, "timeout-minutes: 60", "timeout-minutes: 5", 1)
+	require.NotEqual(t, own, changed)
+	for name, c := range map[string]struct {
+		options Options
+		text    string
+		want    []string
+	}{
+		"made by init":        {keylessly, own, []string{path}},
+		"changed since":       {keylessly, changed, []string{path}},
+		"the head in a line":  {keylessly, "# Publishes images. Gantry's init made this file.\nname: Images\n", []string{path}},
+		"another file":        {keylessly, "# Compares our books.\nname: Reconcile\n", nil},
+		"not in the project":  {keylessly, "", nil},
+		"with a key":          {keyed, own, nil},
+		"without images":      {withoutImages, own, nil},
+		"of another provider": {gitlab, own, nil},
+	} {
+		p := project
+		p.Files = []string{"Cargo.toml"}
+		if c.text != "" {
+			p.Files = append(p.Files, path)
+		}
+		got, err := Superseded(c.options, p, func(read string) (string, error) {
+			assert.Equal(t, path, read, name)
+			assert.NotEmpty(t, c.text, "%s: there is no file", name)
+			return c.text, nil
+		})
+		require.NoError(t, err, name)
+		assert.Equal(t, c.want, got, name)
+	}
+	p := project
+	p.Files = []string{path}
+	_, err := Superseded(keylessly, p, func(string) (string, error) { return "", errors.New("no such file") })
+	require.EqualError(t, err, "read .github/workflows/reconcile.yml: no such file")
 }
