@@ -152,6 +152,9 @@ func (t *retrying) once(req *http.Request) (*http.Response, error) {
 	}
 	stall.Moved()
 	res.Body = stall.Body(res.Body)
+	if err := redact(req, res); err != nil {
+		return nil, err
+	}
 	if repeatable(req) {
 		if err := whole(res); err != nil {
 			return nil, err
