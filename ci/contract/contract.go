@@ -8,4 +8,9 @@
 //
 //	go test ./ci/contract -run TestReadyMeansReady -v -timeout=1h -rapid.checks=10000
 //	go test ./ci/contract -run TestReadyMeansReady -v -rapid.seed=SEED
+//
+// TestSoak plays random projects, faults and interleavings over both phases:
+//
+//	scripts/soak --minutes 30
+//	scripts/soak --seed SEED
 package contract

@@ -89,6 +89,15 @@ func (p *project) tagged(name string) {
 
 // plan loads and plans.
 func (p *project) plan() (*plan.Plan, error) {
+	loaded, err := p.load()
+	if err != nil {
+		return nil, err
+	}
+	return loaded.Plan(p.tag, p.git, nil)
+}
+
+// load reads what cargo says of the project.
+func (p *project) load() (*plan.Project, error) {
 	var members []any
 	for _, pkg := range p.packages {
 		members = append(members, pkg["id"])
@@ -99,11 +108,7 @@ func (p *project) plan() (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	loaded, err := plan.Load(raw, "/src", p.files)
-	if err != nil {
-		return nil, err
-	}
-	return loaded.Plan(p.tag, p.git, nil)
+	return plan.Load(raw, "/src", p.files)
 }
 
 // released is what became of a plan.
@@ -113,13 +118,12 @@ type released struct {
 	image    *oci.Image // nil where the plan has none, or warned of it
 }
 
-// release does what follows a plan without errors: it packs binaries that are
-// made up, merges, reads the release as phase 2 does and assembles its image on
-// made-up base images. Dynamic says how gnu binaries are linked.
-func release(ctx context.Context, dir string, p *plan.Plan, dynamic bool) (out *released, err error) {
+// pack packs and merges the binaries of a plan, which are made up, in a directory.
+// It returns the directory with the files of the release.
+func pack(ctx context.Context, dir string, p *plan.Plan, made func(target.Target, string) []byte, warn func(string)) (string, *manifest.Manifest, error) {
 	builds, err := p.Builds()
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	write := func(file string, content []byte) error {
 		file = filepath.Join(dir, file)
@@ -130,8 +134,8 @@ func release(ctx context.Context, dir string, p *plan.Plan, dynamic bool) (out *
 		var files []string
 		for _, bin := range b.Bins {
 			file := filepath.Join("bin", b.Target.Triple, bin.Name)
-			if err := write(file, program(b.Target, dynamic, bin.Name)); err != nil {
-				return nil, err
+			if err := write(file, made(b.Target, bin.Name)); err != nil {
+				return "", nil, err
 			}
 			files = append(files, filepath.Join(dir, file))
 		}
@@ -139,7 +143,7 @@ func release(ctx context.Context, dir string, p *plan.Plan, dynamic bool) (out *
 	}
 	in, err := dist.NewInput(p, manifest.Toolchain{Rustc: "rustc 1.96.0", Cargo: "cargo 1.96.0"}, built)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	for i := range in.Targets {
 		in.Targets[i].SBOM, in.Targets[i].SPDX, in.Targets[i].Notices = "", "", false // what they are made of is Cargo's
@@ -147,23 +151,35 @@ func release(ctx context.Context, dir string, p *plan.Plan, dynamic bool) (out *
 	in.ExtraDir, in.Changelog = filepath.Join(dir, "source"), filepath.Join(dir, "log.md")
 	for _, e := range p.Extra {
 		if err := write(filepath.Join("source", filepath.FromSlash(e.Source)), []byte(e.Source)); err != nil {
-			return nil, err
+			return "", nil, err
 		}
 	}
 	if err := write("log.md", []byte("# Changelog\n")); err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	packed, merged := filepath.Join(dir, "packed"), filepath.Join(dir, "merged")
 	if err := errors.Join(os.MkdirAll(packed, 0o755), os.MkdirAll(merged, 0o755)); err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	out = &released{}
-	if _, err := dist.Assemble(packed, in, func(w string) { out.warnings = append(out.warnings, w) }); err != nil {
-		return nil, fmt.Errorf("pack: %w", err)
+	if _, err := dist.Assemble(packed, in, warn); err != nil {
+		return "", nil, fmt.Errorf("pack: %w", err)
 	}
 	m, err := dist.Merge(ctx, packed, merged)
 	if err != nil {
-		return nil, fmt.Errorf("merge: %w", err)
+		return "", nil, fmt.Errorf("merge: %w", err)
+	}
+	return merged, m, nil
+}
+
+// release does what follows a plan without errors: it packs binaries that are
+// made up, merges, reads the release as phase 2 does and assembles its image on
+// made-up base images. Dynamic says how gnu binaries are linked.
+func release(ctx context.Context, dir string, p *plan.Plan, dynamic bool) (out *released, err error) {
+	out = &released{}
+	made := func(t target.Target, bin string) []byte { return program(t, dynamic, bin) }
+	merged, m, err := pack(ctx, dir, p, made, func(w string) { out.warnings = append(out.warnings, w) })
+	if err != nil {
+		return nil, err
 	}
 	if err := compare(p, m); err != nil {
 		return nil, err
