@@ -320,6 +320,9 @@ func (s *soak) final(ctx context.Context) error {
 		if !r.done || !r.published() {
 			s.breaks(ends, "%s was never released", r.tag)
 		}
+		if !slices.ContainsFunc(s.repo.Dispatches(), func(d fakehub.Dispatch) bool { return strings.Contains(string(d.Payload), `"`+r.tag+`"`) }) {
+			s.breaks(ends, "no event was sent for %s", r.tag)
+		}
 	}
 	for _, b := range s.blocks() {
 		// What a killed run sent may be carried out after the next looked; see

@@ -183,6 +183,16 @@ func (r *soakRun) publish(ctx context.Context, found *published.Release, reposit
 	defer image.Close()
 	digest := image.Digest.String()
 	r.registry.assembled(digest, found.Version())
+	if before.Repository != "" && !r.unpinned {
+		r.sameAgain(found, "the published base images", r.registry.has(r.byTag(found.Manifest.Tag).component.repository(), found.ExactTag()), digest)
+	} else if today, err := r.bases[0].Digest(); err == nil {
+		on := today.String()
+		r.soak.mu.Lock()
+		was := r.made[found.Manifest.Tag+" "+on]
+		r.made[found.Manifest.Tag+" "+on] = digest
+		r.soak.mu.Unlock()
+		r.sameAgain(found, "the base images "+on, was, digest)
+	}
 	publication := oci.Publication{
 		Version: found.Version(), Manifest: found.Manifest, Index: image.Index, Known: found.Known, Flagged: found.Flagged,
 		Smoke: func(ctx context.Context) error {
@@ -207,6 +217,14 @@ func (r *soakRun) publish(ctx context.Context, found *published.Release, reposit
 		return "", err
 	}
 	return report.Text(), err
+}
+
+// sameAgain compares the digest of an image with the one that it had on the same base
+// images, if any.
+func (s *soak) sameAgain(found *published.Release, on, was, digest string) {
+	if was != "" && was != digest {
+		s.breaks("Deterministic: the same release and base images give the same digest", "the image of %s on %s was %s, and is %s", found.Manifest.Tag, on, was, digest)
+	}
 }
 
 // reconciling is a run of reconcile.

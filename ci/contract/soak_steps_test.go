@@ -53,23 +53,20 @@ func (s *soak) one(ctx context.Context) error {
 func (s *soak) draw(ctx context.Context) ([]*soakRun, error) {
 	n := pick(s.rand, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 	var runs []*soakRun
-	for range n {
+	for len(runs) < n {
 		r, err := s.drawRun(ctx, n == 1, runs)
 		if err != nil {
 			return nil, err
 		}
 		r.delay = time.Duration(s.rand.Int64N(int64(6 * time.Second)))
 		runs = append(runs, r)
-		if n > 1 && s.chance(3) && r.of != nil && len(runs) < n { // the same at the same time
+		if s.chance(3) && r.of != nil && len(runs) < n { // the same at the same time
 			twin := s.releasing(r.of, "release, too,")
 			if r.image {
 				twin = s.imaging(r.of, drawSource(s))
 			}
 			twin.delay = time.Duration(s.rand.Int64N(int64(6 * time.Second)))
 			runs = append(runs, twin)
-		}
-		if len(runs) == n {
-			break
 		}
 	}
 	return runs, nil
@@ -107,9 +104,8 @@ func (s *soak) drawRun(ctx context.Context, alone bool, beside []*soakRun) (*soa
 		case k < 9 && len(public) > 0 && alone:
 			return s.moved(pick(s.rand, public...)), nil
 		case k < 10 && len(open) > 0:
-			r := s.releasing(pick(s.rand, open...), pick(s.rand, "stage", "dry-run"))
-			draft := strings.HasPrefix(r.what, "stage")
-			r = s.releasing(r.of, strings.Fields(r.what)[0], func(x *github.Spec) { x.DraftOnly, x.DryRun = draft, !draft })
+			what := pick(s.rand, "stage", "dry-run")
+			r := s.releasing(pick(s.rand, open...), what, func(x *github.Spec) { x.DraftOnly, x.DryRun = what == "stage", what == "dry-run" })
 			r.partial = true
 			return r, nil
 		case k < 15 && len(public) > 0:
@@ -265,7 +261,7 @@ func (s *soak) arm(runs []*soakRun) {
 		f := &soakFault{kind: pick(s.rand, append(soakBlips, soakRefuses...)...), nth: 1 + s.rand.IntN(6), times: pick(s.rand, 1, 1, 1, 2, 4, 12)}
 		method := pick(s.rand, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPut, http.MethodPost, http.MethodPatch)
 		part := pick(s.rand, "/", "/manifests/", "/manifests/sha256:", "/manifests/latest", "/blobs/", "/tags/list", "/referrers/")
-		if method == "" || method == http.MethodPost || method == http.MethodPatch {
+		if method == http.MethodPost || method == http.MethodPatch {
 			part = "/blobs/uploads/"
 		}
 		f.match = func(r *http.Request) bool { return r.Method == method && strings.Contains(r.URL.Path, part) }

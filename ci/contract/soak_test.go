@@ -96,8 +96,10 @@ func TestSoak(t *testing.T) {
 				}
 				if len(s.broken) > 0 {
 					broken += len(s.broken)
-					t.Errorf("%s\n\nSeed %d, after %s. Play it again:\n\n\tscripts/soak --seed %d\n\nIts steps:\n%s\n",
-						strings.Join(s.broken, "\n"), seed, time.Since(started).Round(time.Second), seed, strings.Join(s.log, "\n"))
+					// At once: the report of a test comes when all of it has ended.
+					fmt.Printf("BROKEN %s\n\nSeed %d, after %s. Play it again:\n\n\tscripts/soak --seed %d\n\nIts steps:\n%s\n\n",
+						strings.Join(s.broken, "\nBROKEN "), seed, time.Since(started).Round(time.Second), seed, strings.Join(s.log, "\n"))
+					t.Fail()
 				}
 			})
 		}

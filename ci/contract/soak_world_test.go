@@ -77,8 +77,9 @@ type soak struct {
 	loose  bool   // a run that failed beside another may have left Latest anywhere
 	latest string // as the last call of a run found it
 	mu     sync.Mutex
-	order  []string       // of the calls of the step, by run
-	nth    map[string]int // of equal calls in a step
+	order  []string          // of the calls of the step, by run
+	nth    map[string]int    // of equal calls in a step
+	made   map[string]string // digests of images, by tag and base images
 	log    []string
 	broken []string
 	counts soakCounts
@@ -143,10 +144,10 @@ var soakDists struct {
 
 // newSoak draws a project. It must run in a bubble of synctest.
 func newSoak(seed uint64, dir string) (*soak, error) {
-	s := &soak{seed: seed, rand: rand.New(rand.NewPCG(seed, 0)), dir: dir, counts: soakCounts{orders: map[uint64]bool{}}}
+	s := &soak{seed: seed, rand: rand.New(rand.NewPCG(seed, 0)), dir: dir, made: map[string]string{}, counts: soakCounts{orders: map[uint64]bool{}}}
 	s.settings = soakSettings{
 		lag: pick(s.rand, 0, 0, 300*time.Millisecond, 5*time.Second), noDigests: s.chance(4), immutable: s.chance(4), limits: s.chance(4),
-		http2: s.chance(3), tls: s.chance(4), referrers: s.chance(2), login: s.chance(2),
+		http2: s.chance(3), tls: s.chance(8), referrers: s.chance(2), login: s.chance(2),
 	}
 	config := fakehub.Config{
 		Tokens: map[string]fakehub.Access{soakToken: {User: "octocat", Push: true, Scopes: "repo"}}, ListDelay: s.settings.lag, NoDigests: s.settings.noDigests,
