@@ -169,16 +169,20 @@ func (s *soak) checkHub(runs []*soakRun) {
 	}
 }
 
-// spoiled finds the drafts in which GitHub may have stored other bytes than a run sent
-// that did not get to send them again. They look like those of a person, who has to
-// ask for replacing them.
+// spoiled finds the releases about which GitHub told a run something else than what
+// it did. It may have stored other bytes than a run sent that did not get to send them
+// again: they look like those of a person, who has to ask for replacing them. Or it made
+// a draft and did not say so, and lists did not show it yet: an empty draft may stay.
 func (s *soak) spoiled(runs []*soakRun) {
-	if !slices.ContainsFunc(s.hub.Calls(), func(c fakehub.Call) bool { return c.Fault == fakehub.Corrupt || c.Fault == fakehub.StoredWrong }) {
-		return
-	}
-	for _, r := range runs {
-		if r.of != nil && !r.image && r.err != nil && !r.of.published() {
-			r.of.spec.Existing = github.ExistingReplace
+	for _, c := range s.hub.Calls() {
+		for _, r := range runs {
+			switch {
+			case r.of == nil || r.image:
+			case c.Op == "create release" && c.Fault != "":
+				r.of.disturbed = true
+			case (c.Fault == fakehub.Corrupt || c.Fault == fakehub.StoredWrong) && r.err != nil && !r.of.published():
+				r.of.spec.Existing = github.ExistingReplace
+			}
 		}
 	}
 }
@@ -325,8 +329,7 @@ func (s *soak) final(ctx context.Context) error {
 		}
 	}
 	for _, b := range s.blocks() {
-		// What a killed run sent may be carried out after the next looked; see
-		// [github.Client.Release].
+		// See [github.Client.Release].
 		if r := s.byTag(b.tag); b.draft && r != nil && (!r.disturbed || len(b.assets) > 0) {
 			s.breaks(one, "a draft is left of %s, after runs that failed: %t\n%s", b.tag, r.disturbed, b.text)
 		}

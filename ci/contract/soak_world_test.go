@@ -122,7 +122,7 @@ type soakRelease struct {
 	spec      github.Spec
 	block     string // in the state of GitHub, since it is published
 	done      bool   // a run succeeded
-	disturbed bool   // a run was ended, or failed
+	disturbed bool   // a run failed, or making a draft did
 	digest    string // of its image, since it is published
 	lacking   bool   // a run failed since, so that something may not be attached
 }
