@@ -276,6 +276,23 @@ func (r *Release) Publish(
 	})
 }
 
+// VerifyReproducible builds the programs of the release twice under different conditions, and compares every byte.
+//
+// The builds differ in directory, home, user, umask, clock, time zone, locale, processors and order of files, and both start with empty caches.
+// It returns a report, and fails if anything differs: with the file, the section, the likely cause and a fix.
+// It takes longer than two builds without a cache, and writes nothing outside.
+//
+// +cache="session"
+func (r *Release) VerifyReproducible(
+	ctx context.Context,
+	// Rust target triples to build.
+	// By default, all of the plan.
+	// +optional
+	targets []string,
+) (string, error) {
+	return r.request().VerifyReproducible(ctx, targets)
+}
+
 // Faults selects the faults that a rehearsal injects.
 type Faults string
 

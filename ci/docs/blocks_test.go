@@ -1,6 +1,8 @@
 package docs
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"dagger/gantry/ci/release/plan"
+	"dagger/gantry/ci/release/reproduce"
 )
 
 // check checks a code block by its language.
@@ -135,8 +138,24 @@ func checkConfiguration(text string) error {
 	return err
 }
 
-// checkOutput compares a block with what is printed: today, the files of a release.
+// checkReport compares a block with the beginning of a report of verify-reproducible.
+func checkReport(text string) error {
+	same := sha256.Sum256([]byte("hello\n"))
+	c := reproduce.Conditions{}
+	differs := c.Check("app", []byte("Dec  1 2026 20:53:44"), []byte("Jan  6 2028 02:00:55"))
+	differs.Findings[0].Section, differs.Findings[0].Offset, differs.Findings[0].Symbol = ".rodata", 0x41a8, "stamp of stamp.c"
+	report := reproduce.Report{Tag: "v1.2.3", Targets: []reproduce.Target{{Name: "x86_64-unknown-linux-gnu", Files: []reproduce.Result{differs, {Name: "app-admin", Sum: hex.EncodeToString(same[:])}}}}}
+	if want := "Error: " + report.Err().Error(); !strings.HasPrefix(want, text) {
+		return fmt.Errorf("not the report, which is:\n%s", want)
+	}
+	return nil
+}
+
+// checkOutput compares a block with what is printed: the files of a release, or a report.
 func checkOutput(text string) error {
+	if strings.HasPrefix(text, "Error: ") {
+		return checkReport(text)
+	}
 	p, err := project("")
 	if err != nil {
 		return err

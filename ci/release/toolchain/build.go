@@ -33,6 +33,8 @@ type Options struct {
 	// content of the source, toolchain, environment and commands. Otherwise it reuses
 	// those of the project's last build, whatever its source was.
 	Hermetic bool
+	// Conditions under which the build runs; those of a release are none.
+	Conditions Conditions
 }
 
 // Output of a build.
@@ -71,11 +73,16 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	if err != nil {
 		return nil, err
 	}
-	if ctr, err = t.withCaches(ctx, ctr, cache); err != nil {
+	if ctr, err = t.withCaches(ctx, ctr, cache, opts.Conditions); err != nil {
 		return nil, err
 	}
 	command, native := cargoCommand(group, platform)
-	env = append(env, "CARGO_TARGET_DIR="+cargo.TargetDir, "GANTRY_RUN="+strings.Join(native, " "))
+	conditions, err := opts.Conditions.env(ctx, ctr, group)
+	if err != nil {
+		return nil, err
+	}
+	env = append(env, "CARGO_TARGET_DIR="+opts.Conditions.TargetDir(), "GANTRY_RUN="+strings.Join(native, " "))
+	env = append(env, conditions...)
 	if group[0].NeedsCrates() {
 		env = append(env, "GANTRY_CRATES="+strings.Join(triples(group), " "), "GANTRY_SELECT="+strings.Join(group[0].Selection(), " "))
 	}
@@ -98,7 +105,7 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	if err != nil {
 		return nil, explainBuild(doing, err)
 	}
-	return findExecutables(out, messages, group, native)
+	return findExecutables(out, opts.Conditions.messages(messages), group, native, opts.Conditions.TargetDir())
 }
 
 // Start starts programs in a directory that were built elsewhere, and returns a directory
@@ -156,14 +163,14 @@ func cargoCommand(group []plan.Build, platform dagger.Platform) (args, native []
 }
 
 // findExecutables finds the binaries in the output of build.sh.
-func findExecutables(out *dagger.Directory, messages string, group []plan.Build, native []string) (*Output, error) {
+func findExecutables(out *dagger.Directory, messages string, group []plan.Build, native []string, targetDir string) (*Output, error) {
 	result := &Output{Dir: out, Targets: make([]TargetOutput, len(group))}
 	for i, b := range group {
 		// One call for several targets reports the binaries of all, each below its
 		// target's directory ("Build cache", The Cargo Book).
 		within := ""
 		if len(group) > 1 {
-			within = cargo.TargetDir + "/" + b.Target.Triple
+			within = targetDir + "/" + b.Target.Triple
 		}
 		executables, err := cargo.Executables(messages, within, b.Bins)
 		if err != nil {
@@ -211,10 +218,13 @@ func (t Toolchain) cache(ctx context.Context, ctr *dagger.Container, source *dag
 // downloaded crates, the only cache that projects share (crates.sh explains how).
 // The engine locks none of them, since it keeps the lock of an interrupted call:
 // build.sh takes a lock that ends with its process.
-func (t Toolchain) withCaches(ctx context.Context, ctr *dagger.Container, name string) (*dagger.Container, error) {
+func (t Toolchain) withCaches(ctx context.Context, ctr *dagger.Container, name string, conditions Conditions) (*dagger.Container, error) {
 	home, err := cargoHome(ctx, ctr)
 	if err != nil {
 		return nil, err
+	}
+	if conditions == Other {
+		home = otherCargoHome
 	}
 	for _, m := range [][2]string{
 		{"/gantry", "gantry-" + name},

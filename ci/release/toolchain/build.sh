@@ -7,7 +7,8 @@
 # GANTRY_WORKSPACE is the directory of the workspace in the source, GANTRY_PRE_BUILD
 # a command to run first, and GANTRY_RUN lists the targets whose binaries run here.
 # GANTRY_CRATES lists the targets whose crates it describes, and GANTRY_SELECT has the
-# arguments that select packages and features (bill.sh).
+# arguments that select packages and features (bill.sh). GANTRY_CONDITIONS is set if the
+# result is compared with another build's (conditions.sh).
 #
 # /gantry-input  the source, read only
 # /gantry        a cache volume: src, a copy of the source, and target
@@ -26,7 +27,7 @@ set -eu
 . /gantry-bin/rustup.sh
 # shellcheck source=crates.sh
 . /gantry-bin/crates.sh
-src=/gantry/src out=/gantry-out tmp=$(mktemp -d)
+src=${GANTRY_SRC:-/gantry/src} out=/gantry-out tmp=$(mktemp -d)
 fail() {
 	echo "gantry: $*" >&2
 	exit 1
@@ -47,6 +48,12 @@ until flock -n 9; do
 done
 date -u '+%Y-%m-%d %H:%M:%S UTC' >/gantry/holder
 mkdir -p "$src" "$out/exe" "$out/run"
+apart() { "$@"; }
+under() { "$@"; }
+if [ -n "${GANTRY_CONDITIONS-}" ]; then
+	# shellcheck source=conditions.sh
+	. /gantry-bin/conditions.sh
+fi
 
 while [ "$1" != -- ]; do
 	eval "set_already=\${${1%%=*}-}"
@@ -100,9 +107,9 @@ cd "$src/$GANTRY_WORKSPACE"
 export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
 # The wrapper maps paths for rustc; C compilers get theirs through the cc crate.
 export RUSTC_WRAPPER=/gantry-bin/rustc-wrapper.sh
-export CFLAGS="-ffile-prefix-map=/gantry/src=. ${CFLAGS-}" CXXFLAGS="-ffile-prefix-map=/gantry/src=. ${CXXFLAGS-}"
+export CFLAGS="-ffile-prefix-map=$src=. ${maps-}${CFLAGS-}" CXXFLAGS="-ffile-prefix-map=$src=. ${maps-}${CXXFLAGS-}"
 if [ -n "${GANTRY_PRE_BUILD-}" ]; then
-	sh -euc "$GANTRY_PRE_BUILD" 9>&-
+	apart sh -euc "$GANTRY_PRE_BUILD" 9>&-
 fi
 
 # The caller's logins got the dependencies already (fetch.sh), which are for this
@@ -116,7 +123,11 @@ if [ -d /gantry-fetched ]; then
 fi
 
 take_crates
-cargo "$@" --message-format=json-render-diagnostics >"$tmp/messages" 9>&- || {
+if [ -n "${GANTRY_CONDITIONS-}" ]; then
+	download
+	record_start
+fi
+under cargo "$@" --message-format=json-render-diagnostics >"$tmp/messages" 9>&- || {
 	status=$?
 	share_crates
 	# Errors of rustc went to standard error; other programs' are here.
@@ -145,3 +156,4 @@ while IFS= read -r exe; do
 		/gantry-bin/start.sh "$exe" "$out/run$exe"
 	fi
 done <"$tmp/exe"
+[ -z "${GANTRY_CONDITIONS-}" ] || record_end

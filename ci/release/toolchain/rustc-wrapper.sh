@@ -3,4 +3,6 @@
 # the flags in the project's .cargo/config.toml.
 rustc=$1
 shift
-exec "$rustc" "$@" --remap-path-prefix=/gantry/src=. --remap-path-prefix="${CARGO_HOME:-$HOME/.cargo}"=/cargo
+# conditions.sh sets the two variables for a build in another place.
+# shellcheck disable=SC2086 # words
+exec "$rustc" "$@" --remap-path-prefix="${GANTRY_SRC:-/gantry/src}"=. --remap-path-prefix="${CARGO_HOME:-$HOME/.cargo}"=/cargo ${GANTRY_REMAP-}

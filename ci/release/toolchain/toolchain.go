@@ -54,7 +54,7 @@ func (t Toolchain) base() *dagger.Container {
 		ctr = t.Client.Container().From(t.image())
 	}
 	return ctr.WithDirectory(binDir, t.Client.CurrentModule().Source().Directory("ci/release/toolchain"),
-		dagger.ContainerWithDirectoryOpts{Include: []string{"*.sh"}})
+		dagger.ContainerWithDirectoryOpts{Include: []string{"*.sh", "shim/*"}})
 }
 
 // Digest returns the reference of the toolchain's image with its digest; it is empty
