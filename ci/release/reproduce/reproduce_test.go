@@ -3,6 +3,8 @@ package reproduce
 import (
 	"bytes"
 	"debug/elf"
+	"debug/macho"
+	"debug/pe"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -277,6 +279,51 @@ func TestSectionsOfOtherFormats(t *testing.T) {
 			require.NotEmpty(t, parts, fmt.Sprint(n))
 		}
 	}
+}
+
+// windowsProgram makes a program for Windows whose linker wrote a time into its header.
+func windowsProgram(seconds int64, data string) []byte {
+	var out bytes.Buffer
+	out.WriteString("MZ" + strings.Repeat("\x00", 0x3a))
+	_ = binary.Write(&out, binary.LittleEndian, uint32(0x40))
+	out.WriteString("PE\x00\x00")
+	_ = binary.Write(&out, binary.LittleEndian, pe.FileHeader{Machine: pe.IMAGE_FILE_MACHINE_AMD64, NumberOfSections: 1, TimeDateStamp: uint32(seconds)})
+	_ = binary.Write(&out, binary.LittleEndian, pe.SectionHeader32{Name: [8]byte{'.', 'r', 'd', 'a', 't', 'a'}, SizeOfRawData: uint32(len(data)), PointerToRawData: 128})
+	out.WriteString(strings.Repeat("\x00", 128-out.Len()) + data)
+	return out.Bytes()
+}
+
+func TestCompareWindows(t *testing.T) {
+	first := windowsProgram(1_796_158_007, "at /gantry/src/app.rs")
+	found := conditions.Compare(first, windowsProgram(1_830_736_511, "at /gantry/src/app.rs"))
+	require.Len(t, found, 1)
+	assert.Equal(t, "header", found[0].Section)
+	assert.Equal(t, Clock, found[0].Cause)
+	found = conditions.Compare(first, windowsProgram(1_796_158_007, "at /gantry/2/s/app.rs"))
+	require.Len(t, found, 1)
+	assert.Equal(t, ".rdata", found[0].Section)
+	assert.Equal(t, Path, found[0].Cause)
+}
+
+// macProgram makes a program for macOS with one section.
+func macProgram(data string) []byte {
+	var out bytes.Buffer
+	size := uint32(binary.Size(macho.Segment64{}) + binary.Size(macho.Section64{}))
+	_ = binary.Write(&out, binary.LittleEndian, macho.FileHeader{Magic: macho.Magic64, Cpu: macho.CpuArm64, Type: macho.TypeExec, Ncmd: 1, Cmdsz: size})
+	out.WriteString("\x00\x00\x00\x00")
+	_ = binary.Write(&out, binary.LittleEndian, macho.Segment64{Cmd: macho.LoadCmdSegment64, Len: size, Name: [16]byte{'_', '_', 'T', 'E', 'X', 'T'}, Filesz: uint64(len(data)), Nsect: 1})
+	_ = binary.Write(&out, binary.LittleEndian, macho.Section64{
+		Name: [16]byte{'_', '_', 'c', 'o', 'n', 's', 't'}, Seg: [16]byte{'_', '_', 'T', 'E', 'X', 'T'}, Size: uint64(len(data)), Offset: 256,
+	})
+	out.WriteString(strings.Repeat("\x00", 256-out.Len()) + data)
+	return out.Bytes()
+}
+
+func TestCompareMac(t *testing.T) {
+	found := conditions.Compare(macProgram("built 20:53:44, then"), macProgram("built 20:54:07, then"))
+	require.Len(t, found, 1)
+	assert.Equal(t, "__TEXT,__const", found[0].Section)
+	assert.Equal(t, Clock, found[0].Cause)
 }
 
 func FuzzCompare(f *testing.F) {

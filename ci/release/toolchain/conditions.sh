@@ -19,6 +19,8 @@ if [ "$GANTRY_CONDITIONS" = other ]; then
 	for file in "$GANTRY_CARGO_HOME"/config "$GANTRY_CARGO_HOME"/config.toml; do
 		[ ! -f "$file" ] || cp "$file" "$CARGO_HOME"
 	done
+	# Cargo also looks there for its subcommands.
+	[ ! -d "$GANTRY_CARGO_HOME/bin" ] || ln -sfn "$GANTRY_CARGO_HOME/bin" "$CARGO_HOME/bin"
 	# What a release maps keeps its name, and the rest gets the name that it has there.
 	export GANTRY_REMAP="--remap-path-prefix=$CARGO_TARGET_DIR=/gantry/target"
 	# shellcheck disable=SC2034 # build.sh reads it
