@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Masterminds/semver/v3"
@@ -199,10 +200,41 @@ func (s *soak) makeKey() error {
 		return err
 	}
 	key, err := attest.ReadKey(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil)
-	if err == nil {
-		s.signer.Author = key
+	if err != nil {
+		return err
 	}
-	return err
+	s.signer.Author = key
+	if s.seed%2 == 1 {
+		s.signer.Author = &varied{Key: key}
+	}
+	return nil
+}
+
+// varied signs like somebody without a key: each bundle has other bytes, of the same
+// number, and verifies.
+type varied struct {
+	*attest.Key
+	made atomic.Uint32
+}
+
+func (v *varied) Repeats() bool { return false }
+
+func (v *varied) SignFile(ctx context.Context, content []byte) ([]byte, error) {
+	bundle, err := v.Key.SignFile(ctx, content)
+	return v.vary(bundle), err
+}
+
+func (v *varied) SignStatement(ctx context.Context, statement any) ([]byte, error) {
+	bundle, err := v.Key.SignStatement(ctx, statement)
+	return v.vary(bundle), err
+}
+
+// vary appends white space that counts.
+func (v *varied) vary(bundle []byte) []byte {
+	for bit, n := 0, v.made.Add(1); bit < 32; bit++ {
+		bundle = append(bundle, " \t"[n>>bit&1])
+	}
+	return bundle
 }
 
 // chance is true once in n times.

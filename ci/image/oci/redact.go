@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// shortest is the length from which a password is removed from answers: a shorter one
-// may be part of any word.
+// shortest is the length from which credentials are removed from answers: shorter ones
+// may be part of any word. Those of nobody are a colon.
 const shortest = 6
 
 // redact removes the credentials of a request from the answer that refuses it: some
 // servers repeat what they were sent, and errors have the text of the answer.
 func redact(req *http.Request, res *http.Response) error {
 	scheme, credentials, _ := strings.Cut(req.Header.Get("Authorization"), " ")
-	if res.StatusCode < 400 || credentials == "" {
+	if res.StatusCode < 400 || len(credentials) < shortest {
 		return nil
 	}
 	text, err := io.ReadAll(io.LimitReader(res.Body, smallAnswer))

@@ -922,3 +922,17 @@ func TestBinaryThatBreaksOff(t *testing.T) {
 	require.ErrorIs(t, r.read(&tar.Header{Typeflag: tar.TypeReg, Name: "a", Mode: 0o755}, errorReader{errBroken}), errBroken)
 	assert.Empty(t, r.seen)
 }
+
+// A client without a login sends a colon, which is in every answer.
+func TestNoCredentialsAreNotRemoved(t *testing.T) {
+	req, err := http.NewRequest(http.MethodGet, "https://registry.example.com/v2/", nil)
+	require.NoError(t, err)
+	for _, header := range []string{"", "Basic", "Basic :", "Basic Og=="} {
+		req.Header.Set("Authorization", header)
+		res := &http.Response{StatusCode: http.StatusNotFound, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"errors":[{"code":"NAME_UNKNOWN"}]}`))}
+		require.NoError(t, redact(req, res))
+		text, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		assert.Equal(t, `{"errors":[{"code":"NAME_UNKNOWN"}]}`, string(text), header)
+	}
+}
