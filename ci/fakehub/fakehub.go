@@ -407,7 +407,7 @@ func (r *Repo) Seed(x Seed) int64 {
 		r.attest(rel)
 	}
 	r.releases = append(r.releases, rel)
-	rel.versions = append(rel.versions, releaseVersion{view: *rel}) // seen in lists from the beginning
+	rel.versions = append(rel.versions, releaseVersion{view: rel.view()}) // seen in lists from the beginning
 	return rel.id
 }
 
@@ -643,10 +643,16 @@ func (s *Server) touch(rel *release) {
 	now := s.cfg.Now().UTC()
 	rel.updatedAt = now
 	if s.cfg.ListDelay > 0 {
-		view := *rel
-		view.versions = nil
-		rel.versions = append(rel.versions, releaseVersion{from: now, view: view})
+		rel.versions = append(rel.versions, releaseVersion{from: now, view: rel.view()})
 	}
+}
+
+// view returns the release as it is now, with a list of assets that no later change
+// writes to.
+func (rel *release) view() release {
+	v := *rel
+	v.versions, v.assets = nil, slices.Clone(rel.assets)
+	return v
 }
 
 // listed returns the release as lists show it now, or nil.

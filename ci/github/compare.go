@@ -311,7 +311,7 @@ func (w *work) differs(ctx context.Context, a Asset, got *RemoteAsset) (string, 
 		// GitHub used not to record digests, and some servers still don't.
 		sum, err := w.digest(ctx, got)
 		if err != nil {
-			return "", err
+			return "", deletedMeanwhile(got, err)
 		}
 		got.SHA256 = sum
 	}
@@ -332,13 +332,22 @@ func (w *work) differsInEffect(ctx context.Context, a Asset, got *RemoteAsset) (
 	}
 	content, err := w.content(ctx, got)
 	if err != nil {
-		return "", err
+		return "", deletedMeanwhile(got, err)
 	}
 	if err := a.Equivalent(content); err != nil {
 		return err.Error(), nil
 	}
 	w.equivalent.Store(got.ID, got.SHA256)
 	return "", nil
+}
+
+// deletedMeanwhile returns errConflict for an asset that was listed and is gone: another
+// run replaces it.
+func deletedMeanwhile(a *RemoteAsset, err error) error {
+	if isGone(err) {
+		return fmt.Errorf("%w: its asset %s was deleted", errConflict, a.Name)
+	}
+	return err
 }
 
 // diff returns how an asset on GitHub differs, as far as GitHub tells, or "".

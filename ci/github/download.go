@@ -64,6 +64,12 @@ func (r *repo) content(ctx context.Context, a *RemoteAsset) ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// isGone reports whether a download failed because there is no such asset.
+func isGone(err error) bool {
+	var s *statusError
+	return errors.As(err, &s) && s.code == http.StatusNotFound
+}
+
 // read downloads an asset. It uses the API, as drafts have no public address.
 // A list had the asset, so a 404 is asked about again.
 func (r *repo) read(ctx context.Context, a *RemoteAsset, to io.Writer) error {
@@ -71,8 +77,7 @@ func (r *repo) read(ctx context.Context, a *RemoteAsset, to io.Writer) error {
 	var missing error
 	_, err := r.until(ctx, 2, "asking again about a 404", func() (found bool, err error) {
 		d, err = r.download(ctx, *a, false)
-		var s *statusError
-		if errors.As(err, &s) && s.code == http.StatusNotFound {
+		if isGone(err) {
 			missing, err = err, nil
 		}
 		return d != nil, err

@@ -1617,3 +1617,26 @@ func TestEventAlone(t *testing.T) {
 		require.Equal(t, 1, count(w, "list assets"))
 	})
 }
+
+// An asset that is listed and gone when it is to be compared is no failure: another run
+// replaces it, so the release is planned again. One that stays gone is an error.
+func TestAssetGoneWhileCompared(t *testing.T) {
+	for times, says := range map[int]string{2: "", 100: "the release changed meanwhile: its asset app.tar.gz was deleted"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, fakehub.Config{NoDigests: true})
+			spec := w.spec("v1.0.0")
+			says := strings.Replace(says, "app.tar.gz", spec.Assets[0].Name, 1)
+			w.repo.Seed(seeded(&spec, true, nil))
+			w.hub.Arm(fakehub.Fault{Kind: fakehub.NotFound, N: 1, Times: times, Match: opIs("get asset")})
+			rep, err := w.client(serial).Release(t.Context(), spec)
+			if says != "" {
+				require.ErrorContains(t, err, says)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, 2, w.hub.FaultsMet())
+			require.NotNil(t, rep.Release)
+			require.Zero(t, rep.BytesSent)
+		})
+	}
+}

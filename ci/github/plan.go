@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -63,9 +62,21 @@ func (c *Client) Plan(ctx context.Context, spec Spec) (*Plan, error) {
 	return p, c.redactErr(err)
 }
 
-// plan checks, reads and compares. Problems go into the plan; an error means that
-// something could not be read.
+// plan checks, reads and compares, again while another run changes what is read.
+// Problems go into the plan; an error means that something could not be read.
 func (w *work) plan(ctx context.Context) (*Plan, error) {
+	for n := 1; ; n++ {
+		p, err := w.planOnce(ctx)
+		if !errors.Is(err, errConflict) || n == rounds || ctx.Err() != nil {
+			return p, err
+		}
+		if err := w.wait(ctx, "the other run", w.backoff(n)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (w *work) planOnce(ctx context.Context) (*Plan, error) {
 	spec := w.spec
 	p := &Plan{Repository: spec.Owner + "/" + spec.Repo, Tag: spec.Tag, Commit: spec.Commit, State: StateNone}
 	p.Problems = spec.check()
@@ -193,7 +204,7 @@ func (c *Client) Content(ctx context.Context, spec Spec, p *Plan, name string) (
 	}
 	ctx, r := c.on(ctx, spec.Owner, spec.Repo)
 	text, err := r.content(ctx, a)
-	if errors.Is(err, ErrNotFound) || statusOf(err) == http.StatusNotFound {
+	if isGone(err) {
 		return nil, nil
 	}
 	if err != nil {
