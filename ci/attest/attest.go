@@ -51,8 +51,11 @@ func (r Release) CheckSignature(ctx context.Context, by Verifier, bundle []byte)
 // its subjects are exactly the files of SHA256SUMS, and it names the release's tag and
 // commit. It returns the ID of the builder.
 func (r Release) CheckProvenance(ctx context.Context, by Verifier, bundle []byte) (builder string, err error) {
+	if err := by.VerifyStatement(ctx, bundle); err != nil {
+		return "", err
+	}
 	var s Statement
-	if err := verifyInto(ctx, by, bundle, &s); err != nil {
+	if err := readInto(bundle, &s); err != nil {
 		return "", err
 	}
 	sums, err := archive.ParseSums(r.SumsText)

@@ -145,11 +145,19 @@ func Payload(text []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := b.Envelope
-	if e == nil || e.PayloadType != payloadType || len(e.Signatures) != 1 {
-		return nil, errors.New("it does not contain an in-toto statement with one signature")
+	e, err := b.statement()
+	if err != nil {
+		return nil, err
 	}
 	return e.Payload, nil
+}
+
+// statement returns the envelope of a statement with one signature.
+func (b *bundle) statement() (*envelope, error) {
+	if e := b.Envelope; e != nil && e.PayloadType == payloadType && len(e.Signatures) == 1 {
+		return e, nil
+	}
+	return nil, errors.New("it does not contain an in-toto statement with one signature")
 }
 
 // parseKeyed reads a bundle that is signed with a key.
@@ -186,10 +194,11 @@ func (k *PublicKey) VerifyStatement(_ context.Context, text []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err := Payload(text); err != nil {
+	e, err := b.statement()
+	if err != nil {
 		return err
 	}
-	if !k.verifies(b.Envelope.signed(), b.Envelope.Signatures[0].Sig) {
+	if !k.verifies(e.signed(), e.Signatures[0].Sig) {
 		return k.refuse(b)
 	}
 	return nil

@@ -159,6 +159,11 @@ func (i Image) CheckProvenance(ctx context.Context, by Verifier, bundle []byte) 
 	if err := CheckType(ctx, by, bundle, i.Digests[""], predicateType); err != nil {
 		return "", err
 	}
+	return i.CompareProvenance(bundle)
+}
+
+// CompareProvenance is [Image.CheckProvenance] for a bundle that was verified.
+func (i Image) CompareProvenance(bundle []byte) (builder string, err error) {
 	var s imageStatement
 	if err := readInto(bundle, &s); err != nil {
 		return "", err

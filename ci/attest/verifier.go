@@ -34,14 +34,14 @@ type Verifier interface {
 // VerifyDigest verifies a bundle that is attached to a manifest, and returns the type of
 // its statement, such as [SignPredicateType].
 func VerifyDigest(ctx context.Context, by Verifier, bundle []byte, digest string) (predicateType string, err error) {
+	if err := by.VerifyStatement(ctx, bundle); err != nil {
+		return "", err
+	}
 	var s head
-	if err := verifyInto(ctx, by, bundle, &s); err != nil {
+	if err := readInto(bundle, &s); err != nil {
 		return "", err
 	}
-	if err := s.checkSubject(digest); err != nil {
-		return "", err
-	}
-	return s.PredicateType, nil
+	return s.PredicateType, s.check(digest, s.PredicateType)
 }
 
 // CheckType is [VerifyDigest] for a statement that must have a type.
@@ -51,42 +51,28 @@ func CheckType(ctx context.Context, by Verifier, bundle []byte, digest, want str
 	if err := readInto(bundle, &s); err != nil {
 		return err
 	}
-	if err := s.checkType(digest, want); err != nil {
+	if err := s.check(digest, want); err != nil {
 		return err
 	}
 	return by.VerifyStatement(ctx, bundle)
 }
 
-// checkSubject checks that the statement is about a digest.
-func (s *head) checkSubject(digest string) error {
+// check checks that the statement is about a digest, and of a type.
+func (s *head) check(digest, want string) error {
 	if s.Type != statementType {
 		return fmt.Errorf("it is a statement %q, not %q", s.Type, statementType)
 	}
 	var others []string
 	for _, subject := range s.Subject {
 		if subject.Digest["sha256"] == digest {
+			if s.PredicateType != want {
+				return fmt.Errorf("it has the predicate %q, not %q", s.PredicateType, want)
+			}
 			return nil
 		}
 		others = append(others, "sha256:"+subject.Digest["sha256"])
 	}
 	return fmt.Errorf("it is about %s, not sha256:%s", cmp.Or(strings.Join(others, " and "), "nothing"), digest)
-}
-
-// checkType checks that the statement is of a type and about a digest.
-func (s *head) checkType(digest, want string) error {
-	err := s.checkSubject(digest)
-	if err == nil && s.PredicateType != want {
-		err = fmt.Errorf("it has the predicate %q, not %q", s.PredicateType, want)
-	}
-	return err
-}
-
-// verifyInto verifies a bundle with a signed statement, and reads the statement.
-func verifyInto(ctx context.Context, by Verifier, bundle []byte, statement any) error {
-	if err := by.VerifyStatement(ctx, bundle); err != nil {
-		return err
-	}
-	return readInto(bundle, statement)
 }
 
 // readInto reads the statement of a bundle, which it doesn't verify.

@@ -1078,26 +1078,13 @@ func layers(t *testing.T, index v1.ImageIndex) []string {
 	return all
 }
 
-// moved is a base image whose tag is at the first of indexes, and which still
-// has the others.
-type moved []v1.ImageIndex
-
-func (m moved) Base(ctx context.Context, ref, platform string) (found oci.Base, err error) {
-	for _, index := range m {
-		if found, err = (ocitest.Bases{imagespec.StaticBase: index}).Base(ctx, ref, platform); err == nil {
-			return found, nil
-		}
-	}
-	return found, err
-}
-
 // movedCells are base images that move on after a run that failed: what it left
 // depends on its writes alone. An image that has its exact tag stays what it is;
 // one that has none is made anew.
 func movedCells(b *bench) []cell {
 	var cells []cell
 	after := func(w *world) error {
-		w.bases = moved{w.older, w.bench.bases}
+		w.bases = ocitest.Moved{w.older, w.bench.bases}
 		return w.phase2("v1.1.0")
 	}
 	for k := 1; k <= b.writes; k++ {

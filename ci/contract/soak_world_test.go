@@ -35,9 +35,7 @@ import (
 	"dagger/gantry/ci/event"
 	"dagger/gantry/ci/fakehub"
 	"dagger/gantry/ci/github"
-	"dagger/gantry/ci/image/oci"
 	"dagger/gantry/ci/image/oci/ocitest"
-	"dagger/gantry/ci/imagespec"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/release/plan"
 	"dagger/gantry/ci/target"
@@ -66,7 +64,7 @@ type soak struct {
 	repo     *fakehub.Repo
 	registry *soakRegistry
 	signer   attest.Signer // without an author, images are not signed
-	bases    soakBases
+	bases    ocitest.Moved
 	settings soakSettings
 
 	components []*soakComponent
@@ -306,20 +304,6 @@ func soakBase(content string) (v1.ImageIndex, error) {
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &p}})
 	}
 	return index, nil
-}
-
-// soakBases finds base images as their registry has them: the first is the newest, and
-// the older ones are still there by digest.
-type soakBases []v1.ImageIndex
-
-// Base looks in the newest first.
-func (b soakBases) Base(ctx context.Context, ref, platform string) (found oci.Base, err error) {
-	for _, index := range b {
-		if found, err = (ocitest.Bases{imagespec.StaticBase: index}).Base(ctx, ref, platform); err == nil {
-			return found, nil
-		}
-	}
-	return found, err
 }
 
 // source is the workspace at a commit at which a component has a version.

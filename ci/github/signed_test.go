@@ -118,14 +118,21 @@ func TestSignedWithoutDigests(t *testing.T) {
 	key := newKey(t)
 	synctest.Test(t, func(t *testing.T) {
 		w, spec := halfSigned(t, key, fakehub.Config{NoDigests: true})
-		_, err := w.client(serial).Release(t.Context(), spec)
-		require.NoError(t, err)
-		kept, _ := w.repo.Asset("v1.2.0", attest.SignatureName)
-		require.Equal(t, earlier(t, key, "v1.2.0"), kept)
-		rep, err := w.client(serial).Release(t.Context(), spec)
-		require.NoError(t, err)
-		require.Zero(t, rep.Writes)
+		w.keepsSignature(t, key, spec)
 	})
+}
+
+// keepsSignature completes the release of halfSigned, whose earlier signature stays, and
+// again, which writes nothing.
+func (w *world) keepsSignature(t *testing.T, key *attest.Key, spec Spec) {
+	t.Helper()
+	_, err := w.client(serial).Release(t.Context(), spec)
+	require.NoError(t, err)
+	kept, _ := w.repo.Asset("v1.2.0", attest.SignatureName)
+	require.Equal(t, earlier(t, key, "v1.2.0"), kept)
+	rep, err := w.client(serial).Release(t.Context(), spec)
+	require.NoError(t, err)
+	require.Zero(t, rep.Writes)
 }
 
 // A signed release from nothing: it is stored as it was sent, also where the server has
@@ -237,13 +244,7 @@ func TestSignatureNotMade(t *testing.T) {
 
 		made := spec.Assets[last]
 		spec.Assets[last] = Asset{Name: made.Name, Equivalent: made.Equivalent}
-		_, err = w.client(serial).Release(t.Context(), spec)
-		require.NoError(t, err)
-		kept, _ := w.repo.Asset("v1.2.0", attest.SignatureName)
-		require.Equal(t, earlier(t, key, "v1.2.0"), kept)
-		rep, err := w.client(serial).Release(t.Context(), spec)
-		require.NoError(t, err)
-		require.Zero(t, rep.Writes)
+		w.keepsSignature(t, key, spec)
 
 		spec.Assets[last].Equivalent = func(text []byte) error {
 			return attest.Release{SumsText: bytesOf("sumsv1.2.0", 200)}.CheckSignature(t.Context(), other.Public(), text)

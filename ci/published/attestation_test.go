@@ -21,11 +21,7 @@ func newSealedShop(t *testing.T, cfg fakehub.Config, after func(*made)) *shop {
 	w := newShop(t, cfg, nil, after)
 	w.repo.Delete(w.id)
 	w.repo.Immutable()
-	seed := fakehub.Seed{Tag: "v1.0.0", Commit: w.commit, Latest: true}
-	for name, data := range w.files {
-		seed.Files = append(seed.Files, fakehub.File{Name: name, Data: data, Starter: data == nil})
-	}
-	w.id = w.repo.Seed(seed)
+	w.put()
 	return w
 }
 

@@ -115,12 +115,17 @@ func newShop(t *testing.T, cfg fakehub.Config, before func(*made), after func(*m
 	if after != nil {
 		after(w.made)
 	}
+	w.put()
+	return w
+}
+
+// put publishes the release with its files.
+func (w *shop) put() {
 	seed := fakehub.Seed{Tag: "v1.0.0", Commit: w.commit, Latest: true}
 	for name, data := range w.files {
 		seed.Files = append(seed.Files, fakehub.File{Name: name, Data: data, Starter: data == nil})
 	}
 	w.id = w.repo.Seed(seed)
-	return w
 }
 
 func (w *shop) verify(t *testing.T) (*Verification, error) {

@@ -88,10 +88,12 @@ func (s *Stage) Close() {
 
 // GitHub returns the options of a client of the fake GitHub. Its clock doesn't wait.
 func (s *Stage) GitHub() github.Options {
-	return github.Options{
+	o := github.Options{
 		Token:  func(context.Context) (string, error) { return token, nil },
 		APIURL: s.hub.TLSURL() + "api/v3/", Transport: s.hub.Transport(true, true), Clock: s.clock,
 	}
+	// The report tells of the same waits in each rehearsal.
+	return o.WithJitter(func() float64 { return 0.5 })
 }
 
 // Images returns the options of a client of the fake registry, whose addresses begin

@@ -268,7 +268,7 @@ func (v *verifier) bundle(ctx context.Context, r *Repository, a *Attached, subje
 	predicateType, err := attest.VerifyDigest(ctx, by, text, subject.Hex)
 	builder := ""
 	if err == nil && predicateType == attest.ProvenancePredicateType && subject.Hex == image.Digests[""] {
-		builder, err = image.CheckProvenance(ctx, by, text)
+		builder, err = image.CompareProvenance(text)
 	}
 	if err != nil {
 		a.Damage = err.Error()

@@ -40,3 +40,18 @@ func (b Bases) Base(_ context.Context, ref, platform string) (oci.Base, error) {
 	}
 	return oci.Base{Name: name, Digest: found, Image: img}, nil
 }
+
+// Moved is a base image, by any name, whose tag is at the first of the indexes, and which
+// still has the others by digest.
+type Moved []v1.ImageIndex
+
+// Base looks in the newest first.
+func (m Moved) Base(ctx context.Context, ref, platform string) (found oci.Base, err error) {
+	name, _, _ := strings.Cut(ref, "@")
+	for _, index := range m {
+		if found, err = (Bases{name: index}).Base(ctx, ref, platform); err == nil {
+			return found, nil
+		}
+	}
+	return found, err
+}
