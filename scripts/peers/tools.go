@@ -1,0 +1,192 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// peer is a tool that Gantry is compared with, and how it is installed.
+type peer struct {
+	// name is that of the tool's column, program that of its command.
+	name, program string
+	// version is pinned, except that of programs of the machine.
+	version string
+	// from installs the tool into a directory and returns its program. By default, the
+	// program is one of the machine.
+	from func(ctx context.Context, p peer, dir string) (program string, err error)
+	// packages are the packages to install, if they aren't the tool's name.
+	packages []string
+}
+
+// peers are all tools. A version is the newest that Debian 12 with Rust 1.95, Go 1.26
+// and Node.js 20 can build or run.
+var peers = []peer{
+	{name: "goreleaser", program: "goreleaser", version: "v2.15.4", from: goInstall, packages: []string{"github.com/goreleaser/goreleaser/v2"}},
+	{name: "crane", program: "crane", version: "v0.22.1", from: goInstall, packages: []string{"github.com/google/go-containerregistry/cmd/crane"}},
+	{name: "gh", program: "gh"},
+	{name: "semantic-release", program: "semantic-release", version: "24.2.9", from: npmInstall, packages: []string{
+		"semantic-release@24.2.9", "@semantic-release/github@11.0.6", "@semantic-release/commit-analyzer@13.0.1",
+	}},
+	{name: "release-plz", program: "release-plz", version: "0.3.158", from: cargoInstall},
+	{name: "dist", program: "dist", version: "0.34.0", from: cargoInstall, packages: []string{"cargo-dist"}},
+	{name: "git-cliff", program: "git-cliff", version: "2.14.2", from: npmInstall},
+	{name: "conventional-changelog", program: "conventional-changelog", version: "7.2.1", from: npmInstall},
+	{name: "cargo-zigbuild", program: "cargo-zigbuild", version: "0.24.1", from: cargoInstall},
+	{name: "zig", program: "ziglang/zig", version: "0.17.1", from: pipInstall, packages: []string{"ziglang"}},
+	{name: "buildah", program: "buildah"},
+	{name: "skopeo", program: "skopeo"},
+}
+
+// installed is a tool that is ready, or why it isn't.
+type installed struct {
+	path, version string
+	err           error
+}
+
+// Tool returns the program of a tool, and its version. The first call installs the tool
+// into the cache, which can take minutes.
+func (e *Env) Tool(ctx context.Context, name string) (path, version string, err error) {
+	e.mu.Lock()
+	got, ok := e.tools[name]
+	e.mu.Unlock()
+	if !ok {
+		got.path, got.version, got.err = e.install(ctx, name)
+		e.mu.Lock()
+		e.tools[name] = got
+		e.mu.Unlock()
+	}
+	if got.err != nil {
+		return "", "", fmt.Errorf("install %s: %w", name, got.err)
+	}
+	e.Used(name, got.version)
+	return got.path, got.version, nil
+}
+
+func (e *Env) install(ctx context.Context, name string) (path, version string, err error) {
+	for _, p := range peers {
+		if p.name != name {
+			continue
+		}
+		if p.from == nil {
+			return ofMachine(ctx, p)
+		}
+		path, err = e.pinned(ctx, p)
+		return path, p.version, err
+	}
+	return "", "", fmt.Errorf("no tool has this name; the table in tools.go has all")
+}
+
+var versionNumber = regexp.MustCompile(`\d+(\.\d+)+`)
+
+// ofMachine returns a program of the machine.
+func ofMachine(ctx context.Context, p peer) (path, version string, err error) {
+	if path, err = exec.LookPath(p.program); err != nil {
+		return "", "", err
+	}
+	text, err := Output(Command(ctx, "", nil, path, "--version"))
+	return path, cmp.Or(versionNumber.FindString(text), text), err
+}
+
+// pinned returns a tool of the cache. It is installed if it isn't there, and why that
+// failed is kept, so that a tool which can't be compiled costs its minutes once.
+func (e *Env) pinned(ctx context.Context, p peer) (string, error) {
+	dir := filepath.Join(e.Cache, "peers", p.name+"-"+strings.TrimPrefix(p.version, "v"))
+	done, failed := filepath.Join(dir, ".done"), filepath.Join(dir, ".failed")
+	if path, err := os.ReadFile(done); err == nil {
+		return filepath.Join(dir, string(path)), nil
+	}
+	if why, err := os.ReadFile(failed); err == nil {
+		return "", fmt.Errorf("%s (delete %s to try again)", why, failed)
+	}
+	e.Log("install %s %s, which can take minutes", p.name, p.version)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	path, err := p.from(ctx, p, dir)
+	if err == nil {
+		_, err = os.Stat(filepath.Join(dir, path))
+	}
+	if err == nil {
+		return filepath.Join(dir, path), os.WriteFile(done, []byte(path), 0o644)
+	}
+	if ctx.Err() == nil {
+		_ = os.WriteFile(failed, []byte(err.Error()), 0o644)
+	}
+	return "", err
+}
+
+// log runs an installer. Its output goes to a file in dir.
+func logged(cmd *exec.Cmd, dir string) error {
+	log, err := os.Create(filepath.Join(dir, "install.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s failed: %w: see %s", strings.Join(cmd.Args, " "), err, log.Name())
+	}
+	return nil
+}
+
+func goInstall(ctx context.Context, p peer, dir string) (string, error) {
+	cmd := Command(ctx, dir, []string{"GOBIN=" + dir, "GOFLAGS=-mod=mod"}, "nice", "-n", "15", "go", "install", p.packages[0]+"@"+p.version)
+	return p.program, logged(cmd, dir)
+}
+
+// cargoInstall compiles without optimizations that would take longer than they save.
+func cargoInstall(ctx context.Context, p peer, dir string) (string, error) {
+	name := p.name
+	if len(p.packages) > 0 {
+		name = p.packages[0]
+	}
+	target := filepath.Join(dir, "target")
+	defer os.RemoveAll(target)
+	env := []string{"CARGO_PROFILE_RELEASE_OPT_LEVEL=1", "CARGO_PROFILE_RELEASE_LTO=off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16",
+		"CARGO_PROFILE_RELEASE_DEBUG=0", "CARGO_TARGET_DIR=" + target}
+	cmd := Command(ctx, dir, env, "nice", "-n", "15", "cargo", "install", "--quiet", "-j1", "--locked", "--root", dir, "--version", p.version, name)
+	return "bin/" + p.program, logged(cmd, dir)
+}
+
+func npmInstall(ctx context.Context, p peer, dir string) (string, error) {
+	packages := p.packages
+	if packages == nil {
+		packages = []string{p.name + "@" + p.version}
+	}
+	args := append([]string{"install", "--prefix", dir, "--no-audit", "--no-fund"}, packages...)
+	return "node_modules/.bin/" + p.program, logged(Command(ctx, dir, nil, "npm", args...), dir)
+}
+
+func pipInstall(ctx context.Context, p peer, dir string) (string, error) {
+	cmd := Command(ctx, dir, nil, "python3", "-m", "pip", "install", "--quiet", "--target", dir, p.packages[0]+"=="+p.version)
+	return p.program, logged(cmd, dir)
+}
+
+var ownVersion = regexp.MustCompile(`(?m)^const version = "([^"]+)"`)
+
+// ours returns Gantry's version: that in version.go, with the commit.
+func ours(ctx context.Context, root string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(root, "version.go"))
+	if err != nil {
+		return "", fmt.Errorf("%w: run it in Gantry's repository, or pass -root", err)
+	}
+	m := ownVersion.FindSubmatch(text)
+	if m == nil {
+		return "", errors.New("version.go has no constant named version")
+	}
+	commit, err := Output(Command(ctx, root, nil, "git", "rev-parse", "--short=12", "HEAD"))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s (%s)", m[1], commit), nil
+}
+
+func writers(w ...io.Writer) io.Writer { return io.MultiWriter(w...) }
