@@ -80,7 +80,7 @@ func New(
 	// Address of GitHub, such as "https://github.example.com", or of its API. By default, github.com.
 	// +optional
 	github string,
-	// Certificates in PEM to trust in addition to the system's, for GitHub, registries and mirrors.
+	// Certificates in PEM to trust in addition to the system's, for GitHub, registries, mirrors and the service that gives identity tokens.
 	// +optional
 	caCertificates *dagger.File,
 	// Container with cargo and rustc to build in.
@@ -164,7 +164,7 @@ func (g *Gantry) sigstore() engine.Sigstore {
 func (g *Gantry) signing(key, password, requestURL, requestToken, identityToken *dagger.Secret, builder string) engine.Signing {
 	return engine.Signing{
 		Key: key, Password: password, RequestURL: requestURL, RequestToken: requestToken, IdentityToken: identityToken,
-		Sigstore: g.sigstore(), Builder: builder, Version: version,
+		Certificates: g.Certificates, Sigstore: g.sigstore(), Builder: builder, Version: version,
 	}
 }
 

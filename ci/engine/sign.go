@@ -55,6 +55,9 @@ type Signing struct {
 	// RequestURL and RequestToken request such a token, as a job of GitHub Actions may;
 	// both or none.
 	RequestURL, RequestToken *dagger.Secret
+	// Certificates in PEM, trusted in addition to the system's where a token is requested;
+	// or nil.
+	Certificates *dagger.File
 	// Sigstore is the one that signs without a key.
 	Sigstore Sigstore
 	// Builder is the URI of what runs the build. By default, the identity that signs
@@ -108,7 +111,11 @@ func (s Signing) Signer(ctx context.Context) (attest.Signer, error) {
 
 // author returns one that signs without a key.
 func (s Signing) author(ctx context.Context) (*keyless.Author, error) {
-	var tokens keyless.Tokens
+	roots, err := PEM(ctx, s.Certificates)
+	if err != nil {
+		return nil, err
+	}
+	tokens := keyless.Tokens{RootCAs: roots}
 	for _, secret := range []struct {
 		flag string
 		from *dagger.Secret

@@ -10,9 +10,11 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -166,6 +168,22 @@ func TestRequestToken(t *testing.T) {
 	require.ErrorContains(t, err, "request an identity token: 127.0.0.1:1: ")
 	assert.NotContains(t, err.Error(), "CANARY")
 	assert.Equal(t, tokenTries-1, *pauses)
+}
+
+// A GitHub Enterprise may have a certificate that only its users trust.
+func TestRequestTokenOfAnInstance(t *testing.T) {
+	private := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"value":%q}`, githubToken("refs/tags/v1"))
+	}))
+	t.Cleanup(private.Close)
+	private.Config.ErrorLog = log.New(io.Discard, "", 0)
+	tokens := Tokens{URL: private.URL, Bearer: "CANARY"}
+	_, err := New(t.Context(), Instance{}, tokens)
+	require.ErrorContains(t, err, "certificate signed by unknown authority")
+	tokens.RootCAs = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: private.Certificate().Raw})
+	a, err := New(t.Context(), Instance{}, tokens)
+	require.NoError(t, err)
+	assert.Equal(t, Identity{issuer, subject + "@refs/tags/v1"}, a.Identity)
 }
 
 // bundleOf is a bundle whose certificate names an identity. Nobody signed its content.

@@ -23,7 +23,9 @@ type Tokens struct {
 	// URL and Bearer request one: those that GitHub Actions gives to a job with the
 	// permission id-token: write.
 	URL, Bearer string
-	// Transport of the requests. By default, one that trusts the system's certificates.
+	// RootCAs are certificates in PEM to trust in addition to the system's, or nil.
+	RootCAs []byte
+	// Transport of the requests. By default, one that trusts RootCAs.
 	Transport http.RoundTripper
 	// Pause waits between two tries. By default, for real.
 	Pause func(context.Context, time.Duration) error
@@ -63,7 +65,7 @@ func (s Tokens) request(ctx context.Context) (string, error) {
 	query := address.Query()
 	query.Set("audience", Audience)
 	address.RawQuery = query.Encode()
-	transport, err := wire.TransportOr(s.Transport, nil)
+	transport, err := wire.TransportOr(s.Transport, s.RootCAs)
 	if err != nil {
 		return "", err
 	}
