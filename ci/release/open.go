@@ -67,7 +67,7 @@ func open(ctx context.Context, settings Settings) (*workspace, error) {
 	if w.project, err = plan.Load(w.facts.Metadata, toolchain.SrcDir, w.facts.Files); err != nil {
 		return nil, err
 	}
-	w.project.BadLinks, w.project.Lock = w.facts.BadLinks, w.facts.Lock
+	w.project.BadLinks, w.project.Lock, w.project.Rustc = w.facts.BadLinks, w.facts.Lock, w.facts.Rustc
 	w.project.CustomToolchain = settings.Toolchain != nil
 	w.cache = cacheName(w.project, w.facts.System, settings.Cache)
 	return w, nil

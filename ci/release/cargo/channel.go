@@ -53,6 +53,22 @@ func Channel(toolchainFile, cargoToml string) (string, error) {
 	return channel, nil
 }
 
+// Older reports whether a version of rustc, as `rustc --version` prints it, is older than
+// a rust-version. Like Cargo, it takes a nightly for the release that it leads to. It is
+// false if one of them is unknown.
+func Older(rustc, rustVersion string) bool {
+	words := strings.Fields(rustc)
+	if len(words) < 2 {
+		return false
+	}
+	has, err := semver.NewVersion(words[1])
+	if err != nil {
+		return false
+	}
+	needed, err := semver.NewVersion(rustVersion)
+	return err == nil && semver.New(has.Major(), has.Minor(), has.Patch(), "", "").LessThan(needed)
+}
+
 // pinned returns the Rust release of a toolchain file.
 func pinned(file string) (string, error) {
 	channel := strings.TrimSpace(file)

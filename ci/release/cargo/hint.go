@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/Masterminds/semver/v3"
 )
 
 // missingLibrary matches the messages about a missing library: of the crate
@@ -34,6 +36,24 @@ var missingProgram = []*regexp.Regexp{
 // noMuslCXX matches the name that the crate cc gives the C++ compiler of musl
 // targets, in its message that it is missing.
 var noMuslCXX = regexp.MustCompile(`(?i)failed to find tool.*musl-g\+\+`)
+
+// newerRust matches Cargo's message about a package with a rust-version that is too high.
+var newerRust = regexp.MustCompile(`requires rustc (\d+\.\d+(?:\.\d+)?)\b`)
+
+// rustHint explains how to get the Rust that the packages of a build need; it is empty if
+// they don't need another.
+func rustHint(stderr string) string {
+	var needed *semver.Version
+	for _, m := range newerRust.FindAllStringSubmatch(stderr, -1) {
+		if v, err := semver.NewVersion(m[1]); err == nil && (needed == nil || v.GreaterThan(needed)) {
+			needed = v
+		}
+	}
+	if needed == nil {
+		return ""
+	}
+	return fmt.Sprintf("the build needs Rust %[1]s, and the toolchain has an older one: set channel = \"%[1]s\" in rust-toolchain.toml, or pass --toolchain with a container that has it", needed)
+}
 
 // wantsToken matches Cargo's messages about a registry that refused to answer, with and
 // without a place to look for a token.
@@ -80,6 +100,9 @@ func Hint(stderr string) string {
 		hints = append(hints, "Debian has no C++ compiler for musl: remove the musl targets from targets, or pass --toolchain with a container that has one, such as one with zig and --cargo-command=zigbuild")
 	} else if names := firstOf(missingProgram, stderr); len(names) > 0 {
 		hints = append(hints, fmt.Sprintf("the toolchain lacks program %s: add its Debian package, with the architecture of the build machine (\"cmake:amd64\"), to packages in [workspace.metadata.gantry], or pass --toolchain with a container that has it", strings.Join(names, ", ")))
+	}
+	if hint := rustHint(stderr); hint != "" {
+		hints = append(hints, hint)
 	}
 	if strings.Contains(stderr, "fatal: not a git repository") {
 		hints = append(hints, "the build runs git, but can't see .git: set git-dir = true in [package.metadata.gantry]")

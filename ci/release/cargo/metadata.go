@@ -29,16 +29,18 @@ type Workspace struct {
 
 // Package is a package of the workspace.
 type Package struct {
-	ID           string              `json:"id"`
-	Name         string              `json:"name"`
-	Version      string              `json:"version"`
-	Description  string              `json:"description"`
-	License      string              `json:"license"`
-	LicenseFile  string              `json:"license_file"`
-	Readme       string              `json:"readme"`
-	Repository   string              `json:"repository"`
-	Homepage     string              `json:"homepage"`
-	ManifestPath string              `json:"manifest_path"`
+	ID           string `json:"id"`
+	Name         string `json:"name"`
+	Version      string `json:"version"`
+	Description  string `json:"description"`
+	License      string `json:"license"`
+	LicenseFile  string `json:"license_file"`
+	Readme       string `json:"readme"`
+	Repository   string `json:"repository"`
+	Homepage     string `json:"homepage"`
+	ManifestPath string `json:"manifest_path"`
+	// RustVersion is the oldest Rust that compiles the package; empty if it names none.
+	RustVersion  string              `json:"rust_version"`
 	Features     map[string][]string `json:"features"`
 	Targets      []Target            `json:"targets"`
 	Dependencies []Dependency        `json:"dependencies"`

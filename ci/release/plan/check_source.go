@@ -81,6 +81,16 @@ func (p *Plan) checkSource(project *Project, git Git) {
 	}
 }
 
+// checkRust warns of packages that the toolchain's Rust does not compile. It is no error:
+// their binaries may be built elsewhere.
+func (p *Plan) checkRust(project *Project) {
+	for _, pkg := range p.component.Packages {
+		if cargo.Older(project.Rustc, pkg.RustVersion) {
+			p.warn("package %q needs Rust %s, but the toolchain has %s: set channel = %q in rust-toolchain.toml, or pass --toolchain with a container that has it", pkg.Name, pkg.RustVersion, project.Rustc, pkg.RustVersion)
+		}
+	}
+}
+
 // has reports whether a directory, by its path from the workspace, contains a
 // package. A directory behind a symlink counts: only Cargo can tell.
 func (p *Project) has(dir string) bool {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -40,6 +41,36 @@ func TestLock(t *testing.T) {
 			}
 			assert.ErrorContains(t, err, c.says)
 		})
+	}
+}
+
+// The toolchain may lack the Rust that a package needs.
+func TestRustOfTheToolchain(t *testing.T) {
+	for _, c := range []struct {
+		needs, rustc string
+		warns        bool
+	}{
+		{"1.97", "rustc 1.96.0 (abc 2026-01-01)", true},
+		{"1.96.1", "rustc 1.96.0 (abc 2026-01-01)", true},
+		{"1.96", "rustc 1.96.0 (abc 2026-01-01)", false},
+		{"1.97.0", "rustc 1.97.0-nightly (abc 2026-01-01)", false},
+		{"1.98", "rustc 1.97.0-nightly (abc 2026-01-01)", true},
+		{"", "rustc 1.96.0", false},
+		{"1.97", "", false},
+		{"1.97", "rustc unknown", false},
+	} {
+		app := pkg("app", "1.0.0", ".", nil, "app")
+		app["rust_version"] = c.needs
+		p := mustLoad(t, nil, nil, app)
+		p.Rustc = c.rustc
+		plan := planOf(t, p, "v1.0.0", clean("v0.9.0"))
+		require.NoError(t, plan.Err())
+		warning := fmt.Sprintf(`package "app" needs Rust %s, but the toolchain has %s: set channel = %q in rust-toolchain.toml, or pass --toolchain with a container that has it`, c.needs, c.rustc, c.needs)
+		if c.warns {
+			assert.Contains(t, plan.Messages(SeverityWarning), warning)
+		} else {
+			assert.NotContains(t, plan.Messages(SeverityWarning), warning)
+		}
 	}
 }
 

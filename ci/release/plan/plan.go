@@ -164,6 +164,7 @@ func (p *Project) Plan(tag string, git Git, only []string) (*Plan, error) {
 	plan.addChangelog(p)
 	plan.checkLock(p)
 	plan.checkSource(p, git)
+	plan.checkRust(p)
 	targets, err := plan.addTargets(only)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,8 @@ type Project struct {
 	BadLinks map[string]string
 	// Lock is the text of Cargo.lock.
 	Lock string
+	// Rustc is what `rustc --version` prints in the toolchain.
+	Rustc string
 	// CustomToolchain is true if the caller passed a toolchain.
 	CustomToolchain bool
 
