@@ -5,6 +5,8 @@
 //
 //	scripts/bench peers             all parts
 //	scripts/bench peers releases    only this one; the rows of the others stay
+//	scripts/bench peers -install    install the other tools only, which takes about 40
+//	                                minutes, once; or those named after it
 package main
 
 import (
@@ -26,10 +28,18 @@ import (
 type options struct {
 	root, cache, out, faults string
 	rounds                   int
+	install                  bool
 	parts                    []string
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == publishCommand {
+		if err := publishAsGantry(context.Background(), os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	o, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -54,6 +64,7 @@ func parse(args []string) (*options, error) {
 	f.StringVar(&o.out, "out", "out/peers", "where peers.json and peers.md are written")
 	f.StringVar(&o.faults, "faults", "all", "which faults are injected into releases: light or all")
 	f.IntVar(&o.rounds, "rounds", 3, "how often something is measured, of which the median counts")
+	f.BoolVar(&o.install, "install", false, "install the other tools, and compare nothing")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -62,6 +73,10 @@ func parse(args []string) (*options, error) {
 	}
 	if o.rounds < 1 {
 		return nil, fmt.Errorf("-rounds is %d: want 1 or more", o.rounds)
+	}
+	o.parts = f.Args()
+	if o.install {
+		return o, nil
 	}
 	var names []string
 	for _, p := range parts {
@@ -72,7 +87,6 @@ func parse(args []string) (*options, error) {
 			return nil, fmt.Errorf("no part is named %q: want some of %s", name, strings.Join(names, ", "))
 		}
 	}
-	o.parts = f.Args()
 	if len(o.parts) == 0 {
 		o.parts = names
 	}
@@ -86,6 +100,9 @@ func run(ctx context.Context, o *options) error {
 		if *path, err = filepath.Abs(*path); err != nil {
 			return err
 		}
+	}
+	if o.install {
+		return newEnv(o, "").InstallAll(ctx, o.parts)
 	}
 	results, err := ReadResults(filepath.Join(o.out, "peers.json"))
 	if err != nil {
@@ -110,16 +127,20 @@ func run(ctx context.Context, o *options) error {
 	return errors.Join(failed...)
 }
 
+func newEnv(o *options, work string) *Env {
+	return &Env{
+		Root: o.root, Cache: o.cache, Work: work, Rounds: o.rounds, Faults: o.faults,
+		tools: map[string]installed{}, used: map[string]string{},
+	}
+}
+
 func runPart(ctx context.Context, o *options, name string, part Part) (*PartResults, error) {
 	work, err := os.MkdirTemp("", "peers-"+name+"-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(work)
-	e := &Env{
-		Root: o.root, Cache: o.cache, Work: work, Rounds: o.rounds, Faults: o.faults,
-		tools: map[string]installed{}, used: map[string]string{},
-	}
+	e := newEnv(o, work)
 	version, err := ours(ctx, o.root)
 	if err != nil {
 		return nil, err

@@ -2,10 +2,299 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"dagger/gantry/ci/fakehub"
+)
+
+// forReruns is goreleaser with the two settings that its documentation has for releases
+// that exist already.
+const forReruns = "goreleaser, for re-runs"
+
+// How large the releases are: that of the matrix is small, since it is made hundreds of
+// times; the other has the sizes of real archives.
+const (
+	fewArchives, smallArchive = 3, 64 << 10
+	manyArchives, realArchive = 19, 2 << 20
 )
 
 // releases compares how files become a GitHub Release.
-func releases(context.Context, *Env) ([]Row, error) {
-	return nil, errors.New("not there yet")
+func releases(ctx context.Context, e *Env) ([]Row, error) {
+	r := &comparison{env: e, missing: map[string]error{}}
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
+	var rows []Row
+	for _, step := range []func(context.Context) ([]Row, error){r.faults, r.plainly, r.interrupted, r.mismatch} {
+		got, err := step(ctx)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, got...)
+	}
+	r.notes()
+	return rows, nil
+}
+
+// comparison compares tools that make releases.
+type comparison struct {
+	env     *Env
+	tools   []*releaser
+	missing map[string]error // why others are missing
+	project *project
+	few     *files
+	many    *files
+}
+
+func (r *comparison) prepare(ctx context.Context) (err error) {
+	work := r.env.Work
+	if r.few, err = makeFiles(filepath.Join(work, "few"), fewArchives, smallArchive); err != nil {
+		return err
+	}
+	if r.many, err = makeFiles(filepath.Join(work, "many"), manyArchives, realArchive); err != nil {
+		return err
+	}
+	if r.project, err = makeProject(ctx, filepath.Join(work, "project"), version); err != nil {
+		return err
+	}
+	return r.releasers(ctx)
+}
+
+// releasers finds the tools.
+func (r *comparison) releasers(ctx context.Context) error {
+	gantry, err := gantryReleaser()
+	if err != nil {
+		return err
+	}
+	r.tools = []*releaser{gantry}
+	for _, tool := range []struct {
+		name string
+		make func(program string) []*releaser
+	}{
+		{"goreleaser", func(p string) []*releaser {
+			return []*releaser{goreleaserReleaser(p, "goreleaser", ".goreleaser.yml"), goreleaserReleaser(p, forReruns, "rerun.yml")}
+		}},
+		{"gh", func(p string) []*releaser { return []*releaser{ghReleaser(p)} }},
+		{"semantic-release", func(p string) []*releaser { return []*releaser{semanticReleaser(p)} }},
+	} {
+		program, _, err := r.env.Tool(ctx, tool.name)
+		if err != nil {
+			r.env.Log("%v", err)
+			r.missing[tool.name] = err
+			continue
+		}
+		r.tools = append(r.tools, tool.make(program)...)
+	}
+	return nil
+}
+
+// row returns a row with a cell of each tool. Tools that could not be installed say so.
+func (r *comparison) row(what, unit, better string, of func(tool string) Cell) Row {
+	row := Row{What: what, Unit: unit, Better: better, Cells: map[string]Cell{}}
+	for _, t := range r.tools {
+		row.Cells[t.name] = of(t.name)
+	}
+	for name, err := range r.missing {
+		row.Cells[name] = NotMeasured(err.Error())
+	}
+	return row
+}
+
+// faults is the matrix: each tool, each fault, each call.
+func (r *comparison) faults(ctx context.Context) ([]Row, error) {
+	kinds := lightFaults
+	if r.env.Faults == "all" {
+		kinds = slices.Concat(lightFaults, moreFaults)
+	}
+	m := &matrix{env: r.env, files: r.few, project: r.project}
+	calls := map[string]float64{}
+	draft := map[string]Cell{}
+	var all []*cell
+	for _, t := range r.tools {
+		made, events, err := m.plain(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		calls[t.name], draft[t.name] = float64(len(made)), draftFirst(events)
+		all = append(all, cells(t, made, kinds)...)
+	}
+	r.env.Log("releases: %d cells: %d tools, %d faults, each at each API call", len(all), len(r.tools), len(kinds))
+	if err := m.run(ctx, all); err != nil {
+		return nil, err
+	}
+	counts := map[string]tally{}
+	for _, t := range r.tools {
+		counts[t.name] = count(all, t.name)
+	}
+	return append([]Row{
+		r.row("API calls of a release of 4 files", "", Less, func(t string) Cell { return Number(calls[t]) }),
+		r.row("the release stays a draft until it has all files", "", More, func(t string) Cell { return draft[t] }),
+	}, r.counted(counts)...), nil
+}
+
+// counted are the rows of the matrix.
+func (r *comparison) counted(counts map[string]tally) []Row {
+	share := func(what, better string, of func(tally) int) Row {
+		return r.row(what, "% of runs with a fault", better, func(tool string) Cell {
+			t := counts[tool]
+			return Graded(percent(of(t), t.cells), fmt.Sprintf("%.1f (%d of %d)", percent(of(t), t.cells), of(t), t.cells))
+		})
+	}
+	return []Row{
+		share("one fault: the release is complete after one run", More, func(t tally) int { return t.first }),
+		share("one fault: the release is complete after one re-run of the same command", More, func(t tally) int { return t.second }),
+		share("one fault: users could see an incomplete or wrong release", Less, func(t tally) int { return t.seen }),
+		share("one fault: the tool reported success, and the release was not complete", Less, func(t tally) int { return t.lied }),
+		share("one fault: a draft of the tag is left beside the release", Less, func(t tally) int { return t.drafts }),
+		share("one fault: a run did not end in time", Less, func(t tally) int { return t.ended }),
+	}
+}
+
+func percent(n, of int) float64 { return 100 * float64(n) / float64(max(of, 1)) }
+
+// draftFirst tells whether a release was a draft until it had all files.
+func draftFirst(events []fakehub.Event) Cell {
+	public := false
+	for _, e := range events {
+		public = public || e.Kind == "publish"
+		if public && e.Kind == "upload" {
+			return Graded(0, "no")
+		}
+	}
+	return Graded(1, "yes")
+}
+
+// plainly releases many files while nothing fails, then runs the same command again.
+func (r *comparison) plainly(ctx context.Context) ([]Row, error) {
+	took, again, bytes := map[string]Cell{}, map[string]Cell{}, map[string]Cell{}
+	for _, t := range r.tools {
+		r.env.Log("releases: %s, %d files of %d MiB, nothing fails, and the same again", t.name, manyArchives, realArchive>>20)
+		var seconds []float64
+		for range r.env.Rounds {
+			err := r.onStage(t.name, func(s *stage) error {
+				first, err := completes(ctx, s, t)
+				if err != nil {
+					return err
+				}
+				seconds = append(seconds, first.took.Seconds())
+				s.hub.Forget()
+				before := s.hub.Dump()
+				a, err := s.run(ctx, t, runLimit)
+				if err != nil {
+					return err
+				}
+				again[t.name], bytes[t.name] = rerun(a, s.hub.Calls(), s.sent(), before == s.hub.Dump()), Number(float64(s.sent()))
+				return nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		took[t.name] = Number(median(seconds))
+	}
+	from := func(cells map[string]Cell) func(string) Cell { return func(t string) Cell { return cells[t] } }
+	time := r.row(fmt.Sprintf("release of %d files of %d MiB, nothing fails", manyArchives, realArchive>>20), "s", Less, from(took))
+	time.Within = 0.05
+	return []Row{
+		time,
+		r.row("re-run of a complete release: succeeds and changes nothing", "", More, from(again)),
+		r.row("re-run of a complete release: bytes sent", "bytes", Less, from(bytes)),
+	}, nil
+}
+
+// completes runs a tool that must make the release.
+func completes(ctx context.Context, s *stage, t *releaser) (*attempt, error) {
+	a, err := s.run(ctx, t, runLimit)
+	if err == nil && !complete(s.hub.Events(), s.files.want) {
+		err = fmt.Errorf("%s does not make the release though nothing fails: exit code %d, it printed:\n%s", t.name, a.code, a.output)
+	}
+	return a, err
+}
+
+// onStage does something on a stage of its own, with many files.
+func (r *comparison) onStage(name string, do func(*stage) error) error {
+	s, err := newStage(filepath.Join(r.env.Work, "stage-"+name), r.many, r.project)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return do(s)
+}
+
+// rerun is what a run did to a release that was complete before it.
+func rerun(a *attempt, calls []fakehub.Call, sent int64, unchanged bool) Cell {
+	grade, answer := 0.0, "no"
+	if a.code == 0 && sent == 0 && unchanged {
+		grade, answer = 1, "yes"
+	}
+	changes := "changes nothing"
+	if !unchanged {
+		changes = "changes the releases"
+	}
+	return Graded(grade, fmt.Sprintf("%s: exit code %d, %d calls, %d bytes, %s", answer, a.code, len(calls), sent, changes))
+}
+
+// interrupted counts the bytes that are sent twice after a failure near the end.
+func (r *comparison) interrupted(ctx context.Context) ([]Row, error) {
+	var rows []Row
+	for _, lost := range []bool{false, true} {
+		what := "the connection breaks when 90 % of the files were begun: bytes sent again"
+		if lost {
+			what = "the machine is lost when 90 % of the files were begun, same command again: bytes sent again"
+		}
+		cells := map[string]Cell{}
+		for _, t := range r.tools {
+			r.env.Log("releases: %s: %s", t.name, what)
+			err := r.onStage(t.name, func(s *stage) (err error) {
+				cells[t.name], err = r.interrupt(ctx, s, t, lost)
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		rows = append(rows, r.row(what, "bytes", Less, func(t string) Cell { return cells[t] }))
+	}
+	return rows, nil
+}
+
+// interrupt runs a tool, fails the upload at 90 %, and runs it again if the release is
+// not complete then.
+func (r *comparison) interrupt(ctx context.Context, s *stage, t *releaser, lost bool) (Cell, error) {
+	f := fakehub.Fault{Kind: fakehub.Reset, N: len(s.files.want) * 9 / 10, Match: isUpload}
+	if lost {
+		f.Do = func(fakehub.Call) { s.lose() }
+	}
+	s.hub.Arm(f)
+	for range 2 {
+		if _, err := s.run(ctx, t, runLimit); err != nil {
+			return Cell{}, err
+		}
+		if complete(s.hub.Events(), s.files.want) {
+			return Number(float64(s.sent() - s.files.bytes)), nil
+		}
+	}
+	return Text("never complete").With("a re-run of the same command leaves the release incomplete"), nil
+}
+
+// notes tell how the tools were compared.
+func (r *comparison) notes() {
+	e := r.env
+	e.Note("GitHub is a fake (ci/fakehub), a new one for each run, on the same machine. All tools reach it over HTTP/1.1 without TLS.")
+	e.Note("gantry is its publisher, as `publish` calls it, as a process without the engine around it; an engine adds a fixed time to each call.")
+	e.Note("gh is `gh release create TAG FILES`, which is also the release step of the workflow that dist generates.")
+	e.Note("goreleaser has `release.extra_files`, and nothing to build; %q also has `use_existing_draft` and `replace_existing_artifacts`.", forReruns)
+	e.Note("semantic-release chooses the version and pushes the tag before it makes the release. A re-run finds the tag and does nothing.")
+	e.Note("A run with a fault is one tool with one fault at one API call of its own, and one re-run if the release is not complete then. A run is ended after %s, or %s if the fault is a call that never gets an answer.", brief(runLimit), brief(hangLimit))
+}
+
+func brief(d time.Duration) string { return fmt.Sprintf("%d minutes", int(d.Minutes())) }
+
+func median(values []float64) float64 {
+	values = slices.Sorted(slices.Values(values))
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -35,7 +36,7 @@ var peers = []peer{
 	{name: "semantic-release", program: "semantic-release", version: "24.2.9", from: npmInstall, packages: []string{
 		"semantic-release@24.2.9", "@semantic-release/github@11.0.6", "@semantic-release/commit-analyzer@13.0.1",
 	}},
-	{name: "release-plz", program: "release-plz", version: "0.3.158", from: cargoInstall},
+	{name: "release-plz", program: "release-plz", version: "0.3.160", from: cargoInstall},
 	{name: "dist", program: "dist", version: "0.34.0", from: cargoInstall, packages: []string{"cargo-dist"}},
 	{name: "git-cliff", program: "git-cliff", version: "2.14.2", from: npmInstall},
 	{name: "conventional-changelog", program: "conventional-changelog", version: "7.2.1", from: npmInstall},
@@ -84,6 +85,23 @@ func (e *Env) install(ctx context.Context, name string) (path, version string, e
 	return "", "", fmt.Errorf("no tool has this name; the table in tools.go has all")
 }
 
+// InstallAll installs tools, by default all, and reports those that can't be installed.
+func (e *Env) InstallAll(ctx context.Context, names []string) error {
+	var failed []error
+	for _, p := range peers {
+		if len(names) > 0 && !slices.Contains(names, p.name) {
+			continue
+		}
+		path, version, err := e.Tool(ctx, p.name)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		e.Log("%s %s is %s", p.name, version, path)
+	}
+	return errors.Join(failed...)
+}
+
 var versionNumber = regexp.MustCompile(`\d+(\.\d+)+`)
 
 // ofMachine returns a program of the machine.
@@ -123,7 +141,7 @@ func (e *Env) pinned(ctx context.Context, p peer) (string, error) {
 	return "", err
 }
 
-// log runs an installer. Its output goes to a file in dir.
+// logged runs an installer. Its output goes to a file in dir.
 func logged(cmd *exec.Cmd, dir string) error {
 	log, err := os.Create(filepath.Join(dir, "install.log"))
 	if err != nil {
@@ -149,11 +167,13 @@ func cargoInstall(ctx context.Context, p peer, dir string) (string, error) {
 		name = p.packages[0]
 	}
 	target := filepath.Join(dir, "target")
-	defer os.RemoveAll(target)
 	env := []string{"CARGO_PROFILE_RELEASE_OPT_LEVEL=1", "CARGO_PROFILE_RELEASE_LTO=off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16",
 		"CARGO_PROFILE_RELEASE_DEBUG=0", "CARGO_TARGET_DIR=" + target}
 	cmd := Command(ctx, dir, env, "nice", "-n", "15", "cargo", "install", "--quiet", "-j1", "--locked", "--root", dir, "--version", p.version, name)
-	return "bin/" + p.program, logged(cmd, dir)
+	if err := logged(cmd, dir); err != nil {
+		return "", err // what was compiled stays, for the next try
+	}
+	return "bin/" + p.program, os.RemoveAll(target)
 }
 
 func npmInstall(ctx context.Context, p peer, dir string) (string, error) {

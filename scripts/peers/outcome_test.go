@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/ci/fakehub"
+)
+
+var wanted = map[string]string{"a": "11", "b": "22"}
+
+// event is an event of the release 1, or of another one.
+func event(kind string, draft bool, assets ...string) fakehub.Event {
+	e := fakehub.Event{Kind: kind, Release: 1, Tag: tag, Draft: draft, Assets: map[string]string{}}
+	for i := 0; i < len(assets); i += 2 {
+		e.Assets[assets[i]] = assets[i+1]
+	}
+	return e
+}
+
+func of(release int64, e fakehub.Event) fakehub.Event { e.Release = release; return e }
+
+const a, b = "sha256:11", "sha256:22"
+
+func TestOutcome(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		events         []fakehub.Event
+		complete, seen bool
+		drafts         int
+	}{
+		{name: "nothing happened"},
+		{name: "a draft", events: []fakehub.Event{event("create", true), event("upload", true, "a", a, "b", b)}, drafts: 1},
+		{name: "a draft, then published", events: []fakehub.Event{event("create", true), event("publish", false, "a", a, "b", b)}, complete: true},
+		{name: "published before its files", events: []fakehub.Event{event("publish", false), event("upload", false, "a", a, "b", b)}, complete: true, seen: true},
+		{name: "published without a file", events: []fakehub.Event{event("publish", false, "a", a)}, seen: true},
+		{name: "published with a starter", events: []fakehub.Event{event("publish", false, "a", a, "b", "starter")}, seen: true},
+		{name: "published with a wrong file", events: []fakehub.Event{event("publish", false, "a", a, "b", a)}, seen: true},
+		{name: "published with a file too many", events: []fakehub.Event{event("publish", false, "a", a, "b", b, "c", a)}, seen: true},
+		{name: "a file is replaced in public", events: []fakehub.Event{
+			event("publish", false, "a", a, "b", b), event("delete-asset", false, "a", a), event("upload", false, "a", a, "b", b),
+		}, complete: true, seen: true},
+		{name: "deleted", events: []fakehub.Event{event("publish", false, "a", a, "b", b), event("delete", false, "a", a, "b", b)}, seen: true},
+		{name: "made a draft again", events: []fakehub.Event{event("publish", false, "a", a, "b", b), event("edit", true, "a", a, "b", b)}, drafts: 1},
+		{name: "a draft beside it", events: []fakehub.Event{event("create", true), of(2, event("publish", false, "a", a, "b", b))}, complete: true, drafts: 1},
+		{name: "a draft that was deleted", events: []fakehub.Event{event("create", true), event("delete", true), of(2, event("publish", false, "a", a, "b", b))}, complete: true},
+		{name: "another tag", events: []fakehub.Event{{Kind: "publish", Release: 1, Tag: "v1.3.0"}}},
+	} {
+		assert.Equal(t, c.complete, complete(c.events, wanted), "complete: %s", c.name)
+		assert.Equal(t, c.seen, exposed(c.events, wanted), "seen: %s", c.name)
+		assert.Equal(t, c.drafts, drafts(c.events), "drafts: %s", c.name)
+	}
+}
+
+func TestJudge(t *testing.T) {
+	half := []fakehub.Event{event("create", true, "a", a)}
+	whole := append(half[:1:1], event("publish", false, "a", a, "b", b))
+	var o outcome
+	o.judge(half, wanted, &attempt{code: 1}, false)
+	assert.Equal(t, outcome{drafts: 1}, o)
+	o.judge(whole, wanted, &attempt{code: 0}, true)
+	assert.Equal(t, outcome{second: true}, o, "only the re-run completed it")
+
+	o = outcome{}
+	o.judge(half, wanted, &attempt{code: 0}, false)
+	assert.True(t, o.lied, "success, and no release")
+	o.judge(whole, wanted, &attempt{code: 1, ended: true}, true)
+	assert.True(t, o.lied, "the re-run does not undo it")
+	assert.True(t, o.ended)
+
+	o = outcome{}
+	o.judge(whole, wanted, &attempt{code: 1}, false)
+	assert.True(t, o.first && o.second)
+}
+
+func TestCells(t *testing.T) {
+	calls := []fakehub.Call{{Op: "create release"}, {Op: "upload asset"}, {Op: "upload asset"}, {Op: "update release"}}
+	all := cells(&releaser{name: "x"}, calls, []fakehub.FaultKind{fakehub.ServerError, fakehub.Corrupt, fakehub.Hang})
+	byKind := map[fakehub.FaultKind]int{}
+	for _, c := range all {
+		byKind[c.kind]++
+		assert.Equal(t, c.kind == fakehub.Corrupt, c.uploads)
+		assert.Equal(t, c.kind == fakehub.Hang, c.limit() == hangLimit)
+	}
+	assert.Equal(t, map[fakehub.FaultKind]int{fakehub.ServerError: 4, fakehub.Corrupt: 2, fakehub.Hang: 4}, byKind)
+}
+
+func TestCount(t *testing.T) {
+	x, y := &releaser{name: "x"}, &releaser{name: "y"}
+	all := []*cell{
+		{tool: x, met: true, outcome: outcome{first: true, second: true}},
+		{tool: x, met: true, outcome: outcome{second: true, seen: true, drafts: 2}},
+		{tool: x, met: true, outcome: outcome{lied: true, ended: true}},
+		{tool: x, outcome: outcome{first: true, second: true}}, // the fault was not met
+		{tool: y, met: true},
+	}
+	assert.Equal(t, tally{cells: 3, first: 1, second: 2, seen: 1, lied: 1, ended: 1, drafts: 1}, count(all, "x"))
+}
+
+func TestDraftFirst(t *testing.T) {
+	assert.Equal(t, "yes", draftFirst([]fakehub.Event{event("create", true), event("upload", true), event("publish", false)}).Text)
+	assert.Equal(t, "no", draftFirst([]fakehub.Event{event("create", false), event("publish", false), event("upload", false)}).Text)
+}
+
+func TestRerun(t *testing.T) {
+	assert.Equal(t, 1.0, rerun(&attempt{}, nil, 0, true).Value)
+	for _, c := range []Cell{rerun(&attempt{code: 1}, nil, 0, true), rerun(&attempt{}, nil, 1, true), rerun(&attempt{}, nil, 0, false)} {
+		assert.Zero(t, c.Value, c.Text)
+	}
+}
+
+// The whole of it, with Gantry's publisher and two shell scripts as tools.
+func TestMatrix(t *testing.T) {
+	work := t.TempDir()
+	f, err := makeFiles(filepath.Join(work, "files"), 2, 100)
+	require.NoError(t, err)
+	p, err := makeProject(t.Context(), filepath.Join(work, "project"), version)
+	require.NoError(t, err)
+	m := &matrix{env: newEnv(&options{}, work), files: f, project: p}
+	gantry, err := gantryReleaser()
+	require.NoError(t, err)
+
+	made, events, err := m.plain(t.Context(), gantry)
+	require.NoError(t, err)
+	assert.Equal(t, "yes", draftFirst(events).Text)
+	all := cells(gantry, made, []fakehub.FaultKind{fakehub.ServerError})
+	require.NoError(t, m.run(t.Context(), all))
+	got := count(all, Gantry)
+	assert.Equal(t, tally{cells: len(made), first: len(made), second: len(made)}, got)
+
+	liar := &releaser{name: "liar", command: func(ctx context.Context, s *stage) *exec.Cmd { return s.command(ctx, "work", nil, "true") }}
+	_, _, err = m.plain(t.Context(), liar)
+	assert.ErrorContains(t, err, "though nothing fails")
+	one := &cell{tool: liar, kind: fakehub.ServerError, n: 1}
+	require.NoError(t, m.play(t.Context(), one))
+	assert.True(t, one.lied)
+	assert.False(t, one.met)
+}
+
+// A run that takes too long is ended, with the processes that it started.
+func TestLimit(t *testing.T) {
+	work := t.TempDir()
+	f, err := makeFiles(filepath.Join(work, "files"), 1, 10)
+	require.NoError(t, err)
+	p, err := makeProject(t.Context(), filepath.Join(work, "project"), version)
+	require.NoError(t, err)
+	s, err := newStage(filepath.Join(work, "stage"), f, p)
+	require.NoError(t, err)
+	defer s.close()
+	slow := &releaser{name: "slow", command: func(ctx context.Context, s *stage) *exec.Cmd {
+		return s.command(ctx, "work", nil, "sh", "-c", "sleep 300 & sleep 300")
+	}}
+	start := time.Now()
+	got, err := s.run(t.Context(), slow, 100*time.Millisecond)
+	require.NoError(t, err)
+	assert.True(t, got.ended)
+	assert.Less(t, time.Since(start), 30*time.Second)
+}
+
+// The same files are made each time.
+func TestFiles(t *testing.T) {
+	x, err := makeFiles(filepath.Join(t.TempDir(), "x"), 3, 1000)
+	require.NoError(t, err)
+	y, err := makeFiles(filepath.Join(t.TempDir(), "y"), 3, 1000)
+	require.NoError(t, err)
+	assert.Equal(t, x.want, y.want)
+	assert.Len(t, x.want, 4)
+	assert.Len(t, x.paths(), 4)
+}
+
+func TestMedian(t *testing.T) {
+	assert.Equal(t, 2.0, median([]float64{9, 1, 2}))
+	assert.Equal(t, 1.5, median([]float64{2, 1}))
+}
