@@ -39,10 +39,14 @@ var peers = []peer{
 	{name: "release-plz", program: "release-plz", version: "0.3.160", from: cargoInstall},
 	{name: "dist", program: "dist", version: "0.34.0", from: cargoInstall, packages: []string{"cargo-dist"}},
 	{name: "git-cliff", program: "git-cliff", version: "2.14.2", from: npmInstall},
-	{name: "conventional-changelog", program: "conventional-changelog", version: "7.2.1", from: npmInstall},
+	{name: "conventional-changelog", program: "conventional-changelog", version: "7.2.1", from: npmInstall, packages: []string{
+		"conventional-changelog@7.2.1", "conventional-changelog-conventionalcommits@9.3.1",
+	}},
 	{name: "cargo-zigbuild", program: "cargo-zigbuild", version: "0.24.1", from: cargoInstall},
 	{name: "zig", program: "ziglang/zig", version: "0.17.1", from: pipInstall, packages: []string{"ziglang"}},
-	{name: "buildah", program: "buildah"},
+	{name: "buildah", program: "buildah", version: "1.28.2", from: debianUnpack, packages: []string{"buildah", "libsubid4"}},
+	{name: "buildx", program: "buildx", version: "v0.38.2", from: goInstall, packages: []string{"github.com/docker/buildx/cmd/buildx"}},
+	{name: "buildkitd", program: "buildkitd", version: "v0.34.2", from: goInstall, packages: []string{"github.com/moby/buildkit/cmd/buildkitd"}},
 	{name: "skopeo", program: "skopeo"},
 }
 
@@ -188,6 +192,18 @@ func npmInstall(ctx context.Context, p peer, dir string) (string, error) {
 func pipInstall(ctx context.Context, p peer, dir string) (string, error) {
 	cmd := Command(ctx, dir, nil, "python3", "-m", "pip", "install", "--quiet", "--target", dir, p.packages[0]+"=="+p.version)
 	return p.program, logged(cmd, dir)
+}
+
+// debianUnpack unpacks packages of Debian, and installs nothing. The first one has the
+// program, which gets the libraries of the others.
+func debianUnpack(ctx context.Context, p peer, dir string) (string, error) {
+	script := `set -eu
+apt-get download "$@"
+for package in ./*.deb; do dpkg-deb -x "$package" root; rm "$package"; done
+printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$PWD/root/usr/lib/$(uname -m)-linux-gnu" "$PWD/root/usr/bin/$0" >"$0"
+chmod +x "$0"
+"./$0" --version`
+	return p.program, logged(Command(ctx, dir, nil, "sh", append([]string{"-c", script, p.program}, p.packages...)...), dir)
 }
 
 var ownVersion = regexp.MustCompile(`(?m)^const version = "([^"]+)"`)

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMiddle(t *testing.T) {
+	assert.Zero(t, middle(nil))
+	assert.Equal(t, 2.0, middle([]float64{9, 1, 2}))
+	assert.Equal(t, 2.5, middle([]float64{3, 2, 9, 1}))
+}
+
+func TestRounds(t *testing.T) {
+	got, err := rounds(3, func(i int) (float64, error) { return float64(i * 10), nil })
+	require.NoError(t, err)
+	assert.Equal(t, 10.0, got)
+	_, err = rounds(2, func(int) (float64, error) { return 0, errors.New("broken") })
+	assert.EqualError(t, err, "broken")
+}
+
+// The sample is committed with the tags of all tools, and one profile.
+func TestSample(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	dir := filepath.Join(t.TempDir(), "sample")
+	require.NoError(t, sample(t.Context(), &Env{Root: root}, dir))
+	out, err := Output(Command(t.Context(), dir, nil, "git", "tag", "--points-at", "HEAD"))
+	require.NoError(t, err)
+	assert.Equal(t, "tally-1.4.0\nv1.4.0", out)
+	out, err = Output(Command(t.Context(), dir, nil, "git", "status", "--porcelain"))
+	require.NoError(t, err)
+	assert.Empty(t, out)
+	out, err = Output(Command(t.Context(), dir, nil, "git", "show", "HEAD:Cargo.toml"))
+	require.NoError(t, err)
+	assert.Contains(t, out, "[profile.dist]\ninherits = \"release\"\n\n[profile.release]\nopt-level = \"s\"")
+}
