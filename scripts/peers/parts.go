@@ -11,6 +11,7 @@ var parts = []struct {
 	run         Part
 }{
 	{"releases", "The GitHub Release", releases},
+	{"builds", "Builds", builds},
 	{"images", "Container images", images},
 	{"tags", "Tags of images", tags},
 	{"changelogs", "Changelogs", changelogs},

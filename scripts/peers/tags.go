@@ -31,43 +31,34 @@ func tags(ctx context.Context, e *Env) ([]Row, error) {
 		return nil, err
 	}
 	defer w.Close()
-	for _, v := range inOrderOfTime {
-		e.Log("release v%s, of which every tool makes the image", v)
-		if err := git(ctx, w.source, "checkout", "--quiet", "v"+v); err != nil {
-			return nil, err
-		}
-		if err := w.releaseWithGantry(ctx, "v"+v); err != nil {
-			return nil, err
-		}
-		if err := w.unpackBinaries(ctx, appImage(v, nil)); err != nil {
-			return nil, err
-		}
-	}
 	e.Note("Published in this order: %s, %s, the backport %s, the prerelease %s, and %s once more on another base image. What the tags name is read from the registry.", firstRelease, highRelease, backport, prerelease, highRelease)
-	e.Note("docker/metadata-action runs in GitHub Actions only. Its tags are those that its README gives for type=semver with the patterns {{version}}, {{major}}.{{minor}} and {{major}}, and for the default flavor latest=auto; crane pushes the image. GoReleaser's tags are the templates in its documentation (dockers_v2 and docker).")
-	results := map[string]*tagResults{}
-	for _, t := range []struct {
-		name string
-		make func(context.Context) (assembler, error)
-		tags func(version string) []string
-	}{
-		{Gantry, func(context.Context) (assembler, error) {
-			return w.gantryAssembler("without-smoke-test", "without-attachments"), nil
-		}, nil},
-		{metadataAction, func(ctx context.Context) (assembler, error) { return w.craneAssembler(ctx, metadataAction) }, metadataTags},
-		{"goreleaser", func(ctx context.Context) (assembler, error) { return w.goreleaserAssembler(ctx, "", "app") }, nil},
-	} {
-		e.Log("tags by %s", t.name)
-		a, err := t.make(ctx)
-		if err != nil {
-			results[t.name] = &tagResults{missing: err}
-			continue
-		}
-		if results[t.name], err = w.publishInOrder(ctx, a, t.tags); err != nil {
-			return nil, fmt.Errorf("%s: %w", t.name, err)
-		}
+	e.Note("docker/metadata-action runs in GitHub Actions only. Its tags are those that its README gives for type=semver with the patterns {{version}}, {{major}}.{{minor}} and {{major}}, and for the default flavor latest=auto; crane pushes the image, and rewrites tags as `docker push` does. GoReleaser's tags are the templates in its documentation (dockers_v2 and docker).")
+	results, err := w.publishInOrder(ctx, w.taggers(ctx))
+	if err != nil {
+		return nil, err
 	}
 	return tagRows(results), nil
+}
+
+// tagger is a tool that tags images.
+type tagger struct {
+	name string
+	assembler
+	// decide decides on the tags besides the version, if the assembler doesn't.
+	decide func(version string) []string
+	// err is why the tool can't be run.
+	err error
+}
+
+// taggers are the tools.
+func (w *workshop) taggers(ctx context.Context) []tagger {
+	crane, craneErr := w.craneAssembler(ctx, metadataAction)
+	goreleaser, goreleaserErr := w.goreleaserAssembler(ctx, "", "app")
+	return []tagger{
+		{name: Gantry, assembler: w.gantryAssembler("without-smoke-test", "without-attachments")},
+		{name: metadataAction, assembler: crane, decide: metadataTags, err: craneErr},
+		{name: "goreleaser", assembler: goreleaser, err: goreleaserErr},
+	}
 }
 
 // metadataTags are the tags besides the version that docker/metadata-action gives to an
@@ -136,57 +127,101 @@ func writeApp(dir, version string) error {
 // release of each version.
 type tagResults struct {
 	after map[string]map[string]string
+	// versions are the versions of images, by digest.
+	versions map[string]string
 	// overwritten tells that the tag of a published version became another image.
 	overwritten bool
 	// missing is why the tool could not be run.
 	missing error
 }
 
-// publishInOrder publishes the images of the example, each on a new machine.
-func (w *workshop) publishInOrder(ctx context.Context, a assembler, decide func(string) []string) (*tagResults, error) {
-	r := &tagResults{after: map[string]map[string]string{}}
-	path := a.name + "-tags/image"
-	versions := map[string]string{} // by digest
-	publish := func(version, base string) error {
-		dir, remove, err := w.machine(ctx, a, "tags-"+version)
-		if err != nil {
-			return err
-		}
-		defer remove()
-		of := appImage(version, nil)
-		if decide != nil {
-			of.tags = decide(version)
-		}
-		of.base = base
-		return a.publish(ctx, dir, path, of)
+// publishInOrder publishes the releases and, right after each, its image by every tool.
+func (w *workshop) publishInOrder(ctx context.Context, tools []tagger) (map[string]*tagResults, error) {
+	results := map[string]*tagResults{}
+	for _, t := range tools {
+		results[t.name] = &tagResults{after: map[string]map[string]string{}, versions: map[string]string{}, missing: t.err}
 	}
 	for _, version := range inOrderOfTime {
-		if err := publish(version, ""); err != nil {
-			return nil, fmt.Errorf("publish %s: %w", version, err)
-		}
-		digests, err := w.registry.tags(path)
-		if err != nil {
+		w.env.Log("release v%s, and its image by each tool", version)
+		if err := git(ctx, w.source, "checkout", "--quiet", "v"+version); err != nil {
 			return nil, err
 		}
-		if digests[version] == "" {
-			return nil, fmt.Errorf("the image of %s has no tag of this name: %v", version, digests)
+		if err := w.releaseWithGantry(ctx, "v"+version); err != nil {
+			return nil, err
 		}
-		versions[digests[version]] = version
-		r.after[version] = map[string]string{}
-		for tag, digest := range digests {
-			r.after[version][tag] = versions[digest]
+		if err := w.unpackBinaries(ctx, appImage(version, nil)); err != nil {
+			return nil, err
 		}
-		w.env.Log("  after %s: %s", version, floating(r.after[version]))
+		for _, t := range tools {
+			if t.err != nil {
+				continue
+			}
+			if err := w.publishTagged(ctx, t, version, results[t.name]); err != nil {
+				return nil, fmt.Errorf("%s: publish %s: %w", t.name, version, err)
+			}
+		}
 	}
-	// Refusing it is right, and so is doing nothing.
-	failed := publish(highRelease, otherBase)
-	digests, err := w.registry.tags(path)
+	for _, t := range tools {
+		if t.err != nil {
+			continue
+		}
+		if err := w.publishAgain(ctx, t, results[t.name]); err != nil {
+			return nil, fmt.Errorf("%s: %w", t.name, err)
+		}
+	}
+	return results, nil
+}
+
+// publishOnce publishes an image on a new machine.
+func (w *workshop) publishOnce(ctx context.Context, t tagger, version, base string) error {
+	dir, remove, err := w.machine(ctx, t.assembler, "tags-"+version)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r.overwritten = versions[digests[highRelease]] != highRelease
-	w.env.Log("  %s again, on another base image: overwritten %v, error %v", highRelease, r.overwritten, failed)
-	return r, nil
+	defer remove()
+	of := appImage(version, nil)
+	if t.decide != nil {
+		of.tags = t.decide(version)
+	}
+	of.base = base
+	return t.publish(ctx, dir, t.path(), of)
+}
+
+func (t tagger) path() string { return t.name + "-tags/image" }
+
+// publishTagged publishes an image, and records what the tags name then.
+func (w *workshop) publishTagged(ctx context.Context, t tagger, version string, r *tagResults) error {
+	if err := w.publishOnce(ctx, t, version, ""); err != nil {
+		return err
+	}
+	digests, err := w.registry.tags(t.path())
+	if err != nil {
+		return err
+	}
+	if digests[version] == "" {
+		return fmt.Errorf("the image has no tag of this name, but %v", digests)
+	}
+	r.versions[digests[version]] = version
+	r.after[version] = map[string]string{}
+	for tag, digest := range digests {
+		r.after[version][tag] = r.versions[digest]
+	}
+	w.env.Log("  %s: %s", t.name, floating(r.after[version]))
+	return nil
+}
+
+// publishAgain publishes the image of a release again, on another base image. A tool that
+// refuses is right, and so is one that changes nothing.
+func (w *workshop) publishAgain(ctx context.Context, t tagger, r *tagResults) error {
+	failed := w.publishOnce(ctx, t, highRelease, otherBase)
+	digests, err := w.registry.tags(t.path())
+	if err != nil {
+		return err
+	}
+	r.overwritten = r.versions[digests[highRelease]] != highRelease
+	fmt.Fprintln(w.log, failed)
+	w.env.Log("  %s: %s again, on another base image: overwritten: %v, refused: %v", t.name, highRelease, r.overwritten, failed != nil)
+	return nil
 }
 
 // tagRows judges the results.
@@ -234,11 +269,11 @@ func tagRows(results map[string]*tagResults) []Row {
 	}
 }
 
-// floating are the tags that are no version, for the log.
+// floating are the tags that name a version and are none, for the log.
 func floating(tags map[string]string) string {
 	var all []string
 	for t, v := range tags {
-		if t != v {
+		if v != "" && t != v {
 			all = append(all, t+" = "+v)
 		}
 	}
