@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2086 # TARGETS is a list
 # Builds the server of the sample in /source with $TOOL, for $TARGETS, in a container
 # with Rust and zig. What it measures goes to /out/measured, a line each:
 #

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Makes the image of a release with buildah: an image for each platform, without a
 # Dockerfile, and a manifest list. The variables are those of crane.sh, except BUILDAH.
 set -euo pipefail

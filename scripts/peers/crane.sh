@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Makes the image of a release as a script of few lines would: curl and tar get the
 # binaries, crane appends them to a base image.
 #
