@@ -78,7 +78,7 @@ func newSurvey(t *testing.T, programs ...string) (m machine, root string) {
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(root, "scripts/survey.list"), []byte(list), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(root, "scripts/up"), []byte("#!/bin/sh\n"), 0o755))
-	for _, program := range []string{"cp", "chmod", "df", "gzip", "mktemp", "nice", "rm", "sleep", "tar", "find"} {
+	for _, program := range []string{"cp", "chmod", "df", "flock", "gzip", "mktemp", "nice", "rm", "sleep", "tar", "find"} {
 		path, err := exec.LookPath(program)
 		require.NoError(t, err)
 		_ = os.Remove(filepath.Join(m.dir, "bin", program))

@@ -23,6 +23,7 @@ var (
 // linker or of a build script as such.
 var rules = []rule{
 	{Machine, regexp.MustCompile(`call constructor: |failed to mount|No space left on device|[Ss]purious network error|failed to download from|Could not (resolve|connect)|Connection (reset|refused)|connection reset by peer|error while dialing|\(signal: 9, SIGKILL|context canceled`), never},
+	{Machine, regexp.MustCompile(`find the toolchain image "[^"]*:1\.96-`), never},
 	{Lock, regexp.MustCompile(`Cargo\.lock is missing`), regexp.MustCompile(`cargo generate-lockfile`)},
 	{Lock, regexp.MustCompile(`--locked was passed|Cargo\.lock has version`), regexp.MustCompile(`cargo check`)},
 	{NoProgram, regexp.MustCompile(`no package of the workspace has a binary`), itself},
