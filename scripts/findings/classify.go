@@ -27,7 +27,7 @@ var rules = []rule{
 	{Lock, regexp.MustCompile(`Cargo\.lock is missing`), regexp.MustCompile(`cargo generate-lockfile`)},
 	{Lock, regexp.MustCompile(`--locked was passed|Cargo\.lock has version`), regexp.MustCompile(`cargo check`)},
 	{NoProgram, regexp.MustCompile(`no package of the workspace has a binary`), itself},
-	{NewerRust, regexp.MustCompile(`find the toolchain image "|requires rustc \d|rustc [\d.]+ is not supported by|requires Rust \d`), regexp.MustCompile(`--toolchain`)},
+	{OtherRust, regexp.MustCompile(`find the toolchain image "|requires rustc \d|rustc [\d.]+ is not supported by|requires Rust \d`), regexp.MustCompile(`--toolchain`)},
 	{Needs, regexp.MustCompile(`the toolchain lacks (library|program) |Debian has no C\+\+ compiler for musl|the build runs git, but can't see \.git`), itself},
 	{Needs, regexp.MustCompile(`[Uu]nable to find libclang|fatal error: \S+\.h: No such file|find system library|cannot find -l|[Pp]kg-config (command|exited|has not been)|is .\S+. (not )?installed\?`), never},
 	{Version, regexp.MustCompile(`would fail the smoke test of the image`), regexp.MustCompile(`smoke`)},

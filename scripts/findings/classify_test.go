@@ -15,7 +15,7 @@ func TestClassify(t *testing.T) {
 		hinted  bool
 	}{
 		{"Cargo.lock is missing, so the build is not repeatable: run cargo generate-lockfile and commit it", Lock, true},
-		{`find the toolchain image "docker.io/library/rust:1.97.0-bookworm": failed to resolve image "docker.io/library/rust:1.97.0-bookworm" (platform: "linux/amd64"): failed to resolve source metadata for docker.io/library/rust:1.97.0-bookworm: docker.io/library/rust:1.97.0-bookworm: not found; pass --toolchain with a container that has Rust`, NewerRust, true},
+		{`find the toolchain image "docker.io/library/rust:1.97.0-bookworm": failed to resolve image "docker.io/library/rust:1.97.0-bookworm" (platform: "linux/amd64"): failed to resolve source metadata for docker.io/library/rust:1.97.0-bookworm: docker.io/library/rust:1.97.0-bookworm: not found; pass --toolchain with a container that has Rust`, OtherRust, true},
 		{`find the toolchain image "docker.io/library/rust:1.96-bookworm": failed to resolve image "docker.io/library/rust:1.96-bookworm" (platform: "linux/amd64"); pass --toolchain with a container that has Rust`, Machine, false},
 		{"call constructor: failed to mount /tmp/buildkit-mount574913043: [{Type:overlay Source:overlay Target: Options:[workdir=/var/lib/dagger", Machine, false},
 		{"something new", Gantry, false},

@@ -18,7 +18,7 @@ type Class string
 const (
 	Started   Class = "started"    // every target was built, and prints its version
 	Planned   Class = "planned"    // only planned so far
-	NewerRust Class = "newer-rust" // it or one of its crates needs a newer Rust
+	OtherRust Class = "other-rust" // it or one of its crates needs another Rust
 	Source    Class = "source"     // its code does not compile with this Rust
 	Needs     Class = "needs"      // it needs a library, a program or a setting
 	Lock      Class = "lock"       // it was published without a Cargo.lock that fits
@@ -38,7 +38,7 @@ var classes = []struct {
 }{
 	{Started, "built and started"},
 	{Planned, "planned, not built yet"},
-	{NewerRust, "needs a newer Rust than 1.96"},
+	{OtherRust, "needs another Rust than 1.96"},
 	{Source, "does not compile with Rust 1.96"},
 	{Needs, "needs a C library, a program or a setting"},
 	{Lock, "published without a Cargo.lock that fits"},
