@@ -1,9 +1,10 @@
-# shellcheck shell=sh disable=SC2086 # TARGETS is a list
+# shellcheck shell=sh disable=SC2086 # TARGETS and COMPARED are lists
 # Builds the server of the sample in /source with $TOOL, for $TARGETS, in a container
 # with Rust and zig. What it measures goes to /out/measured, a line each:
 #
 #   seconds cold|unchanged|edited|one NUMBER
-#   sha256 a|b NAME DIGEST   of what two builds in different directories made
+#   sha256 a|b NAME DIGEST   of what two builds in different directories made, of
+#                            $COMPARED, some of the targets
 #   failed TARGET            what the tool can't build here
 #
 # The binaries for glibc are in /out/gnu. Crates are downloaded before the first build.
@@ -25,7 +26,7 @@ timed() {
 
 edit() { printf '#[used]\nstatic PEERS_%s: &str = "x";\n' "$1" >>"$leaf"; }
 
-# For each tool: configure, build TARGET…, and files, which lists what it made.
+# For each tool: configure TARGET…, build TARGET…, and files, which lists what it made.
 case $TOOL in
   cargo)
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
@@ -36,7 +37,7 @@ case $TOOL in
     files() { for t in $TARGETS; do ls "target/$t/release/tally-server" "target/$t/release/tally-audit"; done; }
     ;;
   goreleaser)
-    configure() { cp /goreleaser.yaml .goreleaser.yaml; }
+    configure() { sed "s/{{TARGETS}}/$(echo "$*" | sed 's/ /, /g')/" /goreleaser.yaml >.goreleaser.yaml; }
     build() {
       if [ $# = 1 ]; then
         TARGET=$1 goreleaser build --snapshot --clean --single-target
@@ -65,14 +66,16 @@ esac
 
 sums() {
   for f in $(files); do
-    say "sha256 $1 $f $(sha256sum <"$f" | cut -d' ' -f1)"
+    for t in $COMPARED; do
+      case $f in *"$t"*) say "sha256 $1 $f $(sha256sum <"$f" | cut -d' ' -f1)" ;; esac
+    done
   done
 }
 
 git config --global --add safe.directory '*'
 cp -r /source /a
 cd /a
-configure
+configure $TARGETS
 cargo fetch --locked
 timed cold build $TARGETS
 sums a
@@ -88,6 +91,7 @@ for i in $(seq "$ROUNDS"); do edit "B$i" && timed one build "${TARGETS%% *}"; do
 mkdir -p /elsewhere
 cp -r /source /elsewhere/b
 cd /elsewhere/b
-configure
-timed cold build $TARGETS
+TARGETS=$COMPARED
+configure $TARGETS
+build $TARGETS
 sums b

@@ -21,22 +21,21 @@ seconds unchanged 1.00
 seconds unchanged 2.00
 seconds edited 5.00
 seconds one 4.00
-seconds cold 19.50
 sha256 b target/x.tar.gz 11
 sha256 b target/y.tar.gz 33
 `
 	r, err := measured(bufio.NewScanner(strings.NewReader(text)))
 	require.NoError(t, err)
 	assert.Equal(t, &buildResults{
-		cold: 19.5, unchanged: 2, edited: 5, one: 4, made: 2,
+		cold: 20.5, unchanged: 2, edited: 5, one: 4, compared: 2,
 		differing: []string{"target/y.tar.gz"}, failed: []string{"aarch64-unknown-linux-musl"},
 	}, r)
 
 	for wrong, want := range map[string]string{
-		"seconds cold 1.00\nsha256 a x 1\n":                      "build.sh made 1 files in 1 builds: want some in 2",
-		"seconds cold 1.00\nseconds cold 1.00\n":                 "build.sh made 0 files in 2 builds: want some in 2",
-		"seconds cold 1,00\n":                                    `read "seconds cold 1,00"`,
-		"sha256 c x 1\n":                                         `read "sha256 c x 1": no line of build.sh`,
+		"seconds one 1.00\nsha256 a x 1\n": "build.sh made 1 files to compare in 0 cold builds",
+		"seconds cold 1.00\n":              "build.sh made 0 files to compare in 1 cold builds",
+		"seconds cold 1,00\n":              `read "seconds cold 1,00"`,
+		"sha256 c x 1\n":                   `read "sha256 c x 1": no line of build.sh`,
 		text + "error: could not compile `tally-server` (lib)\n": "no line of build.sh",
 	} {
 		_, err := measured(bufio.NewScanner(strings.NewReader(wrong)))
@@ -66,9 +65,9 @@ func TestGlibcFloor(t *testing.T) {
 
 func TestBuildRows(t *testing.T) {
 	rows := buildRows(map[string]*buildResults{
-		Gantry:  {cold: 100, unchanged: 2, edited: 90, one: 12, made: 4, glibc: "2.36"},
-		"dist":  {cold: 60, unchanged: 1, edited: 20, one: 9, made: 3, glibc: "2.9", failed: []string{"aarch64-unknown-linux-musl"}, differing: []string{"x"}},
-		"cargo": {cold: 99, unchanged: 1, edited: 30, one: 10, made: 8, glibc: "2.36"},
+		Gantry:  {cold: 100, unchanged: 2, edited: 90, one: 12, compared: 4, glibc: "2.36"},
+		"dist":  {cold: 60, unchanged: 1, edited: 20, one: 9, compared: 3, glibc: "2.9", failed: []string{"aarch64-unknown-linux-musl"}, differing: []string{"x"}},
+		"cargo": {cold: 99, unchanged: 1, edited: 30, one: 10, compared: 8, glibc: "2.36"},
 	})
 	verdicts := map[string]Verdict{}
 	for _, r := range rows {
@@ -88,18 +87,14 @@ func TestBuildRows(t *testing.T) {
 	assert.Contains(t, rows[0].Cells["dist"].Note, "aarch64-unknown-linux-musl")
 }
 
-// Every target of the sample is in the configurations of the tools.
 func TestConfigurations(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, configurations(dir, "0.34.0"))
 	for _, name := range []string{"goreleaser.yaml", "dist-workspace.toml"} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		require.NoError(t, err)
-		for _, target := range sampleTargets {
-			assert.Contains(t, string(text), target, name)
-		}
 		assert.NotContains(t, string(text), "{{BUILDS}}")
-		assert.NotContains(t, string(text), "{{TARGETS}}")
+		assert.Equal(t, name == "goreleaser.yaml", strings.Contains(string(text), "{{TARGETS}}"), "build.sh fills GoReleaser's targets in")
 	}
 	info, err := os.Stat(filepath.Join(dir, "shims", "rustup"))
 	require.NoError(t, err)

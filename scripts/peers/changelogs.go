@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // generatedCommits is the size of the generated history.
@@ -166,6 +167,8 @@ type facts struct {
 	squash, other      bool
 	mergeCommit, topic bool
 	feature, revertion bool
+	// today tells that the text has the date of the day on which it was made.
+	today bool
 }
 
 // measureChangelogs makes both changelogs. Before each round, the commit changes, so that
@@ -200,6 +203,7 @@ func (g *engine) measureChangelogs(ctx context.Context, c changelogger, small, l
 		return nil, err
 	}
 	r.facts = factsOf(text, generatedCommits)
+	r.facts.today = strings.Contains(text, time.Now().Format(time.DateOnly)) // the newest commit is older
 	g.env.Log("  %.1f s and %.1f s; %+v", r.small, r.large, r.facts)
 	return r, nil
 }
@@ -277,6 +281,7 @@ func changelogRows(all map[string]*changelogResults) []Row {
 		row("a commit that follows no convention is listed", "", More, 0, func(r *changelogResults) Cell { return yes(r.facts.other) }),
 		row("a squashed pull request is listed with its number", "", More, 0, func(r *changelogResults) Cell { return yes(r.facts.squash) }),
 		row("a merged branch's commit is listed, and the merge is not", "", More, 0, func(r *changelogResults) Cell { return yes(r.facts.topic && !r.facts.mergeCommit) }),
+		row("the text depends on the day on which it is made", "", Less, 0, func(r *changelogResults) Cell { return yes(r.facts.today) }),
 		row("a feature that was reverted", "", More, 0, func(r *changelogResults) Cell { return revertedCell(r.facts) }),
 	}
 }

@@ -129,6 +129,23 @@ func sample(ctx context.Context, e *Env, dir string) error {
 	return commit(ctx, dir, "build: one profile for all tools", sampleTag, "v"+sampleVersion)
 }
 
+// onlyMusl makes the sample's releases smaller: images have the musl binaries.
+func onlyMusl(ctx context.Context, dir string) error {
+	path := filepath.Join(dir, "Cargo.toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	changed := strings.NewReplacer("    \"x86_64-unknown-linux-gnu\",\n", "", "    \"aarch64-unknown-linux-gnu\",\n", "").Replace(string(text))
+	if changed == string(text) {
+		return fmt.Errorf("%s has no targets for glibc", path)
+	}
+	if err := os.WriteFile(path, []byte(changed), 0o644); err != nil {
+		return err
+	}
+	return commit(ctx, dir, "build: targets with musl only", sampleTag, "v"+sampleVersion)
+}
+
 // commit commits every change in a repository, and moves tags there.
 func commit(ctx context.Context, dir, message string, tags ...string) error {
 	commands := [][]string{{"add", "--all"}, {"commit", "--quiet", "--allow-empty", "-m", message}}

@@ -37,5 +37,9 @@ func TestSample(t *testing.T) {
 	assert.Empty(t, out)
 	out, err = Output(Command(t.Context(), dir, nil, "git", "show", "HEAD:Cargo.toml"))
 	require.NoError(t, err)
+	require.NoError(t, onlyMusl(t.Context(), dir))
+	few, err := Output(Command(t.Context(), dir, nil, "git", "show", "v1.4.0:Cargo.toml"))
+	require.NoError(t, err)
+	assert.Contains(t, few, "targets = [\n    \"x86_64-unknown-linux-musl\",\n    \"aarch64-unknown-linux-musl\",\n]")
 	assert.Contains(t, out, "[profile.dist]\ninherits = \"release\"\n\n[profile.release]\nopt-level = \"s\"")
 }

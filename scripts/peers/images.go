@@ -21,7 +21,12 @@ var platforms = []string{"linux/amd64", "linux/arm64"}
 
 // images compares how the binaries of a release become an image.
 func images(ctx context.Context, e *Env) ([]Row, error) {
-	w, err := openWorkshop(ctx, e, "source", func(dir string) error { return sample(ctx, e, dir) })
+	w, err := openWorkshop(ctx, e, "source", func(dir string) error {
+		if err := sample(ctx, e, dir); err != nil {
+			return err
+		}
+		return onlyMusl(ctx, dir)
+	})
 	if err != nil {
 		return nil, err
 	}

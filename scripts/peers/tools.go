@@ -46,7 +46,7 @@ var peers = []peer{
 	{name: "zig", program: "ziglang/zig", version: "0.17.1", from: pipInstall, packages: []string{"ziglang"}},
 	{name: "buildah", program: "buildah", version: "1.28.2", from: debianUnpack, packages: []string{"buildah", "libsubid4"}},
 	{name: "buildx", program: "buildx", version: "v0.38.2", from: goInstall, packages: []string{"github.com/docker/buildx/cmd/buildx"}},
-	{name: "buildkitd", program: "buildkitd", version: "v0.34.2", from: goInstall, packages: []string{"github.com/moby/buildkit/cmd/buildkitd"}},
+	{name: "buildkitd", program: "buildkitd", version: "v0.34.2", from: goBuild, packages: []string{"github.com/moby/buildkit/cmd/buildkitd"}},
 	{name: "skopeo", program: "skopeo"},
 }
 
@@ -162,6 +162,17 @@ func logged(cmd *exec.Cmd, dir string) error {
 func goInstall(ctx context.Context, p peer, dir string) (string, error) {
 	cmd := Command(ctx, dir, []string{"GOBIN=" + dir, "GOFLAGS=-mod=mod"}, "nice", "-n", "15", "go", "install", p.packages[0]+"@"+p.version)
 	return p.program, logged(cmd, dir)
+}
+
+// goBuild builds a program whose module `go install` refuses, since its go.mod excludes
+// versions: as a dependency of another module.
+func goBuild(ctx context.Context, p peer, dir string) (string, error) {
+	script := `set -eu
+[ -e go.mod ] || go mod init peers.invalid/tool
+go get "$0@$1"
+exec go build -o "$2" "$0"`
+	env := []string{"GOFLAGS=-mod=mod", "CGO_ENABLED=0"}
+	return p.program, logged(Command(ctx, dir, env, "nice", "-n", "15", "sh", "-c", script, p.packages[0], p.version, p.program), dir)
 }
 
 // cargoInstall compiles without optimizations that would take longer than they save.
