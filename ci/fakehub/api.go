@@ -99,6 +99,7 @@ var routes = []endpoint{
 	{"DELETE", "api", regexp.MustCompile(repoPath + `/releases/assets/(?P<id>\d+)$`), "delete asset", true, (*Server).deleteAsset},
 	{"GET", "api", regexp.MustCompile(repoPath + `/git/ref/(?P<name>.+)$`), "get ref", false, (*Server).getRef},
 	{"POST", "api", regexp.MustCompile(repoPath + `/git/refs$`), "create ref", true, (*Server).createRef},
+	{"POST", "api", regexp.MustCompile(repoPath + `/git/tags$`), "create tag object", true, (*Server).createTagObject},
 	{"GET", "api", regexp.MustCompile(repoPath + `/git/tags/(?P<name>[0-9a-f]+)$`), "get tag object", false, (*Server).getTagObject},
 	{"GET", "api", regexp.MustCompile(repoPath + `/git/commits/(?P<name>[0-9a-f]+)$`), "get commit", false, (*Server).getCommit},
 	{"GET", "api", regexp.MustCompile(repoPath + `/contents/(?P<name>.+)$`), "get contents", false, (*Server).getContents},

@@ -1,6 +1,8 @@
 package fakehub
 
 import (
+	"crypto/sha1"
+	"fmt"
 	"maps"
 	"net/http"
 	"strconv"
@@ -37,6 +39,21 @@ func (s *Server) updateAsset(w http.ResponseWriter, q *request) {
 	a.updatedAt = s.cfg.Now().UTC()
 	s.event("edit-asset", a.rel, a.name)
 	answer(w, 200, s.assetJSON(q, a))
+}
+
+// createTagObject makes a tag object, to which no ref points yet.
+func (s *Server) createTagObject(w http.ResponseWriter, q *request) {
+	var in struct{ Tag, Message, Object, Type string }
+	if !q.decode(w, &in) {
+		return
+	}
+	if _, known := q.repo.commits[in.Object]; !known || in.Type != "commit" {
+		apiError(w, 422, "Object does not exist", "")
+		return
+	}
+	o := tagObject{sha: fmt.Sprintf("%x", sha1.Sum([]byte("tag "+in.Tag+in.Object))), tag: in.Tag, target: in.Object, targetType: in.Type, date: s.cfg.Now().UTC()}
+	q.repo.tagObjects[o.sha] = o
+	answer(w, 201, tagJSON(q, o))
 }
 
 func (s *Server) createRef(w http.ResponseWriter, q *request) {

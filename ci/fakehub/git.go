@@ -36,13 +36,17 @@ func (s *Server) getTagObject(w http.ResponseWriter, q *request) {
 		notFound(w)
 		return
 	}
+	answer(w, 200, tagJSON(q, o))
+}
+
+func tagJSON(q *request, o tagObject) map[string]any {
 	api := q.api() + "/git"
-	answer(w, 200, map[string]any{
+	return map[string]any{
 		"node_id": "TAG_" + o.sha, "tag": o.tag, "sha": o.sha, "url": api + "/tags/" + o.sha, "message": o.tag,
 		"tagger":       map[string]any{"date": stamp(o.date), "email": "octocat@example.com", "name": "octocat"},
 		"object":       map[string]any{"sha": o.target, "type": o.targetType, "url": api + "/" + o.targetType + "s/" + o.target},
 		"verification": verification(),
-	})
+	}
 }
 
 func verification() map[string]any {

@@ -14,6 +14,8 @@ import (
 type Env struct {
 	// Root is this repository, and Cache where what is slow to make is kept.
 	Root, Cache string
+	// Out is where results go.
+	Out string
 	// Work is an empty directory that is deleted after the part.
 	Work string
 	// Rounds is how often something is measured, of which the median counts.

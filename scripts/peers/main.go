@@ -7,6 +7,7 @@
 //	scripts/bench peers releases    only this one; the rows of the others stay
 //	scripts/bench peers -install    install the other tools only, which takes about 40
 //	                                minutes, once; or those named after it
+//	scripts/bench peers -docs       write the last results into the documentation
 package main
 
 import (
@@ -28,31 +29,29 @@ import (
 type options struct {
 	root, cache, out, faults string
 	rounds                   int
-	install                  bool
+	install, docs            bool
 	parts                    []string
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == publishCommand {
-		if err := publishAsGantry(context.Background(), os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "error:", err)
-			os.Exit(1)
-		}
-		return
-	}
-	o, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err == nil {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		err = run(ctx, o)
-	}
-	if err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := start(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
+}
+
+// start does what the arguments ask for.
+func start(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == publishCommand {
+		return publishAsGantry(ctx, args[1:])
+	}
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	return run(ctx, o)
 }
 
 func parse(args []string) (*options, error) {
@@ -65,6 +64,7 @@ func parse(args []string) (*options, error) {
 	f.StringVar(&o.faults, "faults", "all", "which faults are injected into releases: light or all")
 	f.IntVar(&o.rounds, "rounds", 3, "how often something is measured, of which the median counts")
 	f.BoolVar(&o.install, "install", false, "install the other tools, and compare nothing")
+	f.BoolVar(&o.docs, "docs", false, "write the last results into the documentation, and compare nothing")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -101,8 +101,11 @@ func run(ctx context.Context, o *options) error {
 			return err
 		}
 	}
-	if o.install {
+	switch {
+	case o.install:
 		return newEnv(o, "").InstallAll(ctx, o.parts)
+	case o.docs:
+		return document(o.root, filepath.Join(o.out, "peers.json"))
 	}
 	results, err := ReadResults(filepath.Join(o.out, "peers.json"))
 	if err != nil {
@@ -129,7 +132,7 @@ func run(ctx context.Context, o *options) error {
 
 func newEnv(o *options, work string) *Env {
 	return &Env{
-		Root: o.root, Cache: o.cache, Work: work, Rounds: o.rounds, Faults: o.faults,
+		Root: o.root, Cache: o.cache, Out: o.out, Work: work, Rounds: o.rounds, Faults: o.faults,
 		tools: map[string]installed{}, used: map[string]string{},
 	}
 }

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +56,8 @@ type cell struct {
 	outcome
 	// met tells whether the run got to the call.
 	met bool
+	// took is how long the runs took.
+	took time.Duration
 }
 
 func (c *cell) String() string { return fmt.Sprintf("%s, %q at call %d", c.tool.name, c.kind, c.n) }
@@ -145,7 +150,7 @@ func (m *matrix) run(ctx context.Context, all []*cell) error {
 // play plays one cell: a run that meets the fault, and another if the release is not
 // complete then.
 func (m *matrix) play(ctx context.Context, c *cell) error {
-	s, err := newStage(filepath.Join(m.env.Work, fmt.Sprintf("cell-%p", c)), m.files, m.project)
+	s, err := m.stage(fmt.Sprintf("cell-%p", c), c.tool)
 	if err != nil {
 		return err
 	}
@@ -159,8 +164,9 @@ func (m *matrix) play(ctx context.Context, c *cell) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		c.took += a.took
 		c.met = s.hub.FaultsMet() > 0
-		c.judge(s.hub.Events(), m.files.want, a, i == 1)
+		c.judge(s.hub.Events(), s.files.want, a, i == 1)
 		if c.second {
 			return nil
 		}
@@ -168,9 +174,36 @@ func (m *matrix) play(ctx context.Context, c *cell) error {
 	return nil
 }
 
+// list writes what each cell ended in, for whoever wants to know why a share is as it is.
+func list(all []*cell, path string) error {
+	var b strings.Builder
+	b.WriteString("tool\tfault\tcall\tmet\tcomplete\tafter a re-run\tseen incomplete\tfalse success\ttoo long\tdrafts left\tseconds\n")
+	for _, c := range all {
+		call := strconv.Itoa(c.n)
+		if c.uploads {
+			call = "upload " + call
+		}
+		fmt.Fprintf(&b, "%s\t%s\t%s\t%t\t%t\t%t\t%t\t%t\t%t\t%d\t%.1f\n",
+			c.tool.name, c.kind, call, c.met, c.first, c.second, c.seen, c.lied, c.ended, c.drafts, c.took.Seconds())
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(b.String()), 0o644)
+}
+
+// stage starts a fake GitHub for a tool.
+func (m *matrix) stage(name string, t *releaser) (*stage, error) {
+	f := m.files
+	if t.noFiles {
+		f = &files{dir: f.dir, want: map[string]string{}}
+	}
+	return newStage(filepath.Join(m.env.Work, name), f, m.project)
+}
+
 // plain runs a tool while nothing fails, and returns the calls that it made.
 func (m *matrix) plain(ctx context.Context, t *releaser) ([]fakehub.Call, []fakehub.Event, error) {
-	s, err := newStage(filepath.Join(m.env.Work, "plain"), m.files, m.project)
+	s, err := m.stage("plain", t)
 	if err != nil {
 		return nil, nil, err
 	}

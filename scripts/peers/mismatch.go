@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -20,20 +21,41 @@ func (r *comparison) mismatch(ctx context.Context) ([]Row, error) {
 	}
 	cells, sees := map[string]Cell{}, map[string]Cell{}
 	for _, t := range r.tools {
-		r.env.Log("releases: %s: a tag that is not the version in Cargo.toml; a fault that no retry fixes", t.name)
-		if cells[t.name], err = r.mismatched(ctx, t, p); err != nil {
+		r.env.Log("releases: %s: a tag that is not the version in Cargo.toml; an upload that is denied", t.name)
+		switch {
+		case t.noFiles:
+			cells[t.name], sees[t.name] = Graded(1, "makes the tag from Cargo.toml"), noFiles
+			continue
+		case t.name == Gantry:
+			cells[t.name], err = r.checked(p, func(p *project) error { return gantryPlans(ctx, p) })
+		default:
+			cells[t.name], err = r.mismatched(ctx, t, p)
+		}
+		if err != nil {
 			return nil, err
 		}
 		if sees[t.name], err = r.denied(ctx, t); err != nil {
 			return nil, err
 		}
 	}
-	if cells[Gantry], err = r.refuses(ctx, p); err != nil {
-		return nil, err
+	row := r.row("tag "+tag+", but "+otherVersion+" in Cargo.toml", "", More, func(t string) Cell { return cells[t] })
+	row.Headline = true
+	if program, _, err := r.env.Tool(ctx, "dist"); err != nil {
+		row.Cells["dist"] = NotMeasured(err.Error())
+	} else if row.Cells["dist"], err = r.checked(p, func(p *project) error { return distPlans(ctx, program, p) }); err != nil {
+		r.env.Log("%v", err)
+		row.Cells["dist"] = NotMeasured("it plans no release here")
 	}
-	row := r.row("tag "+tag+", and "+otherVersion+" in Cargo.toml", "", More, func(t string) Cell { return cells[t] })
-	row.Cells["dist"] = r.distRefuses(ctx, p)
 	return []Row{row, r.row("what a person sees when GitHub denies an upload", "", "", func(t string) Cell { return sees[t] })}, nil
+}
+
+// checked is the cell of a tool that checks the version before it releases anything. It
+// must accept the project whose version is that of the tag.
+func (r *comparison) checked(other *project, plans func(*project) error) (Cell, error) {
+	if err := plans(r.project); err != nil {
+		return Cell{}, fmt.Errorf("the tag and Cargo.toml agree, and the plan failed: %w", err)
+	}
+	return refusal(plans(other) != nil), nil
 }
 
 func refusal(refused bool) Cell {
@@ -56,36 +78,31 @@ func (r *comparison) mismatched(ctx context.Context, t *releaser, p *project) (C
 	return refusal(!complete(s.hub.Events(), r.few.want)), nil
 }
 
-// refuses plans the release as Gantry does before it builds or publishes anything.
-func (r *comparison) refuses(ctx context.Context, p *project) (Cell, error) {
+// gantryPlans plans the release as Gantry does before it builds or publishes anything.
+func gantryPlans(ctx context.Context, p *project) error {
 	dir := filepath.Join(p.dir, "work")
 	metadata, err := Output(Command(ctx, dir, nil, "cargo", "metadata", "--format-version=1", "--no-deps", "--offline"))
 	if err != nil {
-		return Cell{}, err
+		return err
 	}
 	loaded, err := plan.Load([]byte(metadata), dir, []string{"Cargo.toml", "Cargo.lock"})
 	if err != nil {
-		return Cell{}, err
+		return err
 	}
 	planned, err := loaded.Plan(tag, plan.Git{Present: true, Commit: p.commit}, nil)
-	if err == nil {
-		err = planned.Err()
-	}
-	return refusal(err != nil && strings.Contains(err.Error(), otherVersion)), nil
-}
-
-// distRefuses asks dist to plan the release.
-func (r *comparison) distRefuses(ctx context.Context, p *project) Cell {
-	program, _, err := r.env.Tool(ctx, "dist")
 	if err != nil {
-		return NotMeasured(err.Error())
+		return err
 	}
-	_, err = Output(Command(ctx, filepath.Join(p.dir, "work"), nil, program, "plan", "--tag="+tag))
-	return refusal(err != nil)
+	return planned.Err()
 }
 
-// denied runs a tool while GitHub denies the first upload, and returns what it prints
-// last.
+// distPlans asks dist to plan the release.
+func distPlans(ctx context.Context, program string, p *project) error {
+	_, err := Output(Command(ctx, filepath.Join(p.dir, "work"), nil, program, "plan", "--tag="+tag))
+	return err
+}
+
+// denied runs a tool while GitHub denies all uploads, and returns the line that tells why.
 func (r *comparison) denied(ctx context.Context, t *releaser) (Cell, error) {
 	s, err := newStage(filepath.Join(r.env.Work, "stage"), r.few, r.project)
 	if err != nil {
@@ -97,5 +114,5 @@ func (r *comparison) denied(ctx context.Context, t *releaser) (Cell, error) {
 	if err != nil {
 		return Cell{}, err
 	}
-	return Text(lastLine(strings.ReplaceAll(a.output, s.dir, ""))), nil
+	return Text(told(strings.ReplaceAll(a.output, s.url, "https://github.test/"))), nil
 }

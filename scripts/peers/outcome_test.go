@@ -178,3 +178,56 @@ func TestMedian(t *testing.T) {
 	assert.Equal(t, 2.0, median([]float64{9, 1, 2}))
 	assert.Equal(t, 1.5, median([]float64{2, 1}))
 }
+
+// Gantry's plan refuses a tag that is not the version in Cargo.toml, and only that.
+func TestVersionIsChecked(t *testing.T) {
+	r := &comparison{}
+	var err error
+	r.project, err = makeProject(t.Context(), t.TempDir(), version)
+	require.NoError(t, err)
+	other, err := makeProject(t.Context(), t.TempDir(), otherVersion)
+	require.NoError(t, err)
+	plans := func(p *project) error { return gantryPlans(t.Context(), p) }
+	got, err := r.checked(other, plans)
+	require.NoError(t, err)
+	assert.Equal(t, "refused", got.Text)
+	got, err = r.checked(r.project, plans)
+	require.NoError(t, err)
+	assert.Equal(t, "released", got.Text)
+	r.project = other
+	_, err = r.checked(other, plans)
+	assert.ErrorContains(t, err, "the plan failed", "a tool that refuses everything checks nothing")
+}
+
+func TestTold(t *testing.T) {
+	assert.Equal(t, "HTTP 403: Resource not accessible", told("first\n  HTTP 403: Resource not accessible\n}\n\n"))
+	assert.Equal(t, "last", told("first\nlast\n"))
+}
+
+// A tool without files makes the tag itself; a second run sees the tags of GitHub.
+func TestToolWithoutFiles(t *testing.T) {
+	work := t.TempDir()
+	p, err := makeProject(t.Context(), filepath.Join(work, "project"), version)
+	require.NoError(t, err)
+	m := &matrix{env: newEnv(&options{}, work), files: &files{want: wanted}, project: p}
+	plz := releasePlzReleaser("release-plz")
+	s, err := m.stage("stage", plz)
+	require.NoError(t, err)
+	defer s.close()
+	assert.Empty(t, s.files.want)
+	tags := func() string {
+		out, err := Output(s.command(t.Context(), "work", nil, "git", "tag"))
+		require.NoError(t, err)
+		return out
+	}
+	require.NoError(t, plz.before(t.Context(), s))
+	assert.NotContains(t, s.hub.Dump(), "tag "+tag)
+	s.started = true
+	require.NoError(t, plz.before(t.Context(), s))
+	assert.Equal(t, "v1.3.0", tags(), "it was not made yet")
+	s.repo.Tag(tag, p.commit)
+	require.NoError(t, plz.before(t.Context(), s))
+	assert.Equal(t, "v1.3.0\nv1.4.0", tags())
+	assert.True(t, complete([]fakehub.Event{event("publish", false)}, s.files.want))
+	assert.False(t, complete(nil, s.files.want))
+}

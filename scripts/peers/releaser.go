@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -14,6 +16,10 @@ type releaser struct {
 	name string
 	// command makes the release on a stage.
 	command func(ctx context.Context, s *stage) *exec.Cmd
+	// before is called before each run, if it isn't nil.
+	before func(ctx context.Context, s *stage) error
+	// noFiles means that the tool uploads nothing: its release is complete without.
+	noFiles bool
 }
 
 // gantryReleaser runs Gantry's publisher: this program, as a process of its own, so that
@@ -21,7 +27,7 @@ type releaser struct {
 func gantryReleaser() (*releaser, error) {
 	self, err := os.Executable()
 	return &releaser{name: Gantry, command: func(ctx context.Context, s *stage) *exec.Cmd {
-		return s.command(ctx, "", nil, self, publishCommand, s.url, s.commit, s.files.dir)
+		return s.command(ctx, "work", nil, self, publishCommand, s.url, s.commit, "artifacts")
 	}}, err
 }
 
@@ -38,7 +44,7 @@ func ghReleaser(program string) *releaser {
 // goreleaserReleaser takes the configuration of the project, or the one for re-runs.
 func goreleaserReleaser(program, name, config string) *releaser {
 	return &releaser{name: name, command: func(ctx context.Context, s *stage) *exec.Cmd {
-		env := []string{"GITHUB_TOKEN=" + token, "PEERS_HUB=" + s.url, "PEERS_FILES=" + s.files.dir}
+		env := []string{"GITHUB_TOKEN=" + token, "PEERS_HUB=" + s.url}
 		return s.command(ctx, "work", env, "sh", "-c", `git tag -f v1.4.0 >/dev/null && exec "$0" release --clean --config "$1"`, program, config)
 	}}
 }
@@ -49,7 +55,7 @@ func semanticReleaser(program string) *releaser {
 	env := func(s *stage) []string {
 		origin := filepath.Join(s.dir, "origin.git")
 		return []string{
-			"GITHUB_TOKEN=" + token, "GITHUB_API_URL=" + s.url + "api/v3", "PEERS_FILES=" + s.files.dir,
+			"GITHUB_TOKEN=" + token, "GITHUB_API_URL=" + s.url + "api/v3",
 			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url." + origin + ".insteadOf", "GIT_CONFIG_VALUE_0=https://github.com/octo/tally.git",
 		}
 	}
@@ -57,6 +63,29 @@ func semanticReleaser(program string) *releaser {
 		name: "semantic-release",
 		command: func(ctx context.Context, s *stage) *exec.Cmd {
 			return s.command(ctx, "work", env(s), program, "--no-ci")
+		},
+	}
+}
+
+// releasePlzReleaser is the release step of release-plz, without the registry. It makes
+// the tag itself, and each run has the tags that are on GitHub then, as on a CI.
+func releasePlzReleaser(program string) *releaser {
+	return &releaser{
+		name: "release-plz", noFiles: true,
+		before: func(ctx context.Context, s *stage) error {
+			if !s.started {
+				s.repo.Untag(tag)
+			} else if strings.Contains(s.hub.Dump(), "\n  tag "+tag+" ") {
+				return s.command(ctx, "work", nil, "git", "tag", "-f", tag).Run()
+			}
+			return nil
+		},
+		command: func(ctx context.Context, s *stage) *exec.Cmd {
+			home, _ := os.UserHomeDir() // where rustup's cargo finds its toolchain
+			env := []string{"CARGO_HOME=" + cmp.Or(os.Getenv("CARGO_HOME"), filepath.Join(home, ".cargo")),
+				"RUSTUP_HOME=" + cmp.Or(os.Getenv("RUSTUP_HOME"), filepath.Join(home, ".rustup"))}
+			return s.command(ctx, "work", env, program, "release", "--forge", "github", "--git-token", token,
+				"--repo-url", s.url+owner+"/"+repository)
 		},
 	}
 }
@@ -69,17 +98,23 @@ func (s *stage) command(ctx context.Context, dir string, env []string, name stri
 	return cmd
 }
 
-// paths are the files, sorted.
+// paths are the files in the project, sorted.
 func (f *files) paths() []string {
 	var all []string
 	for _, name := range sorted(maps.Keys(f.want)) {
-		all = append(all, filepath.Join(f.dir, name))
+		all = append(all, filepath.Join("artifacts", name))
 	}
 	return all
 }
 
-// lastLine is what a person reads first: the last line of an output that isn't empty.
-func lastLine(output string) string {
+// told is the last line of an output that has GitHub's answer to a denied call, or else
+// the last one.
+func told(output string) string {
 	lines := strings.Split(strings.TrimSpace(output), "\n")
+	for _, line := range slices.Backward(lines) {
+		if strings.Contains(line, "Resource not accessible") {
+			return strings.TrimSpace(line)
+		}
+	}
 	return strings.TrimSpace(lines[len(lines)-1])
 }

@@ -26,6 +26,8 @@ type Row struct {
 	// Within is the share of the best value by which values may differ and still count
 	// as equal: 0.05 for times. By default, 0.
 	Within float64 `json:"within,omitempty"`
+	// Headline rows are in the README, and so are those in which Gantry is behind.
+	Headline bool `json:"headline,omitempty"`
 	// Cells has the results, by the name of the tool.
 	Cells map[string]Cell `json:"cells"`
 }

@@ -66,7 +66,8 @@ type project struct{ dir, commit string }
 const goreleaserConfig = `version: 2
 project_name: tally
 builds:
-  - skip: true
+  - builder: rust
+    skip: true
 checksum:
   disable: true
 changelog:
@@ -80,7 +81,7 @@ release:
   use_existing_draft: {{USE}}
   replace_existing_artifacts: {{REPLACE}}
   extra_files:
-    - glob: "{{ .Env.PEERS_FILES }}/*"
+    - glob: ./artifacts/*
 `
 
 // Comments on pull requests and issues are turned off: the fake GitHub has neither.
@@ -89,9 +90,19 @@ const semanticConfig = `export default {
   repositoryUrl: "https://github.com/octo/tally.git",
   plugins: [
     "@semantic-release/commit-analyzer",
-    ["@semantic-release/github", { assets: [process.env.PEERS_FILES + "/*"], successCommentCondition: false, failCommentCondition: false }],
+    ["@semantic-release/github", { assets: ["artifacts/*"], successCommentCondition: false, failCommentCondition: false }],
   ],
 };
+`
+
+const distConfig = `[workspace]
+members = ["cargo:."]
+
+[dist]
+cargo-dist-version = "0.34.0"
+ci = "github"
+installers = []
+targets = ["x86_64-unknown-linux-gnu"]
 `
 
 // makeProject makes a repository whose newest commit has the tag. Its crate has a
@@ -102,13 +113,15 @@ func makeProject(ctx context.Context, dir, crate string) (*project, error) {
 		return strings.NewReplacer("{{USE}}", use, "{{REPLACE}}", use).Replace(goreleaserConfig)
 	}
 	for name, text := range map[string]string{
-		"Cargo.toml":         "[package]\nname = \"tally\"\nversion = \"" + crate + "\"\nedition = \"2021\"\nrepository = \"https://github.com/octo/tally\"\n",
-		"Cargo.lock":         "version = 3\n\n[[package]]\nname = \"tally\"\nversion = \"" + crate + "\"\n",
-		"src/main.rs":        "fn main() {}\n",
-		".gitignore":         "dist/\ntarget/\n",
-		".goreleaser.yml":    config("false"),
-		"rerun.yml":          config("true"),
-		"release.config.mjs": semanticConfig,
+		"Cargo.toml":          "[package]\nname = \"tally\"\nversion = \"" + crate + "\"\nedition = \"2021\"\nrepository = \"https://github.com/octo/tally\"\n\n[profile.dist]\ninherits = \"release\"\n",
+		"Cargo.lock":          "version = 3\n\n[[package]]\nname = \"tally\"\nversion = \"" + crate + "\"\n",
+		"src/main.rs":         "fn main() {}\n",
+		"release-plz.toml":    "[workspace]\npublish = false\n",
+		"dist-workspace.toml": distConfig,
+		".gitignore":          "artifacts/\ndist/\ntarget/\n",
+		".goreleaser.yml":     config("false"),
+		"rerun.yml":           config("true"),
+		"release.config.mjs":  semanticConfig,
 	} {
 		path := filepath.Join(work, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -150,6 +163,8 @@ type stage struct {
 	close            func()
 	// lose ends the current run, as if its machine was lost.
 	lose func()
+	// started tells whether a run was started before.
+	started bool
 }
 
 // newStage starts a fake GitHub that knows the project's commit and tag.
@@ -159,7 +174,7 @@ func newStage(dir string, f *files, p *project) (*stage, error) {
 	s.repo.AddCommit(p.commit, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	s.repo.Main(p.commit)
 	s.repo.Tag(tag, p.commit)
-	if err := os.CopyFS(dir, os.DirFS(p.dir)); err != nil {
+	if err := s.lay(p); err != nil {
 		return nil, err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -181,6 +196,23 @@ func newStage(dir string, f *files, p *project) (*stage, error) {
 	return s, nil
 }
 
+// lay copies the project, with the files to release in artifacts/.
+func (s *stage) lay(p *project) error {
+	if err := os.CopyFS(s.dir, os.DirFS(p.dir)); err != nil {
+		return err
+	}
+	artifacts := filepath.Join(s.dir, "work", "artifacts")
+	if err := os.Mkdir(artifacts, 0o755); err != nil {
+		return err
+	}
+	for name := range s.files.want {
+		if err := os.Link(filepath.Join(s.files.dir, name), filepath.Join(artifacts, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // attempt is one run of a tool.
 type attempt struct {
 	// code is the exit code; -1 if the run was ended.
@@ -196,6 +228,12 @@ func (s *stage) run(ctx context.Context, t *releaser, limit time.Duration) (*att
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	s.lose = cancel
+	if t.before != nil {
+		if err := t.before(ctx, s); err != nil {
+			return nil, fmt.Errorf("before a run of %s: %w", t.name, err)
+		}
+	}
+	s.started = true
 	cmd := t.command(ctx, s)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

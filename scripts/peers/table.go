@@ -61,17 +61,22 @@ func (r *Results) Add(part string, p *PartResults) {
 
 // Write writes the results as peers.json and peers.md into a directory.
 func (r *Results) Write(directory string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
+	text, err := r.json()
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(directory, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(directory, "peers.json"), append(text, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(directory, "peers.json"), text, 0o644); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(directory, "peers.md"), []byte(r.Markdown()), 0o644)
+}
+
+func (r *Results) json() ([]byte, error) {
+	text, err := json.MarshalIndent(r, "", "  ")
+	return append(text, '\n'), err
 }
 
 // Markdown returns the results as tables, one for each part.
@@ -88,22 +93,14 @@ func (r *Results) Markdown() string {
 // markdown returns the table of a part, with what is to know about it.
 func (p *PartResults) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "`%s`, %s, %s.\n", p.Command, p.Date, p.Machine)
+	fmt.Fprintf(&b, "%s\n", p.origin())
 	var versions []string
 	for _, name := range inOrder(maps.Keys(p.Tools)) {
 		versions = append(versions, name+" "+p.Tools[name])
 	}
 	fmt.Fprintf(&b, "Versions: %s. The best values are bold.\n\n", strings.Join(versions, ", "))
-	tools := p.toolsInRows()
-	fmt.Fprintf(&b, "| | %s | Gantry is |\n|---|%s---|\n", strings.Join(tools, " | "), strings.Repeat("---|", len(tools)))
 	notes := &footnotes{}
-	for _, row := range p.Rows {
-		fmt.Fprintf(&b, "| %s |", row.title())
-		for _, tool := range tools {
-			fmt.Fprintf(&b, " %s |", row.cell(tool, notes))
-		}
-		fmt.Fprintf(&b, " %s |\n", row.Verdict())
-	}
+	b.WriteString(table(p.Rows, notes))
 	b.WriteString("\n")
 	for i, note := range notes.texts {
 		fmt.Fprintf(&b, "%d. %s\n", i+1, note)
@@ -117,10 +114,30 @@ func (p *PartResults) markdown() string {
 	return b.String()
 }
 
-// toolsInRows returns the tools that have a cell, in the order of the columns.
-func (p *PartResults) toolsInRows() []string {
+// origin says what made the rows.
+func (p *PartResults) origin() string {
+	return fmt.Sprintf("`%s`, %s, %s.", p.Command, p.Date, p.Machine)
+}
+
+// table returns rows as a table. It has no notes if notes is nil.
+func table(rows []Row, notes *footnotes) string {
+	var b strings.Builder
+	tools := toolsIn(rows)
+	fmt.Fprintf(&b, "| | %s | Gantry is |\n|---|%s---|\n", strings.Join(tools, " | "), strings.Repeat("---|", len(tools)))
+	for _, row := range rows {
+		fmt.Fprintf(&b, "| %s |", row.title())
+		for _, tool := range tools {
+			fmt.Fprintf(&b, " %s |", row.cell(tool, notes))
+		}
+		fmt.Fprintf(&b, " %s |\n", row.Verdict())
+	}
+	return b.String()
+}
+
+// toolsIn returns the tools that have a cell, in the order of the columns.
+func toolsIn(rows []Row) []string {
 	all := map[string]bool{}
-	for _, row := range p.Rows {
+	for _, row := range rows {
 		for name := range row.Cells {
 			all[name] = true
 		}
@@ -149,7 +166,7 @@ func (r Row) cell(tool string, notes *footnotes) string {
 	if slices.Contains(r.Best(), tool) {
 		text = "**" + text + "**"
 	}
-	if c.Note != "" {
+	if c.Note != "" && notes != nil {
 		text += fmt.Sprintf(" (%d)", notes.add(c.Note))
 	}
 	return text

@@ -42,8 +42,6 @@ var peers = []peer{
 	{name: "conventional-changelog", program: "conventional-changelog", version: "7.2.1", from: npmInstall, packages: []string{
 		"conventional-changelog@7.2.1", "conventional-changelog-conventionalcommits@9.3.1",
 	}},
-	{name: "cargo-zigbuild", program: "cargo-zigbuild", version: "0.24.1", from: cargoInstall},
-	{name: "zig", program: "ziglang/zig", version: "0.17.1", from: pipInstall, packages: []string{"ziglang"}},
 	{name: "buildah", program: "buildah", version: "1.28.2", from: debianUnpack, packages: []string{"buildah", "libsubid4"}},
 	{name: "buildx", program: "buildx", version: "v0.38.2", from: goInstall, packages: []string{"github.com/docker/buildx/cmd/buildx"}},
 	{name: "buildkitd", program: "buildkitd", version: "v0.34.2", from: goBuild, packages: []string{"github.com/moby/buildkit/cmd/buildkitd"}},
@@ -126,7 +124,7 @@ func (e *Env) pinned(ctx context.Context, p peer) (string, error) {
 		return filepath.Join(dir, string(path)), nil
 	}
 	if why, err := os.ReadFile(failed); err == nil {
-		return "", fmt.Errorf("%s (delete %s to try again)", why, failed)
+		return "", fmt.Errorf("%s; delete .failed there to try again", why)
 	}
 	e.Log("install %s %s, which can take minutes", p.name, p.version)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -154,7 +152,8 @@ func logged(cmd *exec.Cmd, dir string) error {
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s failed: %w: see %s", strings.Join(cmd.Args, " "), err, log.Name())
+		// Without the cache's path: the error is a note in the table.
+		return fmt.Errorf("it could not be installed (%w): see peers/%s/install.log in Gantry's cache", err, filepath.Base(dir))
 	}
 	return nil
 }
@@ -184,7 +183,7 @@ func cargoInstall(ctx context.Context, p peer, dir string) (string, error) {
 	target := filepath.Join(dir, "target")
 	env := []string{"CARGO_PROFILE_RELEASE_OPT_LEVEL=1", "CARGO_PROFILE_RELEASE_LTO=off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16",
 		"CARGO_PROFILE_RELEASE_DEBUG=0", "CARGO_TARGET_DIR=" + target}
-	cmd := Command(ctx, dir, env, "nice", "-n", "15", "cargo", "install", "--quiet", "-j1", "--locked", "--root", dir, "--version", p.version, name)
+	cmd := Command(ctx, dir, env, "nice", "-n", "15", "cargo", "install", "--quiet", "--locked", "--root", dir, "--version", p.version, name)
 	if err := logged(cmd, dir); err != nil {
 		return "", err // what was compiled stays, for the next try
 	}
@@ -198,11 +197,6 @@ func npmInstall(ctx context.Context, p peer, dir string) (string, error) {
 	}
 	args := append([]string{"install", "--prefix", dir, "--no-audit", "--no-fund"}, packages...)
 	return "node_modules/.bin/" + p.program, logged(Command(ctx, dir, nil, "npm", args...), dir)
-}
-
-func pipInstall(ctx context.Context, p peer, dir string) (string, error) {
-	cmd := Command(ctx, dir, nil, "python3", "-m", "pip", "install", "--quiet", "--target", dir, p.packages[0]+"=="+p.version)
-	return p.program, logged(cmd, dir)
 }
 
 // debianUnpack unpacks packages of Debian, and installs nothing. The first one has the
