@@ -129,21 +129,29 @@ func sample(ctx context.Context, e *Env, dir string) error {
 	return commit(ctx, dir, "build: one profile for all tools", sampleTag, "v"+sampleVersion)
 }
 
-// onlyMusl makes the sample's releases smaller: images have the musl binaries.
-func onlyMusl(ctx context.Context, dir string) error {
-	path := filepath.Join(dir, "Cargo.toml")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
+// forImages makes the sample's releases smaller, since images have the musl binaries. It
+// also removes the address of the published image, which no tool here can reach.
+func forImages(ctx context.Context, dir string) error {
+	for path, remove := range map[string][]string{
+		"Cargo.toml":                     {"    \"x86_64-unknown-linux-gnu\",\n", "    \"aarch64-unknown-linux-gnu\",\n"},
+		"crates/tally-server/Cargo.toml": {"repositories = [\"ghcr.io/example/tally\"]\n"},
+	} {
+		path = filepath.Join(dir, path)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, line := range remove {
+			if !strings.Contains(string(text), line) {
+				return fmt.Errorf("%s has no %q", path, line)
+			}
+			text = []byte(strings.Replace(string(text), line, "", 1))
+		}
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			return err
+		}
 	}
-	changed := strings.NewReplacer("    \"x86_64-unknown-linux-gnu\",\n", "", "    \"aarch64-unknown-linux-gnu\",\n", "").Replace(string(text))
-	if changed == string(text) {
-		return fmt.Errorf("%s has no targets for glibc", path)
-	}
-	if err := os.WriteFile(path, []byte(changed), 0o644); err != nil {
-		return err
-	}
-	return commit(ctx, dir, "build: targets with musl only", sampleTag, "v"+sampleVersion)
+	return commit(ctx, dir, "build: for images", sampleTag, "v"+sampleVersion)
 }
 
 // commit commits every change in a repository, and moves tags there.

@@ -37,7 +37,7 @@ func TestSample(t *testing.T) {
 	assert.Empty(t, out)
 	out, err = Output(Command(t.Context(), dir, nil, "git", "show", "HEAD:Cargo.toml"))
 	require.NoError(t, err)
-	require.NoError(t, onlyMusl(t.Context(), dir))
+	require.NoError(t, forImages(t.Context(), dir))
 	few, err := Output(Command(t.Context(), dir, nil, "git", "show", "v1.4.0:Cargo.toml"))
 	require.NoError(t, err)
 	assert.Contains(t, few, "targets = [\n    \"x86_64-unknown-linux-musl\",\n    \"aarch64-unknown-linux-musl\",\n]")

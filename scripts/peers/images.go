@@ -25,7 +25,7 @@ func images(ctx context.Context, e *Env) ([]Row, error) {
 		if err := sample(ctx, e, dir); err != nil {
 			return err
 		}
-		return onlyMusl(ctx, dir)
+		return forImages(ctx, dir)
 	})
 	if err != nil {
 		return nil, err
