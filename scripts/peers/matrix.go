@@ -26,7 +26,7 @@ const (
 // How many cells run at once: most of the time, they wait. Those with a fault that never
 // answers wait for minutes, and get places of their own.
 const (
-	runsAtOnce  = 16
+	runsAtOnce  = 24
 	hangsAtOnce = 96
 )
 
