@@ -72,6 +72,10 @@ func Crates(r Record, dir string) ([]Crate, error) {
 	if err != nil {
 		return nil, err
 	}
+	byName := map[string][]*compiledPackage{}
+	for _, c := range compiled {
+		byName[c.name] = append(byName[c.name], c)
+	}
 	crates := make([]Crate, len(t.packages))
 	for i, p := range t.packages {
 		locked := lock.find(p)
@@ -80,7 +84,7 @@ func Crates(r Record, dir string) ([]Crate, error) {
 			Root: slices.Contains(t.roots, i), Dependencies: t.dependencies[i],
 		}
 		crates[i].setOrigin(locked.Source)
-		if c := find(compiled, p); c != nil {
+		if c := find(byName[p.Name], p); c != nil {
 			c.listed = true
 			crates[i].Manifest, crates[i].Linked = c.manifest, c.linked
 		}

@@ -1,13 +1,12 @@
 package cargo
 
-import (
-	"slices"
-
-	"github.com/BurntSushi/toml"
-)
+import "github.com/BurntSushi/toml"
 
 // Lock is a Cargo.lock.
-type Lock struct{ Packages []LockedPackage }
+type Lock struct {
+	// byName has the packages by their names.
+	byName map[string][]LockedPackage
+}
 
 // LockedPackage is an entry of Cargo.lock. One without a Source is a package of
 // the project.
@@ -25,19 +24,21 @@ func ReadLock(text string) (Lock, error) {
 	if file.Root != nil {
 		file.Package = append(file.Package, *file.Root)
 	}
-	return Lock{file.Package}, nil
+	l := Lock{map[string][]LockedPackage{}}
+	for _, p := range file.Package {
+		l.byName[p.Name] = append(l.byName[p.Name], p)
+	}
+	return l, nil
 }
 
 // Has reports whether any version of a package is locked.
-func (l Lock) Has(name string) bool {
-	return slices.ContainsFunc(l.Packages, func(p LockedPackage) bool { return p.Name == name })
-}
+func (l Lock) Has(name string) bool { return len(l.byName[name]) > 0 }
 
 // ProjectVersions returns the versions of the project's packages with a name.
 func (l Lock) ProjectVersions(name string) []string {
 	var versions []string
-	for _, p := range l.Packages {
-		if p.Name == name && p.Source == "" {
+	for _, p := range l.byName[name] {
+		if p.Source == "" {
 			versions = append(versions, p.Version)
 		}
 	}
@@ -47,7 +48,7 @@ func (l Lock) ProjectVersions(name string) []string {
 // find returns the entry of a package in the output of cargo tree; an empty one if
 // there is none.
 func (l Lock) find(p treePackage) LockedPackage {
-	found := one(l.Packages, p, func(l LockedPackage) (name, version, source string) { return l.Name, l.Version, l.Source })
+	found := one(l.byName[p.Name], p, func(l LockedPackage) (name, version, source string) { return l.Name, l.Version, l.Source })
 	if found == nil {
 		return LockedPackage{}
 	}

@@ -25,6 +25,9 @@ type Workspace struct {
 	Members  []string        `json:"workspace_members"`
 	Root     string          `json:"workspace_root"`
 	Metadata json.RawMessage `json:"metadata"`
+
+	// byDir has the packages by their directories.
+	byDir map[string]*Package
 }
 
 // Package is a package of the workspace.
@@ -81,12 +84,18 @@ func ReadMetadata(raw []byte) (*Workspace, error) {
 	if err := json.Unmarshal(raw, &w); err != nil {
 		return nil, fmt.Errorf("read the output of cargo metadata: %w", err)
 	}
-	w.Packages = slices.DeleteFunc(w.Packages, func(p *Package) bool { return !slices.Contains(w.Members, p.ID) })
+	members := map[string]bool{}
+	for _, id := range w.Members {
+		members[id] = true
+	}
+	w.Packages = slices.DeleteFunc(w.Packages, func(p *Package) bool { return !members[p.ID] })
 	if len(w.Packages) == 0 {
 		return nil, fmt.Errorf("the workspace has no package: add a member with a binary to Cargo.toml")
 	}
+	w.byDir = map[string]*Package{}
 	for _, p := range w.Packages {
 		p.Dir = w.Relative(path.Dir(p.ManifestPath))
+		w.byDir[p.Dir] = p
 		for i, d := range p.Dependencies {
 			if d.Path != "" {
 				p.Dependencies[i].Dir = w.Relative(d.Path)
@@ -132,8 +141,8 @@ func (w *Workspace) SourceDirs(packages []*Package) []string {
 				continue
 			}
 			seen[d.Dir] = true
-			if i := slices.IndexFunc(w.Packages, func(p *Package) bool { return p.Dir == d.Dir }); i >= 0 {
-				todo = append(todo, w.Packages[i])
+			if p := w.byDir[d.Dir]; p != nil {
+				todo = append(todo, p)
 			}
 		}
 	}

@@ -29,20 +29,22 @@ var (
 // licenseTexts finds the license files that the build kept, by the directories of their
 // crates (see ci/release/toolchain/bill.sh). Paths are those of the build.
 type licenseTexts struct {
-	root  string
-	files []string
+	root string
+	// byCrate has the files by the directory of the crate that they may belong to: the one
+	// that they are in and, for those in a directory of license texts, the one above.
+	byCrate map[string][]string
 	// further has the files of crates that keep them elsewhere.
 	further map[string][]string
 }
 
 func readLicenseTexts(dir string) (*licenseTexts, error) {
-	t := &licenseTexts{root: filepath.Join(dir, "texts"), further: map[string][]string{}}
+	t := &licenseTexts{root: filepath.Join(dir, "texts"), byCrate: map[string][]string{}, further: map[string][]string{}}
 	err := filepath.WalkDir(t.root, func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		rel, err := filepath.Rel(t.root, file)
-		t.files = append(t.files, "/"+filepath.ToSlash(rel))
+		t.add("/" + filepath.ToSlash(rel))
 		return err
 	})
 	if err != nil {
@@ -59,6 +61,19 @@ func readLicenseTexts(dir string) (*licenseTexts, error) {
 	return t, nil
 }
 
+// add adds a license file.
+func (t *licenseTexts) add(file string) {
+	if notText.MatchString(file) {
+		return
+	}
+	parent := path.Dir(file)
+	t.byCrate[parent] = append(t.byCrate[parent], file)
+	if licenseDir.MatchString(path.Base(parent)) {
+		crate := path.Dir(parent)
+		t.byCrate[crate] = append(t.byCrate[crate], file)
+	}
+}
+
 // licenseText is the text of a license file.
 type licenseText struct{ name, text string }
 
@@ -66,10 +81,8 @@ type licenseText struct{ name, text string }
 func (t *licenseTexts) of(c cargo.Crate) ([]licenseText, error) {
 	dir := path.Dir(c.Manifest)
 	files := slices.Clone(t.further[dir])
-	for _, f := range t.files {
-		parent := path.Dir(f)
-		in := parent == dir || path.Dir(parent) == dir && licenseDir.MatchString(path.Base(parent))
-		if in && !notText.MatchString(f) && !slices.Contains(files, f) {
+	for _, f := range t.byCrate[dir] {
+		if !slices.Contains(files, f) {
 			files = append(files, f)
 		}
 	}

@@ -38,9 +38,9 @@ type Component struct {
 	former []string
 	// helper is the reason why only tags with its name release it, if so.
 	helper string
-	// dirs are the directories that the packages are built from. With everything, any
-	// change in the workspace is a change of the component too.
-	dirs       []string
+	// workspace of the packages. With everything, any change in it is a change of the
+	// component too.
+	workspace  *cargo.Workspace
 	everything bool
 	include    []include
 }
@@ -141,10 +141,9 @@ func packageComponents(w *cargo.Workspace, workspace Config) (all []*Component, 
 func packageComponent(w *cargo.Workspace, pkg *cargo.Package, set settings) *Component {
 	c := &Component{
 		Name: cmp.Or(set.own.Name, pkg.Name), Packages: []*cargo.Package{pkg}, Config: set.merged, settings: []settings{set},
-		include: globs(pkg.Dir, set.own.Include),
+		include: globs(pkg.Dir, set.own.Include), workspace: w,
 	}
-	c.dirs = w.SourceDirs(c.Packages)
-	c.everything = slices.Equal(c.dirs, []string{"."})
+	c.everything = pkg.Dir == "." && len(c.dirs()) == 1
 	if set.own.TagPrefix != nil {
 		c.Prefixes, c.former = set.own.TagPrefix, set.own.TagPrefix[1:]
 	} else {
@@ -212,14 +211,12 @@ func whyHelpers(helpers []*Component) []LeftOut {
 // wholeWorkspace returns the component that a tag without a package's prefix
 // releases: all packages without a tag-prefix.
 func wholeWorkspace(w *cargo.Workspace, workspace Config, parts []*Component, prefixes []string) *Component {
-	c := &Component{Name: workspace.Name, Prefixes: prefixes, former: prefixes[1:], Whole: true, everything: true, include: globs(".", workspace.Include)}
+	c := &Component{Name: workspace.Name, Prefixes: prefixes, former: prefixes[1:], Whole: true, everything: true, include: globs(".", workspace.Include), workspace: w}
 	for _, part := range parts {
 		c.Packages = append(c.Packages, part.Packages...)
 		c.settings = append(c.settings, part.settings...)
 		c.include = append(c.include, part.include[len(workspace.Include):]...)
-		c.dirs = union(c.dirs, part.dirs)
 	}
-	slices.Sort(c.dirs)
 	if c.Name == "" {
 		c.Name = workspaceName(w, c.Packages)
 	}
@@ -231,6 +228,11 @@ func wholeWorkspace(w *cargo.Workspace, workspace Config, parts []*Component, pr
 	}
 	return c
 }
+
+// dirs returns the directories that the packages are built from. Only the component that
+// is released needs them: those of all components together may be as many as the
+// packages squared.
+func (c *Component) dirs() []string { return c.workspace.SourceDirs(c.Packages) }
 
 // workspaceName returns the name of several packages together: of the root package,
 // else of the repository, else of the directory, else of the first package.

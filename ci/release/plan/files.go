@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -17,7 +16,7 @@ var licenseName = regexp.MustCompile(`^(?i)(licen[sc]e|copying|notice|unlicense|
 
 // addFiles finds the files that go into archives.
 func (p *Plan) addFiles(project *Project) {
-	files := slices.Sorted(maps.Keys(project.files))
+	files := project.sorted
 	sources := map[string]string{} // by their paths in archives
 	add := func(source, dest string) {
 		if other, dup := sources[dest]; dup {
@@ -35,13 +34,16 @@ func (p *Plan) addFiles(project *Project) {
 	}
 	// The package's files win over the workspace's of the same name, in any case.
 	// Two in one directory clash, which checkLayouts reports.
+	spelled := map[string][]string{} // the sources, by their names in lower case
 	addNew := func(source string) {
 		base := path.Base(source)
-		for dest, other := range sources {
-			if dest == base || strings.EqualFold(dest, base) && path.Dir(other) != path.Dir(source) {
+		folded := strings.ToLower(base)
+		for _, other := range spelled[folded] {
+			if path.Base(other) == base || path.Dir(other) != path.Dir(source) {
 				return
 			}
 		}
+		spelled[folded] = append(spelled[folded], source)
 		add(source, base)
 	}
 	var dirs []string
@@ -49,11 +51,15 @@ func (p *Plan) addFiles(project *Project) {
 		dirs = append(dirs, pkg.Dir)
 		p.namedFiles(pkg, project, addNew)
 	}
+	usual := map[string][]string{} // files that must be shipped, by their directories
+	for _, f := range files {
+		if base := path.Base(f); licenseName.MatchString(base) || strings.EqualFold(base, "README.md") {
+			usual[path.Dir(f)] = append(usual[path.Dir(f)], f)
+		}
+	}
 	for _, dir := range append(append(dirs, "."), project.parentDirs()...) {
-		for _, f := range files {
-			if base := path.Base(f); path.Dir(f) == dir && (licenseName.MatchString(base) || strings.EqualFold(base, "README.md")) {
-				addNew(f)
-			}
+		for _, f := range usual[dir] {
+			addNew(f)
 		}
 	}
 	for _, inc := range p.component.include {
@@ -94,12 +100,19 @@ func (p *Plan) include(inc include, files []string, add func(source, dest string
 		return doublestar.MatchUnvalidated(clean, f) || doublestar.MatchUnvalidated(clean+"/**", f)
 	}
 	found := false
-	for _, f := range files {
-		rel, below := f, !strings.HasPrefix(f, "../")
-		if inc.dir != "." {
-			rel, below = strings.CutPrefix(f, inc.dir+"/")
+	prefix := ""
+	candidates := files
+	if inc.dir != "." {
+		prefix = inc.dir + "/"
+		from, _ := slices.BinarySearch(files, prefix)
+		candidates = files[from:]
+	}
+	for _, f := range candidates {
+		rel, below := strings.CutPrefix(f, prefix)
+		if !below { // the files are sorted
+			break
 		}
-		if below && matches(rel) {
+		if !strings.HasPrefix(rel, "../") && matches(rel) {
 			found = true
 			add(f, rel)
 		}
@@ -153,7 +166,7 @@ func (c *Component) changelogPaths(dir string) []string {
 	if c.everything {
 		globs = append(globs, "**")
 	}
-	for _, d := range c.dirs {
+	for _, d := range c.dirs() {
 		switch outside := d == ".." || strings.HasPrefix(d, "../"); {
 		case c.everything && !outside:
 		case d == ".":

@@ -36,7 +36,8 @@ type Project struct {
 	// component, which has their name.
 	absorbed map[string]*Component
 	// files of the source, by their paths from the workspace.
-	files map[string]bool
+	files  map[string]bool
+	sorted []string
 }
 
 // Load reads a workspace from the output of `cargo metadata --no-deps` and the
@@ -47,13 +48,16 @@ func Load(cargoMetadata []byte, root string, files []string) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Project{packages: w.Packages, absorbed: map[string]*Component{}, files: map[string]bool{}}
+	p := &Project{packages: w.Packages, absorbed: map[string]*Component{}, files: make(map[string]bool, len(files)), sorted: make([]string, 0, len(files))}
 	if p.Dir, err = w.DirIn(root); err != nil {
 		return nil, err
 	}
 	for _, f := range files {
-		p.files[w.Relative(path.Join(root, f))] = true
+		f = w.Relative(path.Join(root, f))
+		p.files[f], p.sorted = true, append(p.sorted, f)
 	}
+	slices.Sort(p.sorted)
+	p.sorted = slices.Compact(p.sorted)
 	workspace, configErr := readConfig(w.Metadata, "Cargo.toml [workspace.metadata.gantry]")
 	p.Components, err = p.components(w, workspace)
 	errs := []error{configErr, err}
