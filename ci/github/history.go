@@ -26,10 +26,10 @@ func (c *Client) Published(ctx context.Context, owner, name, tag string) (*Relea
 }
 
 // History lists the published releases of a repository, newest first, with their
-// assets. It needs no token for a public repository.
+// assets and without their notes. It needs no token for a public repository.
 func (c *Client) History(ctx context.Context, owner, name string) ([]*Release, error) {
 	ctx, r := c.on(ctx, owner, name)
-	all, err := r.allReleases(ctx)
+	all, err := r.allReleases(ctx, func(rel *Release) { rel.Notes = "" })
 	if err != nil {
 		return nil, c.redactErr(err)
 	}

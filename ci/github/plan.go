@@ -113,7 +113,7 @@ func (w *work) look(ctx context.Context) (*remote, error) {
 	}
 	// Another run may be about to delete its superfluous draft.
 	_, err = w.until(ctx, 4, "one of several drafts to go", func() (bool, error) {
-		if r.all, err = w.allReleases(ctx); err != nil {
+		if r.all, err = w.allReleases(ctx, w.keep); err != nil {
 			return false, err
 		}
 		r.drafts = draftsOf(r.all, spec.Tag, w.deleted)

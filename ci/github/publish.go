@@ -142,7 +142,7 @@ func (w *work) readBack(ctx context.Context, rel *Release) error {
 func (w *work) settleLatest(ctx context.Context, rep *Report, planned *Step) error {
 	pushed := ""
 	for n := 1; ; n++ {
-		all, err := w.allReleases(ctx)
+		all, err := w.allReleases(ctx, w.keep)
 		if err != nil {
 			return err
 		}

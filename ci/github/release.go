@@ -170,11 +170,19 @@ func (w *work) finish(ctx context.Context, p *Plan, rep *Report, rel *Release) (
 // unlessPublished lists the releases. A published one of the tag, other than ours,
 // is errConflict.
 func (w *work) unlessPublished(ctx context.Context, ours *Release) ([]*Release, error) {
-	all, err := w.releasesUntil(ctx, w.other(ours))
+	all, err := w.releasesUntil(ctx, w.keep, w.other(ours))
 	if err == nil && slices.ContainsFunc(all, w.other(ours)) {
 		return nil, fmt.Errorf("%w: it was published", errConflict)
 	}
 	return all, err
+}
+
+// keep drops the texts and the assets of a release of another tag, which only matters for
+// what is the latest.
+func (w *work) keep(rel *Release) {
+	if rel.Tag != w.spec.Tag {
+		rel.Title, rel.Notes, rel.Assets = "", "", nil
+	}
 }
 
 // other returns a condition for published releases of the tag, other than ours.

@@ -158,19 +158,24 @@ func list[T interface{ GetID() int64 }](ctx context.Context, s *session, name st
 	return nil
 }
 
-// allReleases lists every release, and the drafts that the token may see.
-func (r *repo) allReleases(ctx context.Context) ([]*Release, error) {
-	return r.releasesUntil(ctx, func(*Release) bool { return false })
+// allReleases lists every release, and the drafts that the token may see; see
+// [repo.releasesUntil].
+func (r *repo) allReleases(ctx context.Context, keep func(*Release)) ([]*Release, error) {
+	return r.releasesUntil(ctx, keep, func(*Release) bool { return false })
 }
 
-// releasesUntil lists releases, up to the first for which enough is true.
-func (r *repo) releasesUntil(ctx context.Context, enough func(*Release) bool) ([]*Release, error) {
+// releasesUntil lists releases, up to the first for which enough is true. It calls keep
+// with each, which drops what the caller doesn't need: a repository may have thousands,
+// each with its notes and assets.
+func (r *repo) releasesUntil(ctx context.Context, keep func(*Release), enough func(*Release) bool) ([]*Release, error) {
 	var all []*Release
 	err := list(ctx, r.session, "list the releases", func(ctx context.Context, o *gh.ListOptions) ([]*gh.RepositoryRelease, *gh.Response, error) {
 		return r.releases().ListReleases(ctx, r.owner, r.name, o)
 	}, func(g *gh.RepositoryRelease) bool {
-		all = append(all, releaseFrom(g))
-		return !enough(all[len(all)-1])
+		rel := releaseFrom(g)
+		keep(rel)
+		all = append(all, rel)
+		return !enough(rel)
 	})
 	if err != nil {
 		return nil, err

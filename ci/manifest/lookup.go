@@ -11,15 +11,16 @@ import (
 
 // AssetByName returns the asset called name.
 func (m *Manifest) AssetByName(name string) (Asset, bool) {
-	return m.find(func(a Asset) bool { return a.Name == name })
+	return m.find(func(a *Asset) bool { return a.Name == name })
 }
 
-func (m *Manifest) find(fits func(Asset) bool) (Asset, bool) {
-	i := slices.IndexFunc(m.Assets, fits)
-	if i < 0 {
-		return Asset{}, false
+func (m *Manifest) find(fits func(*Asset) bool) (Asset, bool) {
+	for i := range m.Assets { // without a copy of each
+		if fits(&m.Assets[i]) {
+			return m.Assets[i], true
+		}
 	}
-	return m.Assets[i], true
+	return Asset{}, false
 }
 
 // Archives returns the assets that are archives, in the manifest's order.
@@ -30,7 +31,7 @@ func (m *Manifest) Archives() []Asset {
 // ArchiveFor returns the archive of a Rust target triple; there is at most
 // one.
 func (m *Manifest) ArchiveFor(target string) (Asset, bool) {
-	return m.find(func(a Asset) bool { return a.Kind == KindArchive && a.Target == target })
+	return m.find(func(a *Asset) bool { return a.Kind == KindArchive && a.Target == target })
 }
 
 // VersionOf returns the version in a tag of the manifest's component: the tag has
