@@ -56,6 +56,9 @@ type Config struct {
 	// LoginPages redirects downloads to a login page, as GitHub Enterprise does in
 	// private mode.
 	LoginPages bool
+	// NoEvents keeps no log of events, each of which lists every asset of its release:
+	// for large releases.
+	NoEvents bool
 }
 
 // Access is what a token may do.
@@ -678,6 +681,9 @@ func (s *Server) listed(rel *release) *release {
 }
 
 func (s *Server) event(kind string, rel *release, assetName string) {
+	if s.cfg.NoEvents {
+		return
+	}
 	e := Event{Kind: kind, Asset: assetName}
 	if rel != nil {
 		e.Release, e.Tag, e.Draft = rel.id, rel.tag, rel.draft

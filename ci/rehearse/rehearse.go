@@ -54,7 +54,7 @@ func New(owner, name, tag, commit string, date time.Time, faults Faults) (*Stage
 	s := &Stage{
 		Repository: owner + "/" + name, Registry: l.Addr().String(), clock: clock,
 		hub: fakehub.Start(fakehub.New(fakehub.Config{
-			Tokens: map[string]fakehub.Access{token: {User: "rehearsal", Push: true, Scopes: "repo"}}, Now: clock.Now,
+			Tokens: map[string]fakehub.Access{token: {User: "rehearsal", Push: true, Scopes: "repo"}}, Now: clock.Now, NoEvents: true,
 		})),
 	}
 	s.repo = s.hub.AddRepo(owner, name)
