@@ -14,7 +14,7 @@ import (
 // ("Cargo.toml vs Cargo.lock", The Cargo Book). Cargo itself checks whether the
 // locked versions satisfy the requirements.
 func (p *Plan) checkLock(project *Project) {
-	if !project.files["Cargo.lock"] {
+	if !project.hasFile("Cargo.lock") {
 		p.fail("Cargo.lock is missing, so the build is not repeatable: run cargo generate-lockfile and commit it")
 		return
 	}
@@ -94,11 +94,11 @@ func (p *Plan) checkRust(project *Project) {
 // has reports whether a directory, by its path from the workspace, contains a
 // package. A directory behind a symlink counts: only Cargo can tell.
 func (p *Project) has(dir string) bool {
-	if p.files[path.Join(dir, "Cargo.toml")] {
+	if p.hasFile(path.Join(dir, "Cargo.toml")) {
 		return true
 	}
 	for d := dir; d != "." && d != "/" && path.Base(d) != ".."; d = path.Dir(d) {
-		if p.files[d] {
+		if p.hasFile(d) {
 			return true
 		}
 	}

@@ -16,7 +16,7 @@ var licenseName = regexp.MustCompile(`^(?i)(licen[sc]e|copying|notice|unlicense|
 
 // addFiles finds the files that go into archives.
 func (p *Plan) addFiles(project *Project) {
-	files := project.sorted
+	files := project.files
 	sources := map[string]string{} // by their paths in archives
 	add := func(source, dest string) {
 		if other, dup := sources[dest]; dup {
@@ -75,7 +75,7 @@ func (p *Plan) namedFiles(pkg *cargo.Package, project *Project, add func(source 
 		file := path.Join(pkg.Dir, named)
 		switch {
 		case named == "":
-		case project.files[file]:
+		case project.hasFile(file):
 			add(file)
 		case named == pkg.LicenseFile:
 			p.fail("license-file %q of package %q is missing (looked for %q)", named, pkg.Name, file)
@@ -143,13 +143,13 @@ func (p *Plan) addChangelog(project *Project) {
 	p.ChangelogPaths = p.component.changelogPaths(project.Dir)
 	if cfg := p.component.Config.Changelog.Config; cfg != "" {
 		p.ChangelogConfig = path.Join(project.Dir, cfg)
-		if !project.files[path.Clean(cfg)] {
+		if !project.hasFile(path.Clean(cfg)) {
 			p.fail("changelog config %q is missing", cfg)
 		}
 		return
 	}
 	for _, dir := range append([]string{"."}, project.parentDirs()...) {
-		if own := path.Join(dir, "cliff.toml"); project.files[own] {
+		if own := path.Join(dir, "cliff.toml"); project.hasFile(own) {
 			p.ChangelogConfig = path.Join(project.Dir, own)
 			return
 		}

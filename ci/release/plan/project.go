@@ -35,9 +35,8 @@ type Project struct {
 	// absorbed maps the prefixes of packages without a component to the workspace's
 	// component, which has their name.
 	absorbed map[string]*Component
-	// files of the source, by their paths from the workspace.
-	files  map[string]bool
-	sorted []string
+	// files of the source, by their paths from the workspace, sorted.
+	files []string
 }
 
 // Load reads a workspace from the output of `cargo metadata --no-deps` and the
@@ -48,16 +47,18 @@ func Load(cargoMetadata []byte, root string, files []string) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Project{packages: w.Packages, absorbed: map[string]*Component{}, files: make(map[string]bool, len(files)), sorted: make([]string, 0, len(files))}
+	p := &Project{packages: w.Packages, absorbed: map[string]*Component{}, files: make([]string, 0, len(files))}
 	if p.Dir, err = w.DirIn(root); err != nil {
 		return nil, err
 	}
 	for _, f := range files {
-		f = w.Relative(path.Join(root, f))
-		p.files[f], p.sorted = true, append(p.sorted, f)
+		if f = path.Clean(f); p.Dir != "." {
+			f = w.Relative(path.Join(root, f))
+		}
+		p.files = append(p.files, f)
 	}
-	slices.Sort(p.sorted)
-	p.sorted = slices.Compact(p.sorted)
+	slices.Sort(p.files)
+	p.files = slices.Compact(p.files)
 	workspace, configErr := readConfig(w.Metadata, "Cargo.toml [workspace.metadata.gantry]")
 	p.Components, err = p.components(w, workspace)
 	errs := []error{configErr, err}
@@ -100,6 +101,12 @@ func (p *Project) chooseLatest() error {
 		c.OwnsLatest = !declined && c.helper == "" && (released == 1 || slices.Contains(c.Prefixes, ""))
 	}
 	return nil
+}
+
+// hasFile reports whether the source has a file, by its path from the workspace.
+func (p *Project) hasFile(file string) bool {
+	_, found := slices.BinarySearch(p.files, file)
+	return found
 }
 
 // Separate returns components that have each package once: without the one of
