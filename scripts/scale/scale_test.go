@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"dagger/gantry/scripts/scale/curve"
+)
+
+// TestMain lets the test program do the steps of its own child processes.
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" && len(os.Args) > 1 && os.Args[1] == childCommand {
+		exit(childMain(os.Stdin, os.Stdout))
+	}
+	os.Exit(m.Run())
+}
+
+const docs = "../../docs"
+
+// The page and the plots are those of the committed results.
+func TestPageIsUpToDate(t *testing.T) {
+	results, err := curve.Read(filepath.Join(docs, "scale.json"))
+	require.NoError(t, err)
+	require.NotEmpty(t, results.Curves)
+	page, err := os.ReadFile(filepath.Join(docs, "scale.md"))
+	require.NoError(t, err)
+	assert.Equal(t, curve.Page(results, pageGroups()), string(page), "run scripts/bench scale --page")
+	for _, g := range pageGroups() {
+		if len(results.Of(g.Name)) == 0 {
+			continue
+		}
+		p, err := curve.PlotOf(results, g)
+		require.NoError(t, err)
+		svg, err := os.ReadFile(filepath.Join(docs, "scale", g.Name+".svg"))
+		require.NoError(t, err)
+		assert.Contains(t, string(svg), "<!-- "+p.Digest+" -->", "run scripts/bench scale --page")
+	}
+	for _, c := range results.Curves {
+		assert.Contains(t, groupNames(), c.Group)
+		assert.Empty(t, c.Problems())
+	}
+}
+
+// A quick run measures every step that needs no engine, and writes the results.
+func TestQuickRun(t *testing.T) {
+	dir := t.TempDir()
+	o, err := parse([]string{"--quick", "--no-engine", "--docs", dir})
+	require.NoError(t, err)
+	err = o.run(t.Context())
+	if err != nil { // small sizes on a busy machine say nothing about exponents
+		for line := range strings.Lines(err.Error()) {
+			assert.True(t, strings.Contains(line, "rules are broken") || strings.Contains(line, "the seconds grow"), line)
+		}
+	}
+	results, err := curve.Read(filepath.Join(dir, "scale.json"))
+	require.NoError(t, err)
+	for _, g := range groups {
+		for _, s := range g.steps {
+			i := slices.IndexFunc(results.Curves, func(c curve.Curve) bool { return c.Group == g.Name && c.Step == s.name })
+			if s.engine != nil {
+				assert.Negative(t, i)
+				continue
+			}
+			require.GreaterOrEqual(t, i, 0, "%s: %s", g.Name, s.name)
+			c := results.Curves[i]
+			assert.Len(t, c.Points, len(g.quick), c.Name())
+			assert.Positive(t, c.Largest().Seconds, c.Name())
+			assert.Positive(t, c.Peak(), c.Name())
+			if s.requests != nil {
+				assert.Positive(t, c.Largest().Requests, c.Name())
+			}
+		}
+		if len(results.Of(g.Name)) == 0 {
+			continue
+		}
+		svg, err := os.ReadFile(filepath.Join(dir, "scale", g.Name+".svg"))
+		require.NoError(t, err)
+		p, err := curve.PlotOf(results, g.Group)
+		require.NoError(t, err)
+		assert.Contains(t, string(svg), p.Digest)
+		assert.Contains(t, string(svg), g.Title)
+	}
+}
+
+// A run fails if a rule is broken, and names the step.
+func TestRunFails(t *testing.T) {
+	g := tags
+	g.steps = slices.Clone(g.steps[:1])
+	g.steps[0].requests = &curve.Bound{Fixed: 1}
+	o := &options{quick: true, docs: t.TempDir(), groups: []group{g}}
+	err := o.run(t.Context())
+	assert.ErrorContains(t, err, "tags: publish: ")
+	assert.ErrorContains(t, err, "more than 1 = 1")
+
+	g.steps[0] = step{name: "publish", engine: func(context.Context, *world) (*curve.Point, error) { return nil, errors.New("no engine") }}
+	o.groups = []group{g}
+	assert.EqualError(t, o.run(t.Context()), "tags: at n = 5: publish: no engine")
+}
+
+// A step that does something else than what is measured is an error.
+func TestStepsCheckWhatTheyDo(t *testing.T) {
+	w, err := newWorld(t.Context(), assets, 5)
+	require.NoError(t, err)
+	defer w.close()
+	_, err = mergeFiles(t.Context(), w.job)
+	require.NoError(t, err)
+	_, err = publish("1.0.0", none)(t.Context(), w.job)
+	assert.ErrorContains(t, err, "it wrote 7 times")
+	_, err = publish("1.0.0", some)(t.Context(), w.job)
+	assert.ErrorContains(t, err, "it wrote 0 times", "the release is complete now")
+	j := w.job
+	j.N = 6
+	_, err = verifyRelease(t.Context(), j)
+	assert.ErrorContains(t, err, "5 assets were downloaded, not 6")
+	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "dist", "more"), nil, 0o644))
+	_, err = mergeFiles(t.Context(), w.job)
+	assert.ErrorContains(t, err, "more")
+}
+
+func TestTagsArePaged(t *testing.T) {
+	w, err := newWorld(t.Context(), tags, 1500)
+	require.NoError(t, err)
+	defer w.close()
+	r, c, err := w.repository()
+	require.NoError(t, err)
+	listed, err := r.Tags(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, listed, 1500)
+	assert.EqualValues(t, 4, c.requests.Load(), "two to see how the registry is reached, and two pages")
+}
+
+func TestUnknownGroup(t *testing.T) {
+	_, err := parse([]string{"assests"})
+	assert.ErrorContains(t, err, `unknown group "assests": pass some of `)
+	o, err := parse([]string{"tags", "--quick"})
+	assert.ErrorContains(t, err, `unknown group "--quick"`)
+	assert.Nil(t, o)
+	o, err = parse([]string{"--quick", "tags"})
+	require.NoError(t, err)
+	assert.False(t, o.stores(), "small sizes never replace the committed results")
+}
