@@ -58,7 +58,11 @@ func builds(ctx context.Context, e *Env) ([]Row, error) {
 	for _, name := range []string{"cargo", "goreleaser", "dist"} {
 		e.Log("builds by %s", name)
 		if all[name], err = g.buildWith(ctx, name, source); err != nil {
+			if !e.tolerated(ctx, name, err) {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
 			all[name] = &buildResults{missing: err}
+			continue
 		}
 		e.Log("  %+v", *all[name])
 	}
@@ -392,7 +396,7 @@ func buildRows(all map[string]*buildResults) []Row {
 		cells := map[string]Cell{}
 		for name, r := range all {
 			if r.missing != nil {
-				cells[name] = NotMeasured(r.missing.Error())
+				cells[name] = missing(r.missing)
 				continue
 			}
 			cells[name] = cell(r)

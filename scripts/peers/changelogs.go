@@ -65,7 +65,10 @@ func changelogs(ctx context.Context, e *Env) ([]Row, error) {
 			continue
 		}
 		if all[t.name], err = g.measureChangelogs(ctx, c, small, large); err != nil {
-			return nil, fmt.Errorf("%s: %w", t.name, err)
+			if !e.tolerated(ctx, t.name, err) {
+				return nil, fmt.Errorf("%s: %w", t.name, err)
+			}
+			all[t.name] = &changelogResults{missing: err}
 		}
 	}
 	return changelogRows(all), nil
@@ -263,7 +266,7 @@ func changelogRows(all map[string]*changelogResults) []Row {
 		cells := map[string]Cell{}
 		for name, r := range all {
 			if r.missing != nil {
-				cells[name] = NotMeasured(r.missing.Error())
+				cells[name] = missing(r.missing)
 				continue
 			}
 			cells[name] = cell(r)

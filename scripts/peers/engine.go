@@ -72,9 +72,25 @@ func (g *engine) run(cmd *exec.Cmd) (string, error) {
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &all, g.log), io.MultiWriter(&all, g.log)
 	if err := cmd.Run(); err != nil {
 		text := strings.TrimSpace(all.String())
-		return out.String(), fmt.Errorf("run %s: %w: see %s: %s", strings.Join(cmd.Args[:min(len(cmd.Args), 8)], " "), err, g.log.Name(), text[max(0, len(text)-1500):])
+		return out.String(), fmt.Errorf("run %s: %w: see %s\n%s", strings.Join(cmd.Args[:min(len(cmd.Args), 8)], " "), err, g.log.Name(), text[max(0, len(text)-1500):])
 	}
 	return out.String(), nil
+}
+
+// tolerated reports whether a part goes on after an error: that of a peer makes its cells
+// "not measured", but Gantry must run.
+func (e *Env) tolerated(ctx context.Context, tool string, err error) bool {
+	if tool == Gantry || ctx.Err() != nil {
+		return false
+	}
+	e.Log("  %s failed: %v", tool, err)
+	return true
+}
+
+// missing is the cell of a tool that failed, with the first line of why.
+func missing(err error) Cell {
+	why, _, _ := strings.Cut(err.Error(), "\n")
+	return NotMeasured(why)
 }
 
 // seconds returns how long a function took.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"testing"
@@ -21,6 +22,21 @@ func TestRounds(t *testing.T) {
 	assert.Equal(t, 10.0, got)
 	_, err = rounds(2, func(int) (float64, error) { return 0, errors.New("broken") })
 	assert.EqualError(t, err, "broken")
+}
+
+// A peer that fails is not measured; Gantry must not fail, and nothing goes on after an
+// interruption.
+func TestTolerated(t *testing.T) {
+	e := &Env{}
+	assert.True(t, e.tolerated(t.Context(), "goreleaser", assert.AnError))
+	assert.False(t, e.tolerated(t.Context(), Gantry, assert.AnError))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.False(t, e.tolerated(ctx, "goreleaser", assert.AnError))
+
+	c := missing(errors.New("run it: exit status 1\nand much output"))
+	assert.True(t, c.Missing)
+	assert.Equal(t, "not measured: run it: exit status 1", c.Note)
 }
 
 // The sample is committed with the tags of all tools, and one profile.

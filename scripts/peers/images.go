@@ -60,7 +60,10 @@ func images(ctx context.Context, e *Env) ([]Row, error) {
 			continue
 		}
 		if err := w.measure(ctx, a, r); err != nil {
-			return nil, fmt.Errorf("%s: %w", t.name, err)
+			if !e.tolerated(ctx, t.name, err) {
+				return nil, fmt.Errorf("%s: %w", t.name, err)
+			}
+			r.add(t.name, &imageResults{missing: err})
 		}
 	}
 	return r.rows(), nil
@@ -305,7 +308,7 @@ func (r *imageRows) rows() []Row {
 		all := map[string]Cell{}
 		for name, results := range r.results {
 			if results.missing != nil {
-				all[name] = NotMeasured(results.missing.Error())
+				all[name] = missing(results.missing)
 				continue
 			}
 			all[name] = cell(results)

@@ -153,16 +153,17 @@ func (w *workshop) publishInOrder(ctx context.Context, tools []tagger) (map[stri
 			return nil, err
 		}
 		for _, t := range tools {
-			if t.err != nil {
+			r := results[t.name]
+			if r.missing != nil {
 				continue
 			}
-			if err := w.publishTagged(ctx, t, version, results[t.name]); err != nil {
-				return nil, fmt.Errorf("%s: publish %s: %w", t.name, version, err)
+			if r.missing = w.publishTagged(ctx, t, version, r); r.missing != nil && !w.env.tolerated(ctx, t.name, r.missing) {
+				return nil, fmt.Errorf("%s: publish %s: %w", t.name, version, r.missing)
 			}
 		}
 	}
 	for _, t := range tools {
-		if t.err != nil {
+		if results[t.name].missing != nil {
 			continue
 		}
 		if err := w.publishAgain(ctx, t, results[t.name]); err != nil {
@@ -232,7 +233,7 @@ func tagRows(results map[string]*tagResults) []Row {
 		cells := map[string]Cell{}
 		for name, r := range results {
 			if r.missing != nil {
-				cells[name] = NotMeasured(r.missing.Error())
+				cells[name] = missing(r.missing)
 				continue
 			}
 			text, right := judge(r)
