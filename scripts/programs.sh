@@ -62,9 +62,17 @@ make_repository() {
   git tag "v$version"
 }
 
-# release LOG FUNCTION… calls a function of the release. Only its result is printed.
+# release LOG FUNCTION… calls a function of the release. Only its result is printed. An
+# engine with several calls at a time sometimes fails to mount a layer, before anything
+# runs; then it is called again.
 release() {
-  (cd "$GANTRY_ROOT" && "${limit[@]}" dagger call --progress=plain --source="$out/source" release --tag="v$version" "${@:2}") 2>"$1"
+  local try
+  for try in 1 2 3; do
+    (cd "$GANTRY_ROOT" && "${limit[@]}" dagger call --progress=plain --source="$out/source" release --tag="v$version" "${@:2}") 2>"$1" && return
+    grep -q '^Error: .*failed to mount' "$1" || return 1
+    sleep "$((try * 5))"
+  done
+  return 1
 }
 
 # dist DIRECTORY LOG [ARGUMENT…] builds the files of the release.

@@ -30,7 +30,8 @@ fi
 name=${words##*/survey/} name=${name%%/*}
 if [[ $words == *" as-json "* ]]; then
   log "plan $name"
-  if [[ $name == offline ]]; then echo "Error: call constructor: failed to mount x" >&2; exit 1; fi
+  if [[ $name == small && ! -e $CALLS.mounted ]]; then touch "$CALLS.mounted"; echo "Error: call constructor: failed to mount y" >&2; exit 1; fi
+  if [[ $name == offline ]]; then echo "Error: call constructor: dial tcp: Connection refused" >&2; exit 1; fi
   echo '{"problems": []}'
   exit
 fi
@@ -78,7 +79,7 @@ func newSurvey(t *testing.T, programs ...string) (m machine, root string) {
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(root, "scripts/survey.list"), []byte(list), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(root, "scripts/up"), []byte("#!/bin/sh\n"), 0o755))
-	for _, program := range []string{"cp", "chmod", "df", "flock", "gzip", "mktemp", "nice", "rm", "sleep", "tar", "find"} {
+	for _, program := range []string{"cp", "chmod", "df", "flock", "gzip", "mktemp", "nice", "rm", "sleep", "tar", "touch", "find"} {
 		path, err := exec.LookPath(program)
 		require.NoError(t, err)
 		_ = os.Remove(filepath.Join(m.dir, "bin", program))
@@ -140,13 +141,13 @@ func TestSurvey(t *testing.T) {
 	require.Error(t, err, out)
 	assert.Contains(t, out, "1 of 4: small 1.0.0: planned (")
 	assert.Contains(t, out, "error: not tried, since something else failed: offline: run the same command again")
-	assert.Equal(t, "plan small\nplan half\nplan offline\nplan broken\n", calls)
+	assert.Equal(t, "plan small\nplan small\nplan half\nplan offline\nplan broken\n", calls, "a layer that can't be mounted is tried again")
 
 	out, calls, err = m.survey(root)
 	require.Error(t, err, out)
 	assert.Contains(t, out, "1 of 4: small 1.0.0: started, 4 of 4 targets built, 4 started (")
 	assert.Contains(t, out, "2 of 4: half 1.0.0: source, 2 of 4 targets built, 2 started: error[E0432]: unresolved import (")
-	assert.Contains(t, out, "3 of 4: error: the machine failed: call constructor: failed to mount x (")
+	assert.Contains(t, out, "3 of 4: error: the machine failed: call constructor: dial tcp: Connection refused (")
 	assert.Contains(t, out, "4 of 4: broken 1.0.0: source, 0 of 4 targets built, 0 started: error[E0432]")
 	each := func(name string) string {
 		return fmt.Sprintf("dist %[1]s x86_64-unknown-linux-gnu\ndist %[1]s aarch64-unknown-linux-gnu\ndist %[1]s x86_64-unknown-linux-musl\ndist %[1]s aarch64-unknown-linux-musl\n", name)

@@ -96,8 +96,21 @@ func (e evidence) plan() (*Finding, error) {
 	return nil, nil
 }
 
-// targets judges each target, and the program by them: by the first failure that is
-// Gantry's, or else by the first.
+// gravity tells which failure of several targets is that of the program: the machine's,
+// since nothing is known then, or else Gantry's.
+func gravity(c Class) int {
+	switch c {
+	case Started:
+		return 0
+	case Gantry:
+		return 2
+	case Machine:
+		return 3
+	}
+	return 1
+}
+
+// targets judges each target, and the program by the gravest failure, or else by the first.
 func (e evidence) targets(r *Result, build string) error {
 	r.Targets = map[string]Target{}
 	r.Class = Started
@@ -107,7 +120,7 @@ func (e evidence) targets(r *Result, build string) error {
 			return err
 		}
 		r.Targets[name] = t
-		if t.Failure != nil && (r.Class == Started || t.Failure.Class == Gantry && r.Class != Gantry) {
+		if t.Failure != nil && gravity(t.Failure.Class) > gravity(r.Class) {
 			r.Finding = *t.Failure
 		}
 	}

@@ -80,6 +80,12 @@ func TestJudge(t *testing.T) {
 			files["said/"+musl+"@app"] = ""
 			files["said/"+musl+"@app.stderr"] = "app: error while loading shared libraries: libssl.so.3\n"
 		}, Gantry, true, 4, 2, "app does not start: app: error while loading shared libraries"},
+		"a failure of the machine goes before all": {func(files map[string]string) {
+			delete(files, "run/"+musl+"/app")
+			files["build-"+musl+".log"] = "Error: call constructor: failed to mount /tmp/buildkit-mount1: invalid argument\n"
+			files["said/x86_64-unknown-linux-musl@app.stderr"] = "app: Exec format error\n"
+			files["said/x86_64-unknown-linux-gnu@app"] = "usage: app FILE\n"
+		}, Machine, true, 3, 1, "failed to mount"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := built()
