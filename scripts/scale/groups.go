@@ -14,7 +14,40 @@ import (
 var groups []group
 
 func init() { // the steps look themselves up
-	groups = []group{files, crates, assets, releases, tags}
+	groups = []group{targets, binaries, files, crates, commits, assets, releases, registryTags}
+}
+
+var targets = group{
+	Group: curve.Group{
+		Name: "targets", Title: "Targets", Unit: "targets",
+		About: "A program of a few lines. Up to four targets are compiled, which the toolchain image can do without more tools. For up to eight, programs that were built elsewhere are packed with `with-binaries`; they are headers only.",
+	},
+	base: 1, sizes: []int{2, 4, 8}, quick: []int{2},
+	steps: []step{
+		{name: "compile", what: "`dist` from empty caches", most: 4, memory: 192, engine: distSource(writeTargets)},
+		{name: "pack", what: "`dist` of programs that were built elsewhere", memory: 192, engine: packSource},
+	},
+}
+
+var binaries = group{
+	Group: curve.Group{
+		Name: "binaries", Title: "Binaries", Unit: "binaries",
+		About: "A package with n programs of a few lines, for one target.",
+	},
+	base: 1, sizes: []int{2, 4, 8, 16}, quick: []int{2},
+	steps: []step{{name: "compile", what: "`dist` from empty caches", memory: 192, engine: distSource(writeBins)}},
+}
+
+var commits = group{
+	Group: curve.Group{
+		Name: "commits", Title: "Commits", Unit: "commits",
+		About: "A program of a few lines with a history of n commits, each of one small file, and ten releases, made by `git fast-import`.",
+	},
+	base: 100, sizes: []int{1000, 3000, 10000, 30000, 50000}, quick: []int{1000},
+	steps: []step{
+		{name: "plan", what: "`release plan` of a source that the engine has not seen", memory: 192, engine: planSource(writeCommits)},
+		{name: "changelog", what: "`release changelog` of all releases, after the plan", memory: 192, engine: changelogSource},
+	},
 }
 
 var files = group{
@@ -25,7 +58,9 @@ var files = group{
 	base: 100, sizes: []int{1000, 3000, 10000, 30000, 100000}, quick: []int{1000, 3000},
 	repeats: 3,
 	steps: []step{
-		{name: "decide", what: "Plans a source of which everything is known", memory: 192, pure: planFiles},
+		{name: "decide", what: "Plans a source of which everything is known", memory: 64, pure: planFiles},
+		{name: "plan", what: "`release plan` of a source that the engine has not seen", memory: 192, engine: planSource(writeManyFiles)},
+		{name: "plan again", what: "The same call again, with nothing changed", memory: 192, engine: planSource(writeManyFiles)},
 	},
 }
 
@@ -38,6 +73,7 @@ var crates = group{
 	repeats: 3, open: writeCrates,
 	steps: []step{
 		{name: "decide", what: "Plans a workspace of which everything is known", memory: 64, pure: planCrates},
+		{name: "plan", what: "`release plan` of the workspace, which the engine has not seen", memory: 192, engine: planSource(writeMembers)},
 		{name: "pack", what: "Packs the program with the licenses of its crates, both bills of materials, and the list in the program", memory: 128, pure: packCrates},
 	},
 }

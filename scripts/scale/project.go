@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
-	"encoding/binary"
+	encoding "encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	target "dagger/gantry/ci/binary"
+	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/release/cargo"
 	"dagger/gantry/ci/release/dist"
 	"dagger/gantry/ci/release/plan"
@@ -178,25 +178,25 @@ func writeCrates(_ context.Context, w *world) error {
 		file := filepath.Join(w.Dir, "crates", filepath.FromSlash(name))
 		errs = append(errs, os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, text, 0o644))
 	}
-	program, err := tinyELF()
+	program, err := tinyELF(elf.EM_X86_64)
 	return errors.Join(append(errs, err,
 		os.WriteFile(filepath.Join(w.Dir, "app"), program, 0o755),
 		os.WriteFile(filepath.Join(w.Dir, "log.md"), []byte("# Changelog\n"), 0o644))...)
 }
 
-// tinyELF returns a static ELF program for x86_64, as far as its headers go: with a
+// tinyELF returns a static ELF program for a machine, as far as its headers go: with a
 // section of names, so that it can get more.
-func tinyELF() ([]byte, error) {
+func tinyELF(machine elf.Machine) ([]byte, error) {
 	const header, section = 64, 64
 	names := []byte("\x00.shstrtab\x00")
 	var out bytes.Buffer
 	err := errors.Join(
-		binary.Write(&out, binary.LittleEndian, elf.Header64{
-			Ident: [16]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1}, Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64),
+		encoding.Write(&out, encoding.LittleEndian, elf.Header64{
+			Ident: [16]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1}, Type: uint16(elf.ET_EXEC), Machine: uint16(machine),
 			Version: 1, Entry: 1, Ehsize: header, Phentsize: 56, Shentsize: section, Shoff: header, Shnum: 2, Shstrndx: 1,
 		}),
-		binary.Write(&out, binary.LittleEndian, elf.Section64{}),
-		binary.Write(&out, binary.LittleEndian, elf.Section64{Name: 1, Type: uint32(elf.SHT_STRTAB), Off: header + 2*section, Size: uint64(len(names)), Addralign: 1}),
+		encoding.Write(&out, encoding.LittleEndian, elf.Section64{}),
+		encoding.Write(&out, encoding.LittleEndian, elf.Section64{Name: 1, Type: uint32(elf.SHT_STRTAB), Off: header + 2*section, Size: uint64(len(names)), Addralign: 1}),
 	)
 	out.Write(names)
 	return out.Bytes(), err
@@ -217,7 +217,7 @@ func packCrates(_ context.Context, j job) (done, error) {
 	_, err := dist.Assemble(out, dist.Input{
 		Manifest: *m, Own: []string{"/gantry/src/Cargo.toml"}, Changelog: filepath.Join(j.Dir, "log.md"),
 		Targets: []dist.Target{{
-			Want:    target.Requirements{Target: triple, Format: "elf", Arch: "x86_64", OS: "linux", Libc: "musl"},
+			Want:    binary.Requirements{Target: triple, Format: "elf", Arch: "x86_64", OS: "linux", Libc: "musl"},
 			Archive: name + ".tar.gz", SBOM: name + ".cdx.json", SPDX: name + ".spdx.json", Notices: true, Auditable: true,
 			CratesDir: filepath.Join(j.Dir, "crates"), Binaries: []dist.Binary{{Name: "app", Bin: "app", Package: "app", File: filepath.Join(j.Dir, "app")}},
 		}},

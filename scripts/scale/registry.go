@@ -193,7 +193,7 @@ func surveyTags(ctx context.Context, j job) (done, error) {
 	return c.done(), nil
 }
 
-var tags = group{
+var registryTags = group{
 	Group: curve.Group{
 		Name: "tags", Title: "Tags in the registry", Unit: "tags",
 		About: "A repository of go-containerregistry's registry in memory, which lists a thousand tags per page. All but three tags are those of versions, which also have releases.",

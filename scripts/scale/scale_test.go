@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"dagger/gantry/ci/binary"
+	"dagger/gantry/ci/target"
 	"dagger/gantry/scripts/scale/curve"
 )
 
@@ -92,7 +96,7 @@ func TestQuickRun(t *testing.T) {
 
 // A run fails if a rule is broken, and names the step.
 func TestRunFails(t *testing.T) {
-	g := tags
+	g := registryTags
 	g.steps = slices.Clone(g.steps[:1])
 	g.steps[0].requests = &curve.Bound{Fixed: 1}
 	o := &options{quick: true, docs: t.TempDir(), groups: []group{g}}
@@ -126,7 +130,7 @@ func TestStepsCheckWhatTheyDo(t *testing.T) {
 }
 
 func TestTagsArePaged(t *testing.T) {
-	w, err := newWorld(t.Context(), tags, 1500)
+	w, err := newWorld(t.Context(), registryTags, 1500)
 	require.NoError(t, err)
 	defer w.close()
 	r, c, err := w.repository()
@@ -146,4 +150,46 @@ func TestUnknownGroup(t *testing.T) {
 	o, err = parse([]string{"--quick", "tags"})
 	require.NoError(t, err)
 	assert.False(t, o.stores(), "small sizes never replace the committed results")
+}
+
+func TestSourcesCanBePlanned(t *testing.T) {
+	for name, c := range map[string]struct {
+		write func(string, int) error
+		file  string
+	}{
+		"files": {writeManyFiles, "assets/0000/file-000011.txt"}, "members": {writeMembers, "crates/crate-0011/Cargo.toml"},
+		"commits": {writeCommits, "log/11.txt"}, "binaries": {writeBins, "src/bin/app-11.rs"},
+	} {
+		w := &world{job: job{N: 12, Dir: t.TempDir()}}
+		dir, err := w.source(c.write)
+		require.NoError(t, err, name)
+		assert.FileExists(t, filepath.Join(dir, filepath.FromSlash(c.file)), name)
+		out, err := exec.Command("git", "-C", dir, "status", "--porcelain").CombinedOutput()
+		require.NoError(t, err, name)
+		assert.Empty(t, string(out), name)
+		require.NoError(t, git(dir, nil, "rev-parse", "v1.0.0"), name)
+		if name == "commits" {
+			out, err = exec.Command("git", "-C", dir, "rev-list", "--count", "v0.10.0..v1.0.0").Output()
+			require.NoError(t, err)
+			assert.Equal(t, "2\n", string(out))
+		}
+		again, err := w.source(func(string, int) error { return errors.New("written twice") })
+		require.NoError(t, err)
+		assert.Equal(t, dir, again)
+	}
+}
+
+func TestTargetsAreKnown(t *testing.T) {
+	all := append(slices.Clone(built), further...)
+	assert.Len(t, all, 8)
+	for _, triple := range all {
+		known, err := target.Lookup(triple)
+		require.NoError(t, err)
+		assert.Empty(t, known.Beyond, triple)
+		text, err := tinyELF(machineOf(triple))
+		require.NoError(t, err)
+		facts, err := binary.Inspect(bytes.NewReader(text), int64(len(text)))
+		require.NoError(t, err)
+		assert.Empty(t, binary.Check(facts, binary.Requirements{Target: triple, Binary: "app", Format: "elf", Arch: known.Arch, OS: known.OS, Libc: known.Libc}), triple)
+	}
 }
