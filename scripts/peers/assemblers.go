@@ -225,6 +225,9 @@ func (w *workshop) goreleaserClone(ctx context.Context, dir string, of imageOf, 
 	if _, err := Output(Command(ctx, dir, nil, "git", "clone", "--quiet", w.source, clone)); err != nil {
 		return "", err
 	}
+	if err := git(ctx, clone, "remote", "set-url", "origin", sampleRemote); err != nil {
+		return "", err
+	}
 	if err := git(ctx, clone, "checkout", "--quiet", of.other); err != nil {
 		return "", err
 	}
@@ -235,16 +238,15 @@ func (w *workshop) goreleaserClone(ctx context.Context, dir string, of imageOf, 
 	}
 	fill := strings.NewReplacer("{{NAME}}", of.name, "{{BUILDS}}", builds.String(), "{{BINARY}}", of.binary, "{{COPY}}", strings.TrimSpace(copied.String()))
 	for path, text := range map[string]string{
-		filepath.Join(clone, ".goreleaser.yaml"):  fill.Replace(goreleaserImages),
-		filepath.Join(clone, "Dockerfile"):        fill.Replace(goreleaserDockerfile),
-		filepath.Join(clone, ".git/info/exclude"): "/dist\n/target\n/.goreleaser.yaml\n/Dockerfile\n",
-		filepath.Join(dir, "prebuilt"):            prebuilt,
+		filepath.Join(clone, ".goreleaser.yaml"): fill.Replace(goreleaserImages),
+		filepath.Join(clone, "Dockerfile"):       fill.Replace(goreleaserDockerfile),
+		filepath.Join(dir, "prebuilt"):           prebuilt,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
 			return "", err
 		}
 	}
-	return clone, nil
+	return clone, exclude(clone, "/dist", "/target", "/.goreleaser.yaml", "/Dockerfile")
 }
 
 // unpackBinaries puts the binaries of a release where prebuilt finds them.

@@ -142,7 +142,7 @@ func (g *engine) goreleaserChangelog(ctx context.Context) (changelogger, error) 
 		if err := os.WriteFile(config, []byte(goreleaserChangelogs), 0o644); err != nil {
 			return "", err
 		}
-		if err := os.WriteFile(filepath.Join(h.dir, ".git/info/exclude"), []byte("/dist\n"), 0o644); err != nil {
+		if err := exclude(h.dir, "/dist"); err != nil {
 			return "", err
 		}
 		env := []string{"GORELEASER_CURRENT_TAG=v" + h.version, "GITHUB_TOKEN="}

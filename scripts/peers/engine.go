@@ -142,6 +142,9 @@ func sample(ctx context.Context, e *Env, dir string) error {
 	if err := os.WriteFile(path, []byte(changed), 0o644); err != nil {
 		return err
 	}
+	if err := git(ctx, dir, "remote", "add", "origin", sampleRemote); err != nil {
+		return err
+	}
 	return commit(ctx, dir, "build: one profile for all tools", sampleTag, "v"+sampleVersion)
 }
 
@@ -182,6 +185,15 @@ func commit(ctx context.Context, dir, message string, tags ...string) error {
 		}
 	}
 	return nil
+}
+
+// exclude has git ignore files in a repository.
+func exclude(dir string, patterns ...string) error {
+	info := filepath.Join(dir, ".git", "info")
+	if err := os.MkdirAll(info, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(info, "exclude"), []byte(strings.Join(patterns, "\n")+"\n"), 0o644)
 }
 
 // git runs a command in a repository, as nobody in particular at no particular time.

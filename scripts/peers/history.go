@@ -35,6 +35,9 @@ func generateHistory(ctx context.Context, dir string, commits int) error {
 	if err := git(ctx, dir, "init", "--quiet", "--initial-branch=main"); err != nil {
 		return err
 	}
+	if err := git(ctx, dir, "remote", "add", "origin", sampleRemote); err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, "git", "fast-import", "--quiet")
 	cmd.Dir, cmd.Stdin = dir, strings.NewReader(stream(commits))
 	if _, err := Output(cmd); err != nil {

@@ -14,10 +14,11 @@ import (
 	"dagger/gantry/ci/fakehub"
 )
 
-// sampleRepository is the sample's name on the fake GitHub, and hubToken the only token
-// that may write there.
+// sampleRepository is the sample's name on the fake GitHub, sampleRemote its address for
+// git, and hubToken the only token that may write there.
 const (
 	sampleRepository = "example/tally"
+	sampleRemote     = "https://github.com/" + sampleRepository + ".git"
 	hubToken         = "token-of-nobody-but-peers"
 )
 
