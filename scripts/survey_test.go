@@ -79,7 +79,7 @@ func newSurvey(t *testing.T, programs ...string) (m machine, root string) {
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(root, "scripts/survey.list"), []byte(list), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(root, "scripts/up"), []byte("#!/bin/sh\n"), 0o755))
-	for _, program := range []string{"cp", "chmod", "df", "flock", "gzip", "mktemp", "nice", "rm", "sleep", "tar", "touch", "find"} {
+	for _, program := range []string{"cp", "chmod", "df", "flock", "gzip", "mktemp", "nice", "pgrep", "rm", "sleep", "tar", "touch", "find"} {
 		path, err := exec.LookPath(program)
 		require.NoError(t, err)
 		_ = os.Remove(filepath.Join(m.dir, "bin", program))
@@ -169,6 +169,21 @@ func TestSurvey(t *testing.T) {
 	out, _, err = m.survey(root, "--only", "smal", "--only", "half")
 	require.Error(t, err)
 	assert.Contains(t, out, "error: not all of these are in scripts/survey.list: smal half")
+}
+
+// A survey that is ended ends what it runs, and the next one goes on.
+func TestSurveyEnded(t *testing.T) {
+	m, root := newSurvey(t, "slow")
+	calls := filepath.Join(m.dir, "calls")
+	out, err := m.bash("cd "+root+`; scripts/survey & survey=$!
+		until grep -q dist "$CALLS" 2>/dev/null; do sleep 0.1; done
+		kill "$survey"; wait "$survey" || echo "status $?"; gone() { ! pgrep -f "$PWD/out" >/dev/null; }
+		until_true 10 gone && echo "nothing runs"; flock -n .cache/gantry/survey/lock bash -c 'echo not locked'`,
+		"GANTRY_ENGINE=own", "GANTRY_SURVEY_FREE=0", "CALLS="+calls, "GANTRY_CACHE="+filepath.Join(root, ".cache/gantry"),
+		"CRATE="+filepath.Join(m.dir, "crate"), "FINDINGS="+filepath.Join(m.dir, "findings"))
+	require.NoError(t, err, out)
+	assert.Contains(t, out, "error: ended by a signal: the same command goes on from here\n")
+	assert.Contains(t, out, "status 1\nnothing runs\nnot locked\n")
 }
 
 // A build that takes too long is ended, and the survey is told why.
