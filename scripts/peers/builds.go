@@ -411,14 +411,14 @@ func buildRows(all map[string]*buildResults) []Row {
 		return Text(fmt.Sprintf("%.1f for %d of %d targets", v, len(sampleTargets)-len(r.failed), len(sampleTargets))).With("It could not build " + strings.Join(r.failed, " and ") + " in this image.")
 	}
 	return []Row{
-		row("files of four targets, cold", "s", Less, 0.05, func(r *buildResults) Cell { return of(r.cold, r) }),
+		headline(row("files of four targets, cold", "s", Less, 0.05, func(r *buildResults) Cell { return of(r.cold, r) })),
 		row("again, nothing changed", "s", Less, 0.05, func(r *buildResults) Cell { return of(r.unchanged, r) }),
 		row("again, a line of one crate changed", "s", Less, 0.05, func(r *buildResults) Cell { return of(r.edited, r) }),
 		row("binaries of one target, a line of one crate changed", "s", Less, 0.05, func(r *buildResults) Cell { return Number(r.one) }),
 		row("targets built on one machine, of 4", "", More, 0, func(r *buildResults) Cell { return Number(float64(len(sampleTargets) - len(r.failed))) }),
-		row("files that differ when built in another directory", "", Less, 0, func(r *buildResults) Cell {
+		headline(row("files that differ when built in another directory", "", Less, 0, func(r *buildResults) Cell {
 			return Graded(float64(len(r.differing)), fmt.Sprintf("%d of %d", len(r.differing), r.compared))
-		}),
+		})),
 		row("newest glibc that a gnu binary needs", "", Less, 0, glibcCell),
 	}
 }

@@ -278,14 +278,14 @@ func changelogRows(all map[string]*changelogResults) []Row {
 		row("changelog of the sample's server", "s", Less, 0.05, func(r *changelogResults) Cell { return Number(r.small).With(r.note) }),
 		row(fmt.Sprintf("changelog of one of two components, %d commits", generatedCommits), "s", Less, 0.05, func(r *changelogResults) Cell { return Number(r.large).With(r.note) }),
 		row("commits of another component listed, of the sample", "", Less, 0, func(r *changelogResults) Cell { return count(r.foreign) }),
-		row(fmt.Sprintf("commits of another component listed, of %d", generatedCommits/2), "", Less, 0, func(r *changelogResults) Cell { return count(r.facts.foreign) }),
+		headline(row(fmt.Sprintf("commits of another component listed, of %d", generatedCommits/2), "", Less, 0, func(r *changelogResults) Cell { return count(r.facts.foreign) })),
 		row("the component's own features and fixes left out", "", Less, 0, func(r *changelogResults) Cell { return count(r.facts.lacking) }),
 		row("breaking changes marked, of 2 (`!` and a footer)", "", More, 0, func(r *changelogResults) Cell { return count(r.facts.breaking) }),
 		row("a commit that follows no convention is listed", "", More, 0, func(r *changelogResults) Cell { return yes(r.facts.other) }),
 		row("a squashed pull request is listed with its number", "", More, 0, func(r *changelogResults) Cell { return yes(r.facts.squash) }),
 		row("a merged branch's commit is listed, and the merge is not", "", More, 0, func(r *changelogResults) Cell { return yes(r.facts.topic && !r.facts.mergeCommit) }),
 		row("the text depends on the day on which it is made", "", Less, 0, func(r *changelogResults) Cell { return yes(r.facts.today) }),
-		row("a feature that was reverted", "", More, 0, func(r *changelogResults) Cell { return revertedCell(r.facts) }),
+		headline(row("a feature that was reverted", "", More, 0, func(r *changelogResults) Cell { return revertedCell(r.facts) })),
 	}
 }
 

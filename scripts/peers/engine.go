@@ -93,6 +93,12 @@ func missing(err error) Cell {
 	return NotMeasured(why)
 }
 
+// headline marks a row for the README.
+func headline(r Row) Row {
+	r.Headline = true
+	return r
+}
+
 // seconds returns how long a function took.
 func seconds(f func() error) (float64, error) {
 	start := time.Now()

@@ -322,20 +322,20 @@ func (r *imageRows) rows() []Row {
 			Cells: cells(func(r *imageResults) Cell { return Number(r.again) })},
 		{What: "sent to the registry again", Unit: "bytes", Better: Less,
 			Cells: cells(func(r *imageResults) Cell { return Number(float64(r.sentAgain)) })},
-		{What: "the same digest when made twice", Better: More,
+		{What: "the same digest when made twice", Better: More, Headline: true,
 			Cells: cells(func(r *imageResults) Cell { return yes(r.same) })},
 		{What: "the image has the bytes of the release's binaries", Better: More,
 			Cells: cells(func(r *imageResults) Cell { return yes(r.binaries) })},
 		{What: "tags without all platforms, after the registry refused the second one", Better: Less,
 			Cells: cells(func(r *imageResults) Cell { return named(r.lacking) })},
-		{What: "the GitHub Release, after the registry refused the image", Better: More,
+		{What: "the GitHub Release, after the registry refused the image", Better: More, Headline: true,
 			Cells: cells(func(r *imageResults) Cell {
 				if r.kept {
 					return Graded(1, "complete")
 				}
 				return Graded(0, "there is none")
 			})},
-		{What: "tags of an image whose GitHub Release failed", Better: Less,
+		{What: "tags of an image whose GitHub Release failed", Better: Less, Headline: true,
 			Cells: cells(func(r *imageResults) Cell { return named(keys(r.orphans)) })},
 	}
 }

@@ -256,17 +256,17 @@ func tagRows(results map[string]*tagResults) []Row {
 	is := func(want string) func(string) bool { return func(have string) bool { return have == want } }
 	stable := func(have string) bool { return have != prerelease }
 	return []Row{
-		row(fmt.Sprintf("`latest` after the backport %s (right: %s)", backport, highRelease), names(backport, "latest", is(highRelease))),
+		headline(row(fmt.Sprintf("`latest` after the backport %s (right: %s)", backport, highRelease), names(backport, "latest", is(highRelease)))),
 		row(fmt.Sprintf("`1` after the backport (right: %s)", backport), names(backport, "1", is(backport))),
 		row(fmt.Sprintf("`2` after the backport (right: %s)", highRelease), names(backport, "2", is(highRelease))),
 		row(fmt.Sprintf("`latest` after the prerelease %s (right: any other)", prerelease), names(prerelease, "latest", stable)),
 		row("`2` after the prerelease (right: any other)", names(prerelease, "2", stable)),
-		row(fmt.Sprintf("`%s` after it is made again on another base image", highRelease), func(r *tagResults) (string, bool) {
+		headline(row(fmt.Sprintf("`%s` after it is made again on another base image", highRelease), func(r *tagResults) (string, bool) {
 			if r.overwritten {
 				return "another image", false
 			}
 			return "the same image", true
-		}),
+		})),
 	}
 }
 
