@@ -116,8 +116,13 @@ func (o *options) run(ctx context.Context) error {
 	var problems []string
 	for _, g := range o.groups {
 		curves, err := o.measure(ctx, g)
-		if err != nil {
-			return fmt.Errorf("%s: %w", g.Name, err)
+		if err != nil && ctx.Err() != nil {
+			return err
+		}
+		if err != nil { // the other groups are worth something without it
+			fmt.Fprintf(os.Stderr, "%s: %v\n", g.Name, err)
+			problems = append(problems, fmt.Sprintf("%s was not measured: %v", g.Name, err))
+			continue
 		}
 		for _, c := range curves {
 			problems = append(problems, c.Problems()...)
@@ -132,7 +137,7 @@ func (o *options) run(ctx context.Context) error {
 		}
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("%d rules are broken:\n  %s", len(problems), strings.Join(problems, "\n  "))
+		return fmt.Errorf("%d problems:\n  %s", len(problems), strings.Join(problems, "\n  "))
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func TestQuickRun(t *testing.T) {
 	err = o.run(t.Context())
 	if err != nil { // small sizes on a busy machine say nothing about exponents
 		for line := range strings.Lines(err.Error()) {
-			assert.True(t, strings.Contains(line, "rules are broken") || strings.Contains(line, "the seconds grow"), line)
+			assert.True(t, strings.Contains(line, " problems:") || strings.Contains(line, "the seconds grow"), line)
 		}
 	}
 	results, err := curve.Read(filepath.Join(dir, "scale.json"))
@@ -106,7 +106,10 @@ func TestRunFails(t *testing.T) {
 
 	g.steps[0] = step{name: "publish", engine: func(context.Context, *world) (*curve.Point, error) { return nil, errors.New("no engine") }}
 	o.groups = []group{g}
-	assert.EqualError(t, o.run(t.Context()), "tags: at n = 5: publish: no engine")
+	assert.EqualError(t, o.run(t.Context()), "1 problems:\n  tags was not measured: at n = 5: publish: no engine")
+	assert.True(t, isEngineFault(errors.New("x: failed to mount /tmp/y: invalid argument")))
+	assert.False(t, isEngineFault(errors.New("cannot release")))
+	assert.False(t, isEngineFault(nil))
 }
 
 // A step that does something else than what is measured is an error.
