@@ -275,5 +275,5 @@ func (w *workspace) changelog(ctx context.Context, p *plan.Plan, opts changelog.
 		return nil, err
 	}
 	tools := changelog.Tools{Git: w.toolchain.Git(w.facts), Program: program, Command: command}
-	return changelog.Make(w.client, w.source, p, tools, opts)
+	return changelog.Make(w.client, w.source, w.history, p, tools, opts)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -20,8 +21,11 @@ type workspace struct {
 	project *plan.Project
 	git     plan.Git
 
-	client    *dagger.Client
-	source    *dagger.Directory
+	client *dagger.Client
+	source *dagger.Directory
+	// history is the source's .git. It comes from the upload, of which the engine knows
+	// the digest of each directory: it would read anything made of it.
+	history   *dagger.Directory
 	toolchain toolchain.Toolchain
 	settings  Settings
 	facts     *toolchain.Facts
@@ -43,20 +47,22 @@ func open(ctx context.Context, settings Settings) (*workspace, error) {
 	if err := find(ctx, source, dir); err != nil {
 		return nil, err
 	}
-	if source, err = withoutCredentials(ctx, source); err != nil {
+	configs, err := strippedConfigs(ctx, source)
+	if err != nil {
 		return nil, err
 	}
-	if dir != "." {
-		// The upload only excludes the one at the top.
-		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: []string{path.Join(dir, "target")}})
+	w := &workspace{
+		client: client, source: configs.in(source, ""), history: configs.in(source.Directory(".git"), ".git/"), settings: settings,
+		toolchain: toolchain.Toolchain{Client: client, Custom: settings.Toolchain, Logins: settings.Logins},
 	}
-	w := &workspace{client: client, source: source, settings: settings, toolchain: toolchain.Toolchain{Client: client, Custom: settings.Toolchain, Logins: settings.Logins}}
+	// The module's argument excludes the one at the top, but Dagger 0.19 sends it.
+	w.source = w.source.WithoutDirectory(path.Join(dir, "target"))
 	if settings.Toolchain == nil {
-		if w.toolchain.Channel, err = channel(ctx, source, dir); err != nil {
+		if w.toolchain.Channel, err = channel(ctx, w.source, dir); err != nil {
 			return nil, err
 		}
 	}
-	if w.facts, err = w.toolchain.Inspect(ctx, source, dir); err != nil {
+	if w.facts, err = w.toolchain.Inspect(ctx, w.source, dir); err != nil {
 		return nil, err
 	}
 	w.git = w.facts.Git
@@ -79,10 +85,16 @@ func find(ctx context.Context, source *dagger.Directory, dir string) error {
 	if err != nil {
 		return fmt.Errorf("read the source: %v", err)
 	}
-	if dir == "." && slices.Contains(entries, "Cargo.toml") {
+	manifest := path.Join(dir, "Cargo.toml")
+	if dir != "." {
+		// It may not be there, which the search below reports.
+		inDir, _ := entriesOf(ctx, source, dir)
+		if slices.Contains(inDir, "Cargo.toml") {
+			return nil
+		}
+	} else if slices.Contains(entries, "Cargo.toml") {
 		return nil
 	}
-	manifest := path.Join(dir, "Cargo.toml")
 	found, err := source.Glob(ctx, "**/Cargo.toml")
 	if err != nil {
 		return fmt.Errorf("look for Cargo.toml: %v", err)
@@ -93,22 +105,25 @@ func find(ctx context.Context, source *dagger.Directory, dir string) error {
 	return cargo.NoManifest(manifest, found, entries)
 }
 
-// withoutCredentials applies [plan.StripCredentials] to the configuration of the
-// source's repository: nothing that runs in a container sees a token that a CI
-// system wrote there.
-func withoutCredentials(ctx context.Context, source *dagger.Directory) (*dagger.Directory, error) {
+// gitConfigs are files of a source's .git with their new content, by their paths.
+type gitConfigs map[string]string
+
+// strippedConfigs applies [plan.StripCredentials] to the configuration of the source's
+// repository: nothing that runs in a container sees a token that a CI system wrote
+// there. It returns the files that have credentials, without them.
+func strippedConfigs(ctx context.Context, source *dagger.Directory) (gitConfigs, error) {
 	top, err := source.Entries(ctx)
 	if err != nil || !slices.Contains(top, ".git/") {
-		return source, err
+		return nil, err
 	}
 	git, err := entriesOf(ctx, source, ".git")
 	if err != nil {
 		return nil, fmt.Errorf("read .git: %v", err)
 	}
-	var configs []string
+	var names []string
 	for _, name := range []string{"config", "config.worktree"} {
 		if slices.Contains(git, name) {
-			configs = append(configs, ".git/"+name)
+			names = append(names, ".git/"+name)
 		}
 	}
 	if slices.Contains(git, "modules") {
@@ -117,19 +132,28 @@ func withoutCredentials(ctx context.Context, source *dagger.Directory) (*dagger.
 			return nil, fmt.Errorf("look for the configuration of submodules: %v", err)
 		}
 		for _, f := range found {
-			configs = append(configs, path.Join(".git/modules", f))
+			names = append(names, path.Join(".git/modules", f))
 		}
 	}
-	for _, f := range configs {
-		config, err := source.File(f).Contents(ctx)
+	configs := gitConfigs{}
+	for _, name := range names {
+		config, err := source.File(name).Contents(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %v", f, err)
+			return nil, fmt.Errorf("read %s: %v", name, err)
 		}
 		if stripped := plan.StripCredentials(config); stripped != config {
-			source = source.WithNewFile(f, stripped)
+			configs[name] = stripped
 		}
 	}
-	return source, nil
+	return configs, nil
+}
+
+// in returns a directory that is at a path of the source, with the new content.
+func (c gitConfigs) in(dir *dagger.Directory, at string) *dagger.Directory {
+	for _, name := range slices.Sorted(maps.Keys(c)) {
+		dir = dir.WithNewFile(strings.TrimPrefix(name, at), c[name])
+	}
+	return dir
 }
 
 // entriesOf lists a directory of the source, without the slash after directories.

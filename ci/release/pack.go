@@ -152,11 +152,10 @@ func (p *packer) pack(ctx context.Context, in dist.Input) (*dagger.Directory, er
 	}
 	if len(in.Extra) > 0 {
 		in.ExtraDir = path.Join(packDir, "source")
-		source := p.w.source
+		ctr = ctr.WithMountedDirectory(in.ExtraDir, p.w.source)
 		if p.generated != nil {
-			source = source.WithDirectory(plan.GeneratedDir, p.generated)
+			ctr = ctr.WithMountedDirectory(path.Join(in.ExtraDir, plan.GeneratedDir), p.generated)
 		}
-		ctr = ctr.WithMountedDirectory(in.ExtraDir, source)
 	}
 	text, err := json.Marshal(in)
 	if err != nil {

@@ -57,8 +57,8 @@ type Tools struct {
 	Command []string
 }
 
-// Make makes the changelog of a plan from the source's history.
-func Make(client *dagger.Client, source *dagger.Directory, p *plan.Plan, tools Tools, opts Options) (*dagger.File, error) {
+// Make makes the changelog of a plan from the source's history, its .git.
+func Make(client *dagger.Client, source, git *dagger.Directory, p *plan.Plan, tools Tools, opts Options) (*dagger.File, error) {
 	if p.Commit == "" {
 		return nil, fmt.Errorf("make the changelog of %q: %w", p.Tag, p.Err())
 	}
@@ -77,7 +77,6 @@ func Make(client *dagger.Client, source *dagger.Directory, p *plan.Plan, tools T
 		cliff = cliff.WithNewFile(dir+"/"+sections.ConfigFile, defaultConfig)
 	}
 	config := cliff.File(dir + "/" + sections.ConfigFile)
-	git := source.Directory(".git")
 	args := []string{"env", "GANTRY_REPOSITORY=" + p.Repository, "git-cliff", "--offline", "--config", dir + "/" + sections.ConfigFile}
 
 	history := tools.Git.

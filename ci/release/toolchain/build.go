@@ -65,11 +65,15 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	if err != nil {
 		return nil, engine.Explain(doing, err)
 	}
-	source = buildSource(source, group[0])
+	dependencies, err := t.Fetch(ctx, source, opts)
+	if err != nil {
+		return nil, err
+	}
+	source = t.buildSource(source, group[0].GitDir)
 	// The variables go into the command: each step that sets one on the container is
 	// one more for the engine to look up in its cache.
 	env := settings(group[0], opts)
-	cache, err := t.cache(ctx, ctr, source, opts, append([]string{group[0].Command}, env...))
+	cache, content, err := t.cache(ctx, ctr, source, opts, append([]string{group[0].Command}, env...))
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +85,7 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	if err != nil {
 		return nil, err
 	}
-	env = append(env, "CARGO_TARGET_DIR="+opts.Conditions.TargetDir(), "GANTRY_RUN="+strings.Join(native, " "))
+	env = append(env, "CARGO_TARGET_DIR="+opts.Conditions.TargetDir(), "GANTRY_RUN="+strings.Join(native, " "), "GANTRY_CONTENT="+content)
 	env = append(env, conditions...)
 	if group[0].NeedsCrates() {
 		env = append(env, "GANTRY_CRATES="+strings.Join(triples(group), " "), "GANTRY_SELECT="+strings.Join(group[0].Selection(), " "))
@@ -89,10 +93,6 @@ func (t Toolchain) Build(ctx context.Context, source *dagger.Directory, group []
 	script := []string{binDir + "/build.sh"}
 	for _, v := range defaults {
 		script = append(script, v.Name+"="+v.Value)
-	}
-	dependencies, err := t.Fetch(ctx, source, opts)
-	if err != nil {
-		return nil, err
 	}
 	if dependencies != nil {
 		ctr = ctr.WithMountedDirectory(fetched, dependencies)
@@ -127,14 +127,19 @@ func (t Toolchain) Start(ctx context.Context, tgt target.Target, programs *dagge
 	return ctr.Directory(output), nil
 }
 
-// buildSource returns the source as the build sees it. dagger.lock, which pins the
-// images of a Dagger client's modules, is not part of the project.
-func buildSource(source *dagger.Directory, b plan.Build) *dagger.Directory {
-	exclude := []string{"dagger.lock"}
-	if !b.GitDir {
-		exclude = append(exclude, ".git")
+// buildSource returns the source as a build sees it, with .git only if it needs that.
+// dagger.lock, which pins the images of a Dagger client's modules, is not part of the
+// project.
+//
+// A container removes both, because the engine keeps what a container made. It would
+// filter an upload again in each session, and read every file of the result to find out
+// that it is the same.
+func (t Toolchain) buildSource(source *dagger.Directory, gitDir bool) *dagger.Directory {
+	remove := []string{"rm", "-rf", input + "/dagger.lock"}
+	if !gitDir {
+		remove = append(remove, input+"/.git")
 	}
-	return source.Filter(dagger.DirectoryFilterOpts{Exclude: exclude})
+	return t.base().WithMountedDirectory(input, source).WithExec(remove).Directory(input)
 }
 
 // settings returns the command that sets the variables which affect the binaries.
@@ -186,32 +191,32 @@ func findExecutables(out *dagger.Directory, messages string, group []plan.Build,
 	return result, nil
 }
 
-// cache names the caches of a build in a prepared container.
-func (t Toolchain) cache(ctx context.Context, ctr *dagger.Container, source *dagger.Directory, opts Options, settings []string) (string, error) {
+// cache names the caches of a build in a prepared container. It also returns the digest of
+// the source, if it read that.
+func (t Toolchain) cache(ctx context.Context, ctr *dagger.Container, source *dagger.Directory, opts Options, settings []string) (name, content string, _ error) {
 	if !opts.Hermetic {
-		return opts.Cache, nil
+		return opts.Cache, "", nil
 	}
 	toolchain, err := t.Digest(ctx)
 	if err == nil && t.Custom != nil {
 		toolchain, err = t.Custom.Rootfs().Digest(ctx)
 	}
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	installed, err := ctr.File("/gantry-prepared").Contents(ctx)
 	if err != nil {
-		return "", engine.Explain("prepare the toolchain", err)
+		return "", "", engine.Explain("prepare the toolchain", err)
 	}
-	content, err := source.Digest(ctx)
-	if err != nil {
-		return "", fmt.Errorf("find the digest of the source: %v", err)
+	if content, err = source.Digest(ctx); err != nil {
+		return "", "", fmt.Errorf("find the digest of the source: %v", err)
 	}
 	text, err := json.Marshal([]any{opts.Cache, toolchain, installed, content, settings})
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	sum := sha256.Sum256(text)
-	return "tag-" + hex.EncodeToString(sum[:16]), nil
+	return "tag-" + hex.EncodeToString(sum[:16]), content, nil
 }
 
 // withCaches mounts the caches of a build: compiled code, what Cargo unpacks, and

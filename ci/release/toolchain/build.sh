@@ -8,7 +8,8 @@
 # a command to run first, and GANTRY_RUN lists the targets whose binaries run here.
 # GANTRY_CRATES lists the targets whose crates it describes, and GANTRY_SELECT has the
 # arguments that select packages and features (bill.sh). GANTRY_CONDITIONS is set if the
-# result is compared with another build's (conditions.sh).
+# result is compared with another build's (conditions.sh). GANTRY_CONTENT identifies
+# the content of the source, or is empty.
 #
 # /gantry-input  the source, read only
 # /gantry        a cache volume: src, a copy of the source, and target
@@ -17,16 +18,13 @@
 # /gantry-out    results: messages (Cargo's, about executables), exe/… (each
 #                executable, at its path), run/… (the output of each), crates/…
 #                (what bill.sh keeps)
-#
-# Cargo decides by modification times what to compile. Those of an upload mean
-# nothing: an older file may have newer content. So this updates the copy by
-# content, and whatever differs gets the current time, which is later than every
-# earlier build. A binary is never stale, and unchanged code stays compiled.
 set -eu
 # shellcheck source=rustup.sh
 . /gantry-bin/rustup.sh
 # shellcheck source=crates.sh
 . /gantry-bin/crates.sh
+# shellcheck source=copy.sh
+. /gantry-bin/copy.sh
 src=${GANTRY_SRC:-/gantry/src} out=/gantry-out tmp=$(mktemp -d)
 fail() {
 	echo "gantry: $*" >&2
@@ -65,43 +63,7 @@ while [ "$1" != -- ]; do
 done
 shift
 
-sums() { (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum) >"$2"; }
-paths() { cut -c 67- | LC_ALL=C sort; }
-programs() { (cd "$1" && find . -type f -perm -100 | LC_ALL=C sort) >"$2"; }
-sums /gantry-input "$tmp/new"
-sums "$src" "$tmp/old"
-paths <"$tmp/new" >"$tmp/new.paths"
-paths <"$tmp/old" >"$tmp/old.paths"
-LC_ALL=C sort -o "$tmp/new" "$tmp/new"
-LC_ALL=C sort -o "$tmp/old" "$tmp/old"
-LC_ALL=C comm -13 "$tmp/new.paths" "$tmp/old.paths" | tr '\n' '\0' | (cd "$src" && xargs -0 -r rm -f)
-(cd "$src" && find . -mindepth 1 -type d -empty -delete)
-LC_ALL=C comm -23 "$tmp/new" "$tmp/old" | paths >"$tmp/changed"
-if [ -s "$tmp/changed" ]; then
-	# A directory or link may be in the place of a file.
-	while IFS= read -r f; do
-		if [ -L "$src/$f" ] || [ -d "$src/$f" ]; then rm -rf "${src:?}/$f"; fi
-	done <"$tmp/changed"
-	tar -C /gantry-input -cf - -T "$tmp/changed" | tar -C "$src" -m -xf -
-fi
-programs /gantry-input "$tmp/new.x"
-programs "$src" "$tmp/old.x"
-LC_ALL=C comm -23 "$tmp/new.x" "$tmp/old.x" | tr '\n' '\0' | (cd "$src" && xargs -0 -r chmod a+x)
-LC_ALL=C comm -13 "$tmp/new.x" "$tmp/old.x" | tr '\n' '\0' | (cd "$src" && xargs -0 -r chmod a-x)
-(cd "$src" && find . -type l) >"$tmp/old.links"
-while IFS= read -r l; do
-	[ -L "/gantry-input/$l" ] || rm -f "$src/$l"
-done <"$tmp/old.links"
-(cd /gantry-input && find . -type l) >"$tmp/links"
-while IFS= read -r l; do
-	if [ "$(readlink "$src/$l" || true)" != "$(readlink "/gantry-input/$l")" ]; then
-		mkdir -p "$(dirname "$src/$l")"
-		rm -rf "${src:?}/$l"
-		cp -P "/gantry-input/$l" "$src/$l"
-		# Cargo reads the time of the file behind the link, which may be old.
-		touch -c "$src/$l"
-	fi
-done <"$tmp/links"
+copy_source /gantry-input "$src" "$src.record" "${GANTRY_CONTENT-}"
 
 cd "$src/$GANTRY_WORKSPACE"
 export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never

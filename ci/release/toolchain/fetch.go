@@ -58,7 +58,7 @@ func (t Toolchain) Fetch(ctx context.Context, source *dagger.Directory, opts Opt
 		ctr = ctr.WithMountedFile("/gantry-ca", t.Logins.Certificates)
 	}
 	out, err := ctr.
-		WithMountedDirectory(input, source.Filter(dagger.DirectoryFilterOpts{Exclude: []string{"dagger.lock", ".git"}})).
+		WithMountedDirectory(input, t.buildSource(source, false)).
 		WithExec([]string{binDir + "/fetch.sh", opts.Dir}).
 		Directory(output).
 		Sync(ctx)
