@@ -73,12 +73,12 @@ empty_source() {
 }
 
 bench_large() {
-  local files=${1:-100000} mb=${2:-2000} rounds=3 name i sent uploads gits nothing
+  local files=${1:-100000} mb=${2:-2000} rounds=5 name i sent uploads gits nothing
   log "a repository of $files files and $mb MB; log: $GANTRY_LOGS/bench.log"
   rm -rf "$work/source"
   large_source "$work/source" "$files" "$mb"
   # shellcheck disable=SC2064 # its value now
-  trap "empty_source; rm -rf '$work'" EXIT
+  trap "work='$work' namespace='$namespace'; empty_source; rm -rf '$work'" EXIT
   for name in nothing plan dist build; do
     large_call "$name"
     printf '%-44s %8s s %9s MB sent, %d × the source, %d × its .git\n' "first: $name" "$(<"$work/$name.seconds")" "$(megabytes "$sent")" "$uploads" "$gits"
