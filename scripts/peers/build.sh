@@ -26,7 +26,9 @@ timed() {
 
 edit() { printf '#[used]\nstatic PEERS_%s: &str = "x";\n' "$1" >>"$leaf"; }
 
-# For each tool: configure TARGET…, build TARGET…, and files, which lists what it made.
+# For each tool: configure TARGET…, build TARGET…, one TARGET, and files, which lists what
+# it made. one makes the binaries only, if the tool can.
+one() { build "$1"; }
 case $TOOL in
   cargo)
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
@@ -38,13 +40,8 @@ case $TOOL in
     ;;
   goreleaser)
     configure() { sed "s/{{TARGETS}}/$(echo "$*" | sed 's/ /, /g')/" /goreleaser.yaml >.goreleaser.yaml; }
-    build() {
-      if [ $# = 1 ]; then
-        TARGET=$1 goreleaser build --snapshot --clean --single-target
-      else
-        goreleaser release --snapshot --clean
-      fi
-    }
+    build() { goreleaser release --snapshot --clean; }
+    one() { TARGET=$1 goreleaser build --snapshot --clean --single-target; }
     files() { find dist -maxdepth 1 -name '*.tar.gz' | sort; }
     ;;
   dist)
@@ -87,7 +84,7 @@ for f in $(files); do
 done
 for i in $(seq "$ROUNDS"); do timed unchanged build $TARGETS; done
 for i in $(seq "$ROUNDS"); do edit "A$i" && timed edited build $TARGETS; done
-for i in $(seq "$ROUNDS"); do edit "B$i" && timed one build "${TARGETS%% *}"; done
+for i in $(seq "$ROUNDS"); do edit "B$i" && timed one one "${TARGETS%% *}"; done
 mkdir -p /elsewhere
 cp -r /source /elsewhere/b
 cd /elsewhere/b
