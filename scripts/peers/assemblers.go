@@ -168,12 +168,16 @@ COPY {{COPY}} /usr/local/bin/
 ENTRYPOINT ["/usr/local/bin/{{BINARY}}"]
 `
 
-// prebuilt is called like cargo: prebuilt zigbuild --target=TARGET …
+// prebuilt is called like cargo: prebuilt zigbuild --target=TARGET … It is called for
+// several binaries at once.
 const prebuilt = `#!/bin/sh
 set -eu
 t=${2#--target=}
 mkdir -p "target/$t/release"
-cp "$PEERS_BINARIES/$PEERS_TAG/$t"/* "target/$t/release/"
+for f in "$PEERS_BINARIES/$PEERS_TAG/$t"/*; do
+  cp "$f" "target/$t/release/.$$"
+  mv "target/$t/release/.$$" "target/$t/release/${f##*/}"
+done
 `
 
 // goreleaserAssembler is GoReleaser with docker buildx. With a token that may write, it

@@ -292,8 +292,13 @@ func (w *workshop) measureOrphans(ctx context.Context, a assembler, r *imageResu
 	}
 	defer remove()
 	path := a.name + "-orphans/image"
-	if a.publish(ctx, dir, path, of) == nil {
+	before := len(w.hub.Calls())
+	err = a.publish(ctx, dir, path, of)
+	if err == nil {
 		return errors.New("there is no release, and the tool reports success")
+	}
+	if len(w.hub.Calls()) == before {
+		return fmt.Errorf("the tool failed before it reached GitHub: %w", err)
 	}
 	r.orphans, err = w.registry.tags(path)
 	w.env.Log("  after a release that failed: tags %v", keys(r.orphans))
