@@ -1,16 +1,14 @@
 package sections
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/BurntSushi/toml"
 )
@@ -42,7 +40,12 @@ const (
 
 // Main reads the files in dir and writes the results to out.
 func Main(dir, out string) error {
-	in, err := read(dir)
+	commits, err := os.Open(filepath.Join(dir, CommitsFile))
+	if err != nil {
+		return err
+	}
+	defer commits.Close()
+	in, err := read(dir, commits)
 	if err != nil {
 		return err
 	}
@@ -53,14 +56,10 @@ func Main(dir, out string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
-	notes := slices.DeleteFunc(slices.Clone(changelog), func(r release) bool { return r["version"] != in.job.Tag })
-	for name, releases := range map[string][]release{ChangelogFile: changelog, NotesFile: notes} {
-		text, err := json.Marshal(releases)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(out, name), text, 0o644); err != nil {
-			return err
+	notes := slices.DeleteFunc(slices.Clone(changelog), func(r arranged) bool { return r.release["version"] != in.job.Tag })
+	for name, releases := range map[string][]arranged{ChangelogFile: changelog, NotesFile: notes} {
+		if err := writeContext(filepath.Join(out, name), releases, commits, in.config); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
 		}
 	}
 	return nil
@@ -74,15 +73,15 @@ type input struct {
 	// messages of annotated tags, by their names.
 	messages map[string]string
 	// context has at most one release, with all commits.
-	context []release
+	context []arranged
 }
 
 // release is a release in git-cliff's format. Unknown fields are kept.
 type release map[string]any
 
-func read(dir string) (*input, error) {
+func read(dir string, commits io.Reader) (*input, error) {
 	texts := map[string]string{}
-	for _, name := range []string{JobFile, CommitsFile, ConfigFile, HistoryDir + "/commits", HistoryDir + "/tags"} {
+	for _, name := range []string{JobFile, ConfigFile, HistoryDir + "/commits", HistoryDir + "/tags"} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
@@ -90,12 +89,13 @@ func read(dir string) (*input, error) {
 		texts[name] = string(text)
 	}
 	in := &input{messages: readMessages(texts[HistoryDir+"/tags"])}
-	for name, value := range map[string]any{JobFile: &in.job, CommitsFile: &in.context} {
-		if err := json.Unmarshal([]byte(texts[name]), value); err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
-		}
+	err := json.Unmarshal([]byte(texts[JobFile]), &in.job)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", JobFile, err)
 	}
-	var err error
+	if in.context, err = readContext(commits); err != nil {
+		return nil, fmt.Errorf("read %s: %w", CommitsFile, err)
+	}
 	if in.config, err = readConfig(texts[ConfigFile]); err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func (c config) begins(tag string) bool {
 }
 
 // arrange arranges the commits in sections, the last release first.
-func arrange(in *input) ([]release, error) {
+func arrange(in *input) ([]arranged, error) {
 	// The released tag always has a section.
 	wanted := slices.DeleteFunc(slices.Clone(in.job.Releases), func(r Release) bool {
 		return r.Tag != in.job.Tag && !in.config.begins(r.Tag)
@@ -183,25 +183,19 @@ func arrange(in *input) ([]release, error) {
 	if len(in.context) > 1 {
 		return nil, fmt.Errorf("git-cliff printed %d sections, not one of all commits", len(in.context))
 	}
-	commits := map[*section][]any{}
+	commits := map[*section][]commit{}
 	base := release{}
 	for _, all := range in.context {
-		list, _ := all["commits"].([]any)
-		for _, commit := range list {
-			fields, _ := commit.(map[string]any)
-			id, _ := fields["id"].(string)
-			s := d.of(id)
+		for _, c := range all.commits {
+			s := d.of(c.ID)
 			if s == nil {
-				return nil, fmt.Errorf("git-cliff printed commit %q, which is in no release", id)
+				return nil, fmt.Errorf("git-cliff printed commit %q, which is in no release", c.ID)
 			}
-			if !in.config.conventional {
-				keepUnconventional(fields)
-			}
-			commits[s] = append(commits[s], fields)
+			commits[s] = append(commits[s], c)
 		}
-		base = all
+		base = all.release
 	}
-	var out []release
+	var out []arranged
 	for _, s := range slices.Backward(d.sections) {
 		if s.Tag != in.job.Tag && in.config.skips(s.Tag) {
 			continue
@@ -212,10 +206,9 @@ func arrange(in *input) ([]release, error) {
 		}
 		r := newRelease(base, s, in.messages)
 		r["previous"] = newRelease(base, previous, in.messages)
-		r["commits"] = append([]any{}, commits[s]...)
 		r["commit_range"] = commitRange(commits[s])
 		r["statistics"] = statistics(s, previous, commits[s])
-		out = append(out, r)
+		out = append(out, arranged{r, commits[s]})
 	}
 	return out, nil
 }
@@ -247,74 +240,4 @@ func newRelease(base release, s *section, messages map[string]string) release {
 		r["message"] = message
 	}
 	return r
-}
-
-// keepUnconventional makes git-cliff keep the message of a commit. From a context,
-// it parses every commit that it can as a conventional one, whatever its
-// configuration; a message that begins with a space never is.
-func keepUnconventional(commit map[string]any) {
-	if raw, found := commit["raw_message"].(string); found {
-		commit["raw_message"] = " " + raw
-	}
-}
-
-// commitRange returns the first and the last of the commits.
-func commitRange(commits []any) any {
-	if len(commits) == 0 {
-		return nil
-	}
-	first, last := commits[0].(map[string]any), commits[len(commits)-1].(map[string]any)
-	if committed(first).After(committed(last)) {
-		first, last = last, first
-	}
-	return map[string]any{"from": first["id"], "to": last["id"]}
-}
-
-func committed(commit map[string]any) time.Time {
-	committer, _ := commit["committer"].(map[string]any)
-	seconds, _ := committer["timestamp"].(float64)
-	return time.Unix(int64(seconds), 0).UTC()
-}
-
-// statistics returns the statistics of a release, as git-cliff computes them
-// (git-cliff-core/src/statistics.rs).
-func statistics(s, previous *section, commits []any) map[string]any {
-	type link struct{ text, href string }
-	counts := map[link]int{}
-	conventional := 0
-	var times []time.Time
-	for _, c := range commits {
-		commit := c.(map[string]any)
-		times = append(times, committed(commit))
-		if yes, _ := commit["conventional"].(bool); yes {
-			conventional++
-		}
-		list, _ := commit["links"].([]any)
-		for _, l := range list {
-			fields, _ := l.(map[string]any)
-			text, _ := fields["text"].(string)
-			href, _ := fields["href"].(string)
-			counts[link{text, href}]++
-		}
-	}
-	links := slices.SortedFunc(maps.Keys(counts), func(a, b link) int {
-		return cmp.Or(counts[b]-counts[a], strings.Compare(a.text, b.text), strings.Compare(a.href, b.href))
-	})
-	list := []any{}
-	for _, l := range links {
-		list = append(list, map[string]any{"text": l.text, "href": l.href, "count": counts[l]})
-	}
-	out := map[string]any{"commit_count": len(commits), "conventional_commit_count": conventional, "links": list}
-	if len(times) > 1 {
-		out["commits_timespan"] = days(slices.MinFunc(times, time.Time.Compare), slices.MaxFunc(times, time.Time.Compare))
-	}
-	if previous != nil {
-		out["days_passed_since_last_release"] = days(time.Unix(previous.Time, 0).UTC(), time.Unix(s.Time, 0).UTC())
-	}
-	return out
-}
-
-// days returns the calendar days between two times.
-func days(from, to time.Time) int {
-	return int(to.Truncate(24*time.Hour).Sub(from.Truncate(24*time.Hour)) / (24 * time.Hour))
 }

@@ -155,6 +155,9 @@ func TestUnconventional(t *testing.T) {
 // A component without a commit has its sections all the same.
 func TestNoCommits(t *testing.T) {
 	in := story(t, "")
+	in[CommitsFile] = `[{"commits": null}]`
+	changelog, _ := run(t, in)
+	require.Len(t, changelog, 5)
 	in[CommitsFile] = "[]"
 	changelog, notes := run(t, in)
 	require.Len(t, changelog, 5)
@@ -169,6 +172,10 @@ func TestMainRefuses(t *testing.T) {
 		"2 sections":            {CommitsFile: "[{}, {}]"},
 		"in no release":         {CommitsFile: `[{"commits": [{"id": "unknown"}]}]`},
 		"read " + JobFile:       {JobFile: "{"},
+		"unexpected EOF":        {CommitsFile: `[{"commits": [{"id": "x"}`},
+		"{ in the place of [":   {CommitsFile: `{"commits": []}`},
+		"[ in the place of {":   {CommitsFile: `[[]]`},
+		"read " + CommitsFile:   {CommitsFile: ""},
 		"is missing: the repo":  {HistoryDir + "/commits": "1 " + id(5) + " " + id(4) + "\n"},
 		"not in the history of": {HistoryDir + "/commits": "1 " + id(5) + "\n"},
 	} {
