@@ -44,7 +44,9 @@ var commits = group{
 		About: "A program of a few lines with a history of n commits, each of one small file, and ten releases, made by `git fast-import`.",
 	},
 	base: 100, sizes: []int{1000, 3000, 10000, 30000, 50000}, quick: []int{1000},
+	repeats: 3, open: writeHistory,
 	steps: []step{
+		{name: "divide", what: "Divides what git-cliff read into sections, as a changelog does in the container of the module's program", memory: 96, pure: divideHistory},
 		{name: "plan", what: "`release plan` of a source that the engine has not seen", memory: 192, engine: planSource(writeCommits)},
 		{name: "changelog", what: "`release changelog` of all releases, after the plan", memory: 192, engine: changelogSource},
 	},

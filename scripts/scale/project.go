@@ -15,6 +15,7 @@ import (
 
 	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/release/cargo"
+	"dagger/gantry/ci/release/changelog/sections"
 	"dagger/gantry/ci/release/dist"
 	"dagger/gantry/ci/release/plan"
 	"dagger/gantry/ci/version"
@@ -122,6 +123,51 @@ func planCrates(_ context.Context, j job) (done, error) {
 	p, err := planned(packages, files, nil)
 	if err == nil && len(p.Targets[0].Binaries) != (j.N+9)/10 {
 		err = fmt.Errorf("the plan has %d binaries", len(p.Targets[0].Binaries))
+	}
+	return done{}, err
+}
+
+// writeHistory writes what git and git-cliff print of n commits, with as many releases as
+// the history in git has.
+func writeHistory(_ context.Context, w *world) error {
+	id := func(i int) string { return fmt.Sprintf("%040x", i+1) }
+	var log, commits strings.Builder
+	for i := w.N - 1; i >= 0; i-- {
+		fmt.Fprintf(&log, "%d %s", 1700000000+60*i, id(i))
+		if i > 0 {
+			log.WriteString(" " + id(i-1))
+		}
+		log.WriteString("\n")
+		person := fmt.Sprintf(`{"name":"scale","email":"scale@example.com","timestamp":%d}`, 1700000000+60*i)
+		message := fmt.Sprintf("feat(part-%d): change number %d of the history", i%7, i)
+		fmt.Fprintf(&commits, `{"id":%q,"message":%q,"body":null,"footers":[],"group":null,"breaking_description":null,"breaking":false,"scope":null,`+
+			`"links":[],"author":%s,"committer":%s,"conventional":false,"merge_commit":false,"extra":null,"remote":null,`+
+			`"github":{"username":null,"pr_title":null,"pr_number":null,"pr_labels":[],"is_first_time":false},"raw_message":%q}`, id(i), message, person, person, message)
+		if i > 0 {
+			commits.WriteString(",")
+		}
+	}
+	j := sections.Job{Tag: "v1.0.0"}
+	for i := range pastTags {
+		j.Releases = append(j.Releases, sections.Release{Tag: fmt.Sprintf("v0.%d.0", i+1), Version: fmt.Sprintf("0.%d.0", i+1), Commit: id((i+1)*w.N/(pastTags+1) - 1)})
+	}
+	j.Releases = append(j.Releases, sections.Release{Tag: "v1.0.0", Version: "1.0.0", Commit: id(w.N - 1)})
+	text, err := json.Marshal(j)
+	return errors.Join(err, writeFiles(filepath.Join(w.Dir, "history"), map[string]string{
+		sections.JobFile: string(text), sections.ConfigFile: "[git]\n", sections.HistoryDir + "/commits": log.String(), sections.HistoryDir + "/tags": "",
+		sections.CommitsFile: `[{"version":null,"repository":"/r","commits":[` + commits.String() + `]}]`,
+	}))
+}
+
+// divideHistory divides a history into sections.
+func divideHistory(_ context.Context, j job) (done, error) {
+	out := filepath.Join(j.Dir, "sections")
+	if err := sections.Main(filepath.Join(j.Dir, "history"), out); err != nil {
+		return done{}, err
+	}
+	info, err := os.Stat(filepath.Join(out, sections.ChangelogFile))
+	if err == nil && info.Size() < 500*int64(j.N) {
+		err = fmt.Errorf("the changelog's context has %d bytes, too few for %d commits", info.Size(), j.N)
 	}
 	return done{}, err
 }
