@@ -35,6 +35,7 @@ var loaded = sync.OnceValue(func() error {
 func dagger(ctx context.Context, arguments ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "dagger", append([]string{"call", "--progress=plain"}, arguments...)...)
 	cmd.Dir = root()
+	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 10*time.Second
 	cmd.Env = append(os.Environ(), "NO_COLOR=1")
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &log
