@@ -47,8 +47,9 @@ func dagger(ctx context.Context, arguments ...string) (string, error) {
 }
 
 // engineFaults are errors of the engine itself, which come and go: it can't find a session
-// that a cached result belonged to, or can't mount a layer.
-var engineFaults = []string{"failed to get requester session", "failed to mount"}
+// that a cached result belonged to, can't mount a layer, or, on a slow disk, writes more
+// files of a source at once than a process may open.
+var engineFaults = []string{"failed to get requester session", "failed to mount", "too many open files"}
 
 // isEngineFault reports whether a call failed for no reason of its own.
 func isEngineFault(err error) bool {

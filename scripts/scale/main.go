@@ -119,10 +119,9 @@ func (o *options) run(ctx context.Context) error {
 		if err != nil && ctx.Err() != nil {
 			return err
 		}
-		if err != nil { // the other groups are worth something without it
+		if err != nil { // the smaller sizes and the other groups are worth something without it
 			fmt.Fprintf(os.Stderr, "%s: %v\n", g.Name, err)
 			problems = append(problems, fmt.Sprintf("%s was not measured: %v", g.Name, err))
-			continue
 		}
 		for _, c := range curves {
 			problems = append(problems, c.Problems()...)
@@ -130,7 +129,7 @@ func (o *options) run(ctx context.Context) error {
 			base, each := c.RequestsPer()
 			fmt.Fprintf(os.Stderr, "%s: exponent %.2f, at the end %.2f, requests %d + %.3f n, at most %d MiB\n", c.Name(), fit.Exponent, fit.Last, base, each, c.Peak()>>10)
 		}
-		if o.stores() {
+		if o.stores() && len(curves) > 0 {
 			if err := o.write(ctx, curves); err != nil {
 				return err
 			}
@@ -173,7 +172,8 @@ func pageGroups() []curve.Group {
 	return all
 }
 
-// measure measures the steps of a group at all sizes.
+// measure measures the steps of a group at all sizes. With an error, it returns what it
+// measured before.
 func (o *options) measure(ctx context.Context, g group) ([]curve.Curve, error) {
 	steps := g.steps
 	if o.noEngine {
@@ -193,7 +193,7 @@ func (o *options) measure(ctx context.Context, g group) ([]curve.Curve, error) {
 	for k, n := range sizes {
 		points, err := atSize(ctx, g, steps, n, repeats)
 		if err != nil {
-			return nil, fmt.Errorf("at n = %d: %w", n, err)
+			return slices.DeleteFunc(curves, func(c curve.Curve) bool { return len(c.Points) == 0 }), fmt.Errorf("at n = %d: %w", n, err)
 		}
 		for i, p := range points {
 			switch {

@@ -107,6 +107,20 @@ func TestRunFails(t *testing.T) {
 	g.steps[0] = step{name: "publish", engine: func(context.Context, *world) (*curve.Point, error) { return nil, errors.New("no engine") }}
 	o.groups = []group{g}
 	assert.EqualError(t, o.run(t.Context()), "1 problems:\n  tags was not measured: at n = 5: publish: no engine")
+
+	// What was measured before is kept.
+	g.steps[0] = step{name: "publish", engine: func(_ context.Context, w *world) (*curve.Point, error) {
+		if w.N == 1200 {
+			return nil, errors.New("no engine any more")
+		}
+		return &curve.Point{N: w.N, Seconds: 1}, nil
+	}}
+	o.groups = []group{g}
+	assert.ErrorContains(t, o.run(t.Context()), "at n = 1200: publish: no engine any more")
+	kept, err := curve.Read(filepath.Join(o.docs, "scale.json"))
+	require.NoError(t, err)
+	require.Len(t, kept.Curves, 1)
+	assert.Equal(t, 10, kept.Curves[0].Largest().N)
 	assert.True(t, isEngineFault(errors.New("x: failed to mount /tmp/y: invalid argument")))
 	assert.False(t, isEngineFault(errors.New("cannot release")))
 	assert.False(t, isEngineFault(nil))
