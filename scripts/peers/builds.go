@@ -320,7 +320,7 @@ func measured(lines *bufio.Scanner) (*buildResults, error) {
 	if len(times["cold"]) != 1 || len(sums["a"]) == 0 {
 		return nil, fmt.Errorf("build.sh made %d files to compare in %d cold builds: want some in 1", len(sums["a"]), len(times["cold"]))
 	}
-	r.cold, r.unchanged, r.edited, r.one = times["cold"][0], middle(times["unchanged"]), middle(times["edited"]), middle(times["one"])
+	r.cold, r.unchanged, r.edited, r.one = times["cold"][0], median(times["unchanged"]), median(times["edited"]), median(times["one"])
 	r.compared, r.differing = len(sums["a"]), differing(sums["a"], sums["b"])
 	return r, lines.Err()
 }
@@ -393,15 +393,7 @@ func glibcFloor(dir string) (floor string, err error) {
 // buildRows turns the results into rows.
 func buildRows(all map[string]*buildResults) []Row {
 	row := func(what, unit, better string, within float64, cell func(*buildResults) Cell) Row {
-		cells := map[string]Cell{}
-		for name, r := range all {
-			if r.missing != nil {
-				cells[name] = missing(r.missing)
-				continue
-			}
-			cells[name] = cell(r)
-		}
-		return Row{What: what, Unit: unit, Better: better, Within: within, Cells: cells}
+		return Row{What: what, Unit: unit, Better: better, Within: within, Cells: cellsOf(all, func(r *buildResults) error { return r.missing }, cell)}
 	}
 	// of is a time of all targets, which is not compared if some of them failed.
 	of := func(v float64, r *buildResults) Cell {

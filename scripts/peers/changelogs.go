@@ -263,15 +263,7 @@ func factsOf(text string, commits int) facts {
 // changelogRows turns the results into rows.
 func changelogRows(all map[string]*changelogResults) []Row {
 	row := func(what, unit, better string, within float64, cell func(*changelogResults) Cell) Row {
-		cells := map[string]Cell{}
-		for name, r := range all {
-			if r.missing != nil {
-				cells[name] = missing(r.missing)
-				continue
-			}
-			cells[name] = cell(r)
-		}
-		return Row{What: what, Unit: unit, Better: better, Within: within, Cells: cells}
+		return Row{What: what, Unit: unit, Better: better, Within: within, Cells: cellsOf(all, func(r *changelogResults) error { return r.missing }, cell)}
 	}
 	count := func(n int) Cell { return Number(float64(n)) }
 	return []Row{

@@ -93,6 +93,19 @@ func missing(err error) Cell {
 	return NotMeasured(why)
 }
 
+// cellsOf returns the cells of tools: of what was measured, or of why nothing was.
+func cellsOf[R any](results map[string]R, failure func(R) error, cell func(R) Cell) map[string]Cell {
+	cells := map[string]Cell{}
+	for tool, r := range results {
+		if err := failure(r); err != nil {
+			cells[tool] = missing(err)
+			continue
+		}
+		cells[tool] = cell(r)
+	}
+	return cells
+}
+
 // headline marks a row for the README.
 func headline(r Row) Row {
 	r.Headline = true
@@ -116,11 +129,11 @@ func rounds(n int, f func(round int) (float64, error)) (float64, error) {
 		}
 		all = append(all, v)
 	}
-	return middle(all), nil
+	return median(all), nil
 }
 
-// middle returns the median.
-func middle(values []float64) float64 {
+// median returns the median, and 0 of nothing.
+func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
 	}

@@ -11,9 +11,9 @@ import (
 )
 
 func TestMiddle(t *testing.T) {
-	assert.Zero(t, middle(nil))
-	assert.Equal(t, 2.0, middle([]float64{9, 1, 2}))
-	assert.Equal(t, 2.5, middle([]float64{3, 2, 9, 1}))
+	assert.Zero(t, median(nil))
+	assert.Equal(t, 2.0, median([]float64{9, 1, 2}))
+	assert.Equal(t, 2.5, median([]float64{3, 2, 9, 1}))
 }
 
 func TestRounds(t *testing.T) {

@@ -219,7 +219,7 @@ func (w *workshop) measureTimes(ctx context.Context, a assembler, r *imageResult
 			return err
 		}
 	}
-	r.cold, r.again, r.same = middle(colds), middle(agains), digests[0] == digests[1]
+	r.cold, r.again, r.same = median(colds), median(agains), digests[0] == digests[1]
 	w.env.Log("  %.1f s cold, %.1f s again, %d bytes sent again, digests %v", r.cold, r.again, r.sentAgain, digests)
 	return nil
 }
@@ -310,15 +310,7 @@ func keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 // rows turns the results into rows.
 func (r *imageRows) rows() []Row {
 	cells := func(cell func(*imageResults) Cell) map[string]Cell {
-		all := map[string]Cell{}
-		for name, results := range r.results {
-			if results.missing != nil {
-				all[name] = missing(results.missing)
-				continue
-			}
-			all[name] = cell(results)
-		}
-		return all
+		return cellsOf(r.results, func(r *imageResults) error { return r.missing }, cell)
 	}
 	return []Row{
 		{What: "image for two platforms, into an empty repository", Unit: "s", Better: Less, Within: 0.05,

@@ -174,11 +174,6 @@ func TestFiles(t *testing.T) {
 	assert.Len(t, x.paths(), 4)
 }
 
-func TestMedian(t *testing.T) {
-	assert.Equal(t, 2.0, median([]float64{9, 1, 2}))
-	assert.Equal(t, 1.5, median([]float64{2, 1}))
-}
-
 // Gantry's plan refuses a tag that is not the version in Cargo.toml, and only that.
 func TestVersionIsChecked(t *testing.T) {
 	r := &comparison{}

@@ -22,7 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 )
 
-// images is a registry in memory. It counts what is sent to it, and refuses what it is
+// imageRegistry is a registry in memory. It counts what is sent to it, and refuses what it is
 // told to refuse.
 type imageRegistry struct {
 	port   int

@@ -73,7 +73,7 @@ func (h *releaseHub) arguments(g *engine) []string {
 	return []string{"--repository=" + sampleRepository, fmt.Sprintf("--github=http://%s:%d", g.host, h.port)}
 }
 
-// release is what users see of a release.
+// publicRelease is what users see of a release.
 type publicRelease struct {
 	Tag    string `json:"tag_name"`
 	Draft  bool   `json:"draft"`

@@ -165,12 +165,12 @@ func (r *comparison) counted(counts map[string]tally) []Row {
 		return row
 	}
 	return []Row{
-		share("one fault: the release is complete after one run", More, func(t tally) int { return t.first }),
-		share("one fault: the release is complete after one re-run of the same command", More, func(t tally) int { return t.second }),
-		share("one fault: users could see an incomplete or wrong release", Less, func(t tally) int { return t.seen }),
-		share("one fault: the tool reported success, and the release was not complete", Less, func(t tally) int { return t.lied }),
-		share("one fault: a draft of the tag is left beside the release", Less, func(t tally) int { return t.drafts }),
-		share("one fault: a run did not end in time", Less, func(t tally) int { return t.ended }),
+		share("release complete after one run with a fault", More, func(t tally) int { return t.first }),
+		share("release complete after that run and one re-run", More, func(t tally) int { return t.second }),
+		share("incomplete or wrong release visible to users", Less, func(t tally) int { return t.seen }),
+		share("success reported for an incomplete release", Less, func(t tally) int { return t.lied }),
+		share("draft left behind beside the release", Less, func(t tally) int { return t.drafts }),
+		share("run had to be stopped at its time limit", Less, func(t tally) int { return t.ended }),
 	}
 }
 
@@ -271,9 +271,9 @@ func rerun(a *attempt, calls []fakehub.Call, sent int64, unchanged bool) Cell {
 func (r *comparison) interrupted(ctx context.Context) ([]Row, error) {
 	var rows []Row
 	for _, lost := range []bool{false, true} {
-		what := "the connection breaks when 90 % of the files were begun: bytes sent again"
+		what := "connection lost at 90 % of the upload: bytes sent again"
 		if lost {
-			what = "the machine is lost when 90 % of the files were begun, same command again: bytes sent again"
+			what = "machine lost at 90 % of the upload, re-run: bytes sent again"
 		}
 		cells := map[string]Cell{}
 		for _, t := range r.tools {
@@ -325,13 +325,7 @@ func (r *comparison) notes() {
 	e.Note("goreleaser has `release.extra_files`, and nothing to build; %q also has `use_existing_draft` and `replace_existing_artifacts`.", forReruns)
 	e.Note("release-plz uploads no files: its release counts as complete without any. It publishes the release at once, for other tools to add files, makes the tag before it, and a re-run that finds the tag does nothing. Cargo's registry is turned off (`publish = false`).")
 	e.Note("semantic-release chooses the version and pushes the tag before it makes the release. A re-run finds the tag and does nothing.")
-	e.Note("A run with a fault is one tool with one fault at one API call of its own, and one re-run if the release is not complete then. A run is ended after %s, or %s if the fault is a call that never gets an answer.", brief(runLimit), brief(hangLimit))
+	e.Note("In a run with a fault, one of the tool's API calls fails once. If the release is incomplete after it, the same command runs again. A run is stopped after %s, or after %s if the fault is a call that is never answered. 90 %% of the upload is the moment at which the upload of nine in ten files has begun.", brief(runLimit), brief(hangLimit))
 }
 
 func brief(d time.Duration) string { return fmt.Sprintf("%d minutes", int(d.Minutes())) }
-
-func median(values []float64) float64 {
-	values = slices.Sorted(slices.Values(values))
-	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
-}

@@ -230,18 +230,13 @@ func tagRows(results map[string]*tagResults) []Row {
 	// row has a question, and a function that answers it: with the text, and whether it
 	// is right.
 	row := func(what string, judge func(*tagResults) (string, bool)) Row {
-		cells := map[string]Cell{}
-		for name, r := range results {
-			if r.missing != nil {
-				cells[name] = missing(r.missing)
-				continue
-			}
+		return Row{What: what, Better: More, Cells: cellsOf(results, func(r *tagResults) error { return r.missing }, func(r *tagResults) Cell {
 			text, right := judge(r)
-			if cells[name] = Graded(0, text); right {
-				cells[name] = Graded(1, text)
+			if right {
+				return Graded(1, text)
 			}
-		}
-		return Row{What: what, Better: More, Cells: cells}
+			return Graded(0, text)
+		})}
 	}
 	// names asks which version a tag names after a release.
 	names := func(after, tag string, right func(version string) bool) func(*tagResults) (string, bool) {

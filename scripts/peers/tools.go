@@ -87,12 +87,16 @@ func (e *Env) install(ctx context.Context, name string) (path, version string, e
 	return "", "", fmt.Errorf("no tool has this name; the table in tools.go has all")
 }
 
-// InstallAll installs tools, by default all, and reports those that can't be installed.
+// InstallAll installs tools, by default all, and reports those that can't be installed. A
+// tool that is named is tried again if it could not be installed before.
 func (e *Env) InstallAll(ctx context.Context, names []string) error {
 	var failed []error
 	for _, p := range peers {
 		if len(names) > 0 && !slices.Contains(names, p.name) {
 			continue
+		}
+		if len(names) > 0 {
+			_ = os.Remove(filepath.Join(e.directory(p), failedFile)) // it may not be there
 		}
 		path, version, err := e.Tool(ctx, p.name)
 		if err != nil {
@@ -115,16 +119,24 @@ func ofMachine(ctx context.Context, p peer) (path, version string, err error) {
 	return path, cmp.Or(versionNumber.FindString(text), text), err
 }
 
+// failedFile is in the directory of a tool that could not be installed, and has the error.
+const failedFile = ".failed"
+
+// directory is where a tool is installed.
+func (e *Env) directory(p peer) string {
+	return filepath.Join(e.Cache, "peers", p.name+"-"+strings.TrimPrefix(p.version, "v"))
+}
+
 // pinned returns a tool of the cache. It is installed if it isn't there, and why that
 // failed is kept, so that a tool which can't be compiled costs its minutes once.
 func (e *Env) pinned(ctx context.Context, p peer) (string, error) {
-	dir := filepath.Join(e.Cache, "peers", p.name+"-"+strings.TrimPrefix(p.version, "v"))
-	done, failed := filepath.Join(dir, ".done"), filepath.Join(dir, ".failed")
+	dir := e.directory(p)
+	done, failed := filepath.Join(dir, ".done"), filepath.Join(dir, failedFile)
 	if path, err := os.ReadFile(done); err == nil {
 		return filepath.Join(dir, string(path)), nil
 	}
 	if why, err := os.ReadFile(failed); err == nil {
-		return "", fmt.Errorf("%s; delete .failed there to try again", why)
+		return "", fmt.Errorf("%s (scripts/bench peers -install %s tries again)", why, p.name)
 	}
 	e.Log("install %s %s, which can take minutes", p.name, p.version)
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -292,10 +292,7 @@ func openReleases(_ context.Context, w *world) error {
 	if w.Registry, err = w.registry(); err != nil {
 		return err
 	}
-	if err := writeRelease(filepath.Join(w.Dir, "merged"), 5); err != nil {
-		return err
-	}
-	return nil
+	return writeRelease(filepath.Join(w.Dir, "merged"), 5)
 }
 
 // planRelease plans the next release.

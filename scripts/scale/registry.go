@@ -118,7 +118,7 @@ func openTags(_ context.Context, w *world) error {
 	return err
 }
 
-// open returns the repository of a job.
+// repository returns the repository of a job, and what counts its requests.
 func (j job) repository() (*oci.Repository, *counter, error) {
 	c := &counter{}
 	r, err := oci.NewRepository(j.Registry+"/app", oci.RegistryOptions{PlainHTTP: true, Transport: c})
