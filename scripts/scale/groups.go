@@ -23,6 +23,7 @@ var targets = group{
 		About: "A program of a few lines. Up to four targets are compiled, which the toolchain image can do without more tools. For up to eight, programs that were built elsewhere are packed with `with-binaries`; they are headers only.",
 	},
 	base: 1, sizes: []int{2, 4, 8}, quick: []int{2},
+	engineRepeats: 3,
 	steps: []step{
 		{name: "compile", what: "`dist` from empty caches", most: 4, memory: 192, engine: distSource(writeTargets)},
 		{name: "pack", what: "`dist` of programs that were built elsewhere", memory: 192, engine: packSource},
@@ -35,7 +36,8 @@ var binaries = group{
 		About: "A package with n programs of a few lines, for one target.",
 	},
 	base: 1, sizes: []int{2, 4, 8, 16}, quick: []int{2},
-	steps: []step{{name: "compile", what: "`dist` from empty caches", memory: 192, engine: distSource(writeBins)}},
+	engineRepeats: 3,
+	steps:         []step{{name: "compile", what: "`dist` from empty caches", memory: 192, engine: distSource(writeBins)}},
 }
 
 var commits = group{
@@ -72,7 +74,7 @@ var crates = group{
 		About: "A workspace of n members, each of which depends on the one before and has a readme and a license, and of which every tenth has a binary; and a program of n crates from crates.io, each with two license texts of three thousand characters.",
 	},
 	base: 5, sizes: []int{10, 25, 50, 100, 200, 400}, quick: []int{10, 50},
-	repeats: 3, open: writeCrates,
+	repeats: 3, engineRepeats: 3, open: writeCrates,
 	steps: []step{
 		{name: "decide", what: "Plans a workspace of which everything is known", memory: 64, pure: planCrates},
 		{name: "plan", what: "`release plan` of the workspace, which the engine has not seen", memory: 192, engine: planSource(writeMembers)},

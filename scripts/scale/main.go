@@ -184,7 +184,7 @@ func (o *options) measure(ctx context.Context, g group) ([]curve.Curve, error) {
 	}
 	sizes, repeats := append([]int{g.base}, g.sizes...), max(g.repeats, 1)
 	if o.quick {
-		sizes, repeats = append([]int{g.base}, g.quick...), 1
+		sizes, repeats, g.engineRepeats = append([]int{g.base}, g.quick...), 1, 1
 	}
 	curves := make([]curve.Curve, len(steps))
 	for i, s := range steps {
@@ -211,14 +211,14 @@ func (o *options) measure(ctx context.Context, g group) ([]curve.Curve, error) {
 // curve describes a step, without points.
 func (o *options) curve(g group, s step) curve.Curve {
 	c := curve.Curve{
-		Group: g.Name, Step: s.name, What: s.what, Clock: "its processor time", Process: "its process", Date: time.Now().UTC().Format(time.DateOnly),
+		Group: g.Name, Step: s.name, What: s.what, Worker: "its process", Process: "its process", Date: time.Now().UTC().Format(time.DateOnly),
 		Machine: machine(), Command: "scripts/bench scale " + g.Name, MostRequests: s.requests, MostMemory: s.memory,
 	}
 	if o.quick {
 		c.Command += " --quick"
 	}
 	if s.engine != nil {
-		c.Clock, c.Process = "the whole call", "the module's program"
+		c.Worker, c.Process = "the whole machine during the call", "the module's program"
 	}
 	return c
 }
@@ -238,9 +238,7 @@ func machine() string {
 }
 
 // atSize measures the steps at a size, in their order and each time in a new world, and
-// returns the fastest of each; nil for a step that has no such size. What goes through
-// the engine is done twice at the smallest size, since the first call in a group also makes
-// what all others find in the engine's cache, and else once.
+// returns the fastest of each; nil for a step that has no such size.
 func atSize(ctx context.Context, g group, steps []step, n, repeats int) ([]*curve.Point, error) {
 	best := make([]*curve.Point, len(steps))
 	for round := range max(repeats, engineRounds(g, n)) {
@@ -270,11 +268,15 @@ func atSize(ctx context.Context, g group, steps []step, n, repeats int) ([]*curv
 	return best, nil
 }
 
+// engineRounds is how often what goes through the engine is measured: once more at the
+// smallest size, since the first call in a group also makes what all others find in the
+// engine's cache.
 func engineRounds(g group, n int) int {
+	rounds := max(g.engineRepeats, 1)
 	if n == g.base && slices.ContainsFunc(g.steps, func(s step) bool { return s.engine != nil }) {
-		return 2
+		rounds++
 	}
-	return 1
+	return rounds
 }
 
 // draw draws the plots of all groups into a directory.

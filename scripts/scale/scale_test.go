@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -209,4 +210,22 @@ func TestTargetsAreKnown(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, binary.Check(facts, binary.Requirements{Target: triple, Binary: "app", Format: "elf", Arch: known.Arch, OS: known.OS, Libc: known.Libc}), triple)
 	}
+}
+
+// Work of all kinds counts; waiting, and work of other machines, does not.
+func TestBusyTime(t *testing.T) {
+	busy, err := busyTime("cpu  100 20 3 100000 5000 40 7 9000 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n")
+	require.NoError(t, err)
+	assert.Equal(t, 1700*time.Millisecond, busy)
+	for _, text := range []string{"", "cpu 1 2 3\n", "intr 1 2 3 4 5 6 7 8\n", "cpu 1 2 x 4 5 6 7 8\n"} {
+		_, err := busyTime(text)
+		assert.ErrorContains(t, err, "/proc/stat")
+	}
+	before, err := machineTime()
+	require.NoError(t, err)
+	for start := time.Now(); time.Since(start) < 100*time.Millisecond; {
+	}
+	after, err := machineTime()
+	require.NoError(t, err)
+	assert.Greater(t, after, before)
 }

@@ -21,8 +21,12 @@ const MostExponent = 1.1
 
 // Point is what a step cost at a size.
 type Point struct {
-	N       int     `json:"n"`
+	N int `json:"n"`
+	// Seconds of the processor, which the exponent is fitted to. The time on a clock says
+	// less about growth: as long as there is an idle processor, more work takes no longer.
 	Seconds float64 `json:"seconds"`
+	// Elapsed seconds on a clock; 0 if they were not measured.
+	Elapsed float64 `json:"elapsed,omitempty"`
 	// Requests, and the Bytes of their bodies that were sent and received; 0 for a step
 	// that makes none.
 	Requests int64 `json:"requests,omitempty"`
@@ -67,8 +71,8 @@ type Curve struct {
 	Step  string `json:"step"`
 	// What is measured, for people.
 	What string `json:"what"`
-	// Clock names what the seconds are: those of a clock or of a processor.
-	Clock string `json:"clock"`
+	// Worker names what used the processor in these seconds.
+	Worker string `json:"worker"`
 	// Process names the process whose memory was measured.
 	Process string `json:"process,omitempty"`
 	// Date of the run, its Machine, and its Command.

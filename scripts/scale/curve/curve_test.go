@@ -121,22 +121,23 @@ func TestResultsAreMerged(t *testing.T) {
 
 func TestPage(t *testing.T) {
 	c := grown(func(n float64) float64 { return 0.5 + 0.01*n }, 1, 10, 100, 1000)
-	c.Group, c.Step, c.What, c.Clock, c.Process = "files", "plan", "Plans a source", "the whole call", "the module's program"
+	c.Group, c.Step, c.What, c.Worker, c.Process = "files", "plan", "Plans a source", "the whole call", "the module's program"
 	c.Date, c.Machine, c.Command, c.MostRequests, c.MostMemory = "2026-01-02", "2 × a processor", "scripts/bench scale files", &Bound{Fixed: 9}, 64
 	for i := range c.Points {
 		c.Points[i].Requests, c.Points[i].Bytes, c.Points[i].Memory = 9, 1234567, 20<<10
 	}
 	c.Base.Requests = 9
 	flat := *grown(func(float64) float64 { return 12.345 }, 1, 10)
-	flat.Group, flat.Step, flat.What, flat.Clock = "files", "again", "The same again", "the whole call"
+	flat.Group, flat.Step, flat.What, flat.Worker = "files", "again", "The same again", "the whole call"
+	flat.Base.Elapsed, flat.Points[0].Elapsed = 7, 8
 	page := Page(&Results{Curves: []Curve{*c, flat}}, []Group{{Name: "files", Title: "Files", Unit: "files", About: "About files."}, {Name: "none", Title: "None"}})
 	for _, want := range []string{
 		"| Files | plan | 1 to 1,000 | 1.00 | 1.00 | 10.5 s | 9 | 20 MiB |\n",
 		"| Files | again | 1 to 10 | flat | flat | 12.3 s |  |  |\n",
 		"## Files\n\nAbout files.\n\n![Seconds over files, both logarithmic](scale/files.svg)\n",
-		"- **plan**: Plans a source. Seconds of the whole call; memory of the module's program; at most 9 requests; at most 64 MiB.\n",
-		"| files | plan | requests | bytes | memory | again |\n|---|---|---|---|---|---|\n",
-		"| 10 | 0.600 s | 9 | 1.2 MB | 20 MiB | 12.3 s |\n| 100 | 1.500 s | 9 | 1.2 MB | 20 MiB |  |\n",
+		"- **plan**: Plans a source. Processor time of the whole call; memory of the module's program; at most 9 requests; at most 64 MiB.\n",
+		"| files | plan | requests | bytes | memory | again | elapsed |\n|---|---|---|---|---|---|---|\n",
+		"| 10 | 0.600 s | 9 | 1.2 MB | 20 MiB | 12.3 s | 8.000 s |\n| 100 | 1.500 s | 9 | 1.2 MB | 20 MiB |  |  |\n",
 		"`scripts/bench scale files`, 2026-01-02, 2 × a processor.\n",
 	} {
 		assert.Contains(t, page, want)

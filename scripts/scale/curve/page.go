@@ -54,13 +54,13 @@ const head = `# Scale
 
 How the cost of each step grows with the work. ` + "`scripts/bench scale`" + ` measures it and writes this page; ` + "`scripts/bench scale assets tags`" + ` measures only these, and keeps the rest. It fails if a step grows faster than linearly (an exponent above 1.1), or makes more requests or needs more memory than it may.
 
-The exponent is k in t(n) = t(n₀) + c·(n − n₀)^k, fitted by least squares to the logarithms. n₀ is the smallest size, whose cost is the fixed cost. A step is flat if no size costs a tenth and 20 ms above the smallest. "At the end" is the exponent between the two largest sizes. Seconds and requests are those of the largest size, and the memory is the highest of all sizes.
+The exponent is k in t(n) = t(n₀) + c·(n − n₀)^k, fitted by least squares to the logarithms. n₀ is the smallest size, whose cost is the fixed cost. A step is flat if no size costs a tenth and 10 ms above the smallest. "At the end" is the exponent between the two largest sizes. Seconds are processor time, and "elapsed" is the time that a call through the engine took. Seconds and requests are those of the largest size, and the memory is the highest of all sizes.
 
 `
 
 // about describes a step and its bounds.
 func (c *Curve) about() string {
-	text := c.What + ". Seconds of " + c.Clock
+	text := c.What + ". Processor time of " + c.Worker
 	if c.Process != "" {
 		text += "; memory of " + c.Process
 	}
@@ -96,15 +96,18 @@ func table(g Group, curves []Curve) string {
 	return b.String()
 }
 
-// has returns which of requests, bytes and memory were measured.
-func (c *Curve) has() (requests, bytes, memory bool) {
+// has returns what was measured beside the processor time.
+func (c *Curve) has() (elapsed, requests, bytes, memory bool) {
 	last := c.Largest()
-	return last.Requests > 0, last.Bytes > 0, last.Memory > 0
+	return last.Elapsed > 0, last.Requests > 0, last.Bytes > 0, last.Memory > 0
 }
 
 func (c *Curve) columns() []string {
 	columns := []string{c.Step}
-	requests, bytes, memory := c.has()
+	elapsed, requests, bytes, memory := c.has()
+	if elapsed {
+		columns = append(columns, "elapsed")
+	}
 	if requests {
 		columns = append(columns, "requests")
 	}
@@ -125,7 +128,10 @@ func (c *Curve) cells(n int) []string {
 	}
 	p := all[i]
 	cells := []string{seconds(p.Seconds)}
-	requests, bytes, hasMemory := c.has()
+	elapsed, requests, bytes, hasMemory := c.has()
+	if elapsed {
+		cells = append(cells, seconds(p.Elapsed))
+	}
 	if requests {
 		cells = append(cells, number(int(p.Requests)))
 	}
@@ -222,7 +228,7 @@ type Line struct {
 
 // PlotOf returns the plot of a group.
 func PlotOf(r *Results, g Group) (Plot, error) {
-	p := Plot{Title: g.Title, X: g.Unit, Y: "seconds"}
+	p := Plot{Title: g.Title, X: g.Unit, Y: "seconds of the processor"}
 	for _, c := range r.Of(g.Name) {
 		fit := c.Fit()
 		l := Line{Name: c.Step + ", flat"}
