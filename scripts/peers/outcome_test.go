@@ -197,6 +197,7 @@ func TestVersionIsChecked(t *testing.T) {
 func TestTold(t *testing.T) {
 	assert.Equal(t, "HTTP 403: Resource not accessible", told("first\n  HTTP 403: Resource not accessible\n}\n\n"))
 	assert.Equal(t, "last", told("first\nlast\n"))
+	assert.Equal(t, "failed: Resource not accessible", told("failed:   \x1b[1;32mResource not accessible\x1b[39m\n"))
 }
 
 // A tool without files makes the tag itself; a second run sees the tags of GitHub.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -107,13 +108,17 @@ func (f *files) paths() []string {
 	return all
 }
 
+// color matches what makes a terminal change its colors. semantic-release also prints it
+// where there is none.
+var color = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
 // told is the last line of an output that has GitHub's answer to a denied call, or else
 // the last one.
 func told(output string) string {
-	lines := strings.Split(strings.TrimSpace(output), "\n")
+	lines := strings.Split(strings.TrimSpace(color.ReplaceAllString(output, "")), "\n")
 	for _, line := range slices.Backward(lines) {
 		if strings.Contains(line, "Resource not accessible") {
-			return strings.TrimSpace(line)
+			return strings.Join(strings.Fields(line), " ")
 		}
 	}
 	return strings.TrimSpace(lines[len(lines)-1])

@@ -211,7 +211,7 @@ func (r *comparison) plainly(ctx context.Context) ([]Row, error) {
 				if err != nil {
 					return err
 				}
-				again[t.name], bytes[t.name] = rerun(a, s.hub.Calls(), s.sent(), before == s.hub.Dump()), Number(float64(s.sent()))
+				again[t.name], bytes[t.name] = rerun(a, s.hub.Calls(), s.sent(), before == s.hub.Dump()), Bytes(s.sent())
 				return nil
 			})
 			if err != nil {
@@ -228,7 +228,7 @@ func (r *comparison) plainly(ctx context.Context) ([]Row, error) {
 	return []Row{
 		time,
 		rerun,
-		r.row("re-run of a complete release: bytes sent", "", Less, from(bytes)),
+		r.row("re-run of a complete release: sent", "", Less, from(bytes)),
 	}, nil
 }
 
@@ -264,16 +264,16 @@ func rerun(a *attempt, calls []fakehub.Call, sent int64, unchanged bool) Cell {
 	if !unchanged {
 		changes = "changes the releases"
 	}
-	return Graded(grade, fmt.Sprintf("%s: exit code %d, %d calls, %d bytes, %s", answer, a.code, len(calls), sent, changes))
+	return Graded(grade, fmt.Sprintf("%s: exit code %d, %d calls, %s sent, %s", answer, a.code, len(calls), size(sent), changes))
 }
 
 // interrupted counts the bytes that are sent twice after a failure near the end.
 func (r *comparison) interrupted(ctx context.Context) ([]Row, error) {
 	var rows []Row
 	for _, lost := range []bool{false, true} {
-		what := "connection lost at 90 % of the upload: bytes sent again"
+		what := "connection lost at 90 % of the upload: sent again"
 		if lost {
-			what = "machine lost at 90 % of the upload, re-run: bytes sent again"
+			what = "machine lost at 90 % of the upload, re-run: sent again"
 		}
 		cells := map[string]Cell{}
 		for _, t := range r.tools {
@@ -310,7 +310,7 @@ func (r *comparison) interrupt(ctx context.Context, s *stage, t *releaser, lost 
 			return Cell{}, err
 		}
 		if complete(s.hub.Events(), s.files.want) {
-			return Number(float64(s.sent() - s.files.bytes)), nil
+			return Bytes(s.sent() - s.files.bytes), nil
 		}
 	}
 	return Text("never complete").With("a re-run of the same command leaves the release incomplete"), nil

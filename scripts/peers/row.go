@@ -1,6 +1,9 @@
 package main
 
-import "maps"
+import (
+	"fmt"
+	"maps"
+)
 
 // Gantry is the name of Gantry's column. It is the first of each table.
 const Gantry = "gantry"
@@ -19,7 +22,7 @@ type Row struct {
 	Part string `json:"part"`
 	// What says what is compared, for a person: "release complete after one run".
 	What string `json:"what"`
-	// Unit is the unit of the values: "s", "bytes", "%". Texts have none.
+	// Unit is the unit of the values: "s", "%". Texts have none.
 	Unit string `json:"unit,omitempty"`
 	// Better is Less, More, or "" if no value is better than another.
 	Better string `json:"better,omitempty"`
@@ -46,6 +49,20 @@ type Cell struct {
 
 // Number returns a cell with a value.
 func Number(value float64) Cell { return Cell{Value: value} }
+
+// Bytes returns a cell with a number of bytes, which is shown in kB or MB.
+func Bytes(n int64) Cell { return Graded(float64(n), size(n)) }
+
+// size renders a number of bytes.
+func size(n int64) string {
+	switch {
+	case n == 0:
+		return "0"
+	case n < 1e6:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+}
 
 // Graded returns a cell with a text. The value is compared, and not shown.
 func Graded(value float64, text string) Cell { return Cell{Value: value, Text: text} }

@@ -42,7 +42,7 @@ func TestMarkdown(t *testing.T) {
 		Tools: map[string]string{"zeta": "9", "gh": "2.23.0", Gantry: "0.1.0 (abc)"}, Notes: []string{"GitHub is a fake."},
 		Rows: []Row{
 			{What: "time", Unit: "s", Better: Less, Cells: map[string]Cell{Gantry: Number(2.5), "gh": Number(1.25), "zeta": NotMeasured("no compiler")}},
-			{What: "bytes", Better: Less, Cells: map[string]Cell{Gantry: Number(123456), "zeta": Graded(200000, "a | b")}},
+			{What: "sent", Better: Less, Cells: map[string]Cell{Gantry: Bytes(123456), "gh": Bytes(2097152), "zeta": Graded(200000, "a | b")}},
 			{What: "sees", Cells: map[string]Cell{Gantry: Text("yes").With("no compiler is fine")}},
 		},
 	}
@@ -50,7 +50,7 @@ func TestMarkdown(t *testing.T) {
 		"Versions: gantry 0.1.0 (abc), gh 2.23.0, zeta 9. The best values are bold.\n\n"+
 		"| | gantry | gh | zeta | Gantry is |\n|---|---|---|---|---|\n"+
 		"| time, s | 2.5 | **1.25** | not measured (1) | behind |\n"+
-		"| bytes | **123456** |  | a \\| b | ahead |\n"+
+		"| sent | **123.5 kB** | 2.1 MB | a \\| b | ahead |\n"+
 		"| sees | yes (2) |  |  |  |\n\n"+
 		"1. not measured: no compiler\n2. no compiler is fine\n\n- GitHub is a fake.\n", p.markdown())
 }

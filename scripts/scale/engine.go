@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -220,7 +222,7 @@ func tagged(dir string) error {
 		writeFiles(dir, map[string]string{saltFile: dir}),
 		git(dir, nil, "init", "-q"),
 		// Objects go into a pack at once.
-		git(dir, nil, "-c", "core.bigFileThreshold=1", "add", "-A"),
+		git(dir, nil, "-c", "core.bigFileThreshold=1", "-c", "core.compression=0", "add", "-A"),
 		git(dir, nil, "commit", "-q", "-m", "feat: everything"),
 		git(dir, nil, "tag", "v1.0.0"),
 	)
@@ -245,6 +247,27 @@ func writeManyFiles(dir string, n int) error {
 		files[fmt.Sprintf("assets/%04d/file-%06d.txt", i/100, i)] = fmt.Sprintf("%d\n", i)
 	}
 	return errors.Join(writeFiles(dir, files), tagged(dir))
+}
+
+// writeMegabytes writes a source of n megabytes, half of which are its files. Each source
+// has other bytes, which the engine has not seen.
+func writeMegabytes(dir string, n int) error {
+	if err := errors.Join(writeFiles(dir, program(1, "")), os.Mkdir(filepath.Join(dir, "assets"), 0o755)); err != nil {
+		return err
+	}
+	const parts = 8
+	for i := range parts {
+		noise := rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "%s %d", dir, i)))
+		f, err := os.Create(filepath.Join(dir, "assets", fmt.Sprintf("%d.bin", i)))
+		if err != nil {
+			return err
+		}
+		_, err = io.CopyN(f, noise, int64(n)*500_000/parts)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	return tagged(dir)
 }
 
 // writeMembers writes a workspace of n members.

@@ -14,7 +14,7 @@ import (
 var groups []group
 
 func init() { // the steps look themselves up
-	groups = []group{targets, binaries, files, crates, commits, assets, releases, registryTags}
+	groups = []group{targets, binaries, files, megabytes, crates, commits, assets, releases, registryTags}
 }
 
 var targets = group{
@@ -65,6 +65,18 @@ var files = group{
 		{name: "decide", what: "Plans a source of which everything is known", memory: 64, pure: planFiles},
 		{name: "plan", what: "`release plan` of a source that the engine has not seen", memory: 192, engine: planSource(writeManyFiles)},
 		{name: "plan again", what: "The same call again, with nothing changed", memory: 192, engine: planSource(writeManyFiles)},
+	},
+}
+
+var megabytes = group{
+	Group: curve.Group{
+		Name: "bytes", Title: "Bytes of the source", Unit: "megabytes",
+		About: "A source of one small package and eight files that can't be compressed, of n megabytes in all: half of them are in `.git`.",
+	},
+	base: 1, sizes: []int{10, 100, 300, 1000, 2000}, quick: []int{10, 20},
+	steps: []step{
+		{name: "plan", what: "`release plan` of a source that the engine has not seen", memory: 192, engine: planSource(writeMegabytes)},
+		{name: "plan again", what: "The same call again, with nothing changed", memory: 192, engine: planSource(writeMegabytes)},
 	},
 }
 

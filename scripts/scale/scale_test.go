@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -177,6 +178,7 @@ func TestSourcesCanBePlanned(t *testing.T) {
 	}{
 		"files": {writeManyFiles, "assets/0000/file-000011.txt"}, "members": {writeMembers, "crates/crate-0011/Cargo.toml"},
 		"commits": {writeCommits, "log/11.txt"}, "binaries": {writeBins, "src/bin/app-11.rs"},
+		"megabytes": {writeMegabytes, "assets/7.bin"},
 	} {
 		w := &world{job: job{N: 12, Dir: t.TempDir()}}
 		dir, err := w.source(c.write)
@@ -191,10 +193,28 @@ func TestSourcesCanBePlanned(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, "2\n", string(out))
 		}
+		if name == "megabytes" {
+			assert.InDelta(t, 12e6, bytesOf(t, dir), 2e5)
+		}
 		again, err := w.source(func(string, int) error { return errors.New("written twice") })
 		require.NoError(t, err)
 		assert.Equal(t, dir, again)
 	}
+}
+
+// bytesOf returns the bytes of all files in a directory.
+func bytesOf(t *testing.T, dir string) (all int64) {
+	require.NoError(t, filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			all += info.Size()
+		}
+		return err
+	}))
+	return all
 }
 
 func TestTargetsAreKnown(t *testing.T) {
