@@ -95,12 +95,12 @@ const semanticConfig = `export default {
 };
 `
 
+// distConfig has no ci, whose workflow dist would have to write first.
 const distConfig = `[workspace]
 members = ["cargo:."]
 
 [dist]
 cargo-dist-version = "0.34.0"
-ci = "github"
 installers = []
 targets = ["x86_64-unknown-linux-gnu"]
 `
