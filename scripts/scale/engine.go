@@ -76,7 +76,7 @@ func (w *world) timed(ctx context.Context, expected string, arguments ...string)
 }
 
 func (w *world) timedOnce(ctx context.Context, expected string, arguments ...string) (*curve.Point, error) {
-	// The kernel would write the source and what the call before left during this call.
+	// Else the kernel writes what was made before to the disk during this call.
 	syscall.Sync()
 	before, err := machineTime()
 	if err != nil {
@@ -181,7 +181,7 @@ func programs() []string {
 
 // source returns the directory of the group's source, which the first step writes.
 func (w *world) source(write func(dir string, n int) error) (string, error) {
-	dir := filepath.Join(w.Dir, "source")
+	dir := filepath.Join(w.disk, "source")
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -224,7 +224,7 @@ func tagged(dir string) error {
 	return errors.Join(
 		writeFiles(dir, map[string]string{saltFile: dir}),
 		git(dir, nil, "init", "-q"),
-		// Objects go into a pack at once.
+		// Objects go into a pack at once, and are not compressed.
 		git(dir, nil, "-c", "core.bigFileThreshold=1", "-c", "core.compression=0", "add", "-A"),
 		git(dir, nil, "commit", "-q", "-m", "feat: everything"),
 		git(dir, nil, "tag", "v1.0.0"),
@@ -394,13 +394,13 @@ func distSource(write func(dir string, n int) error) func(context.Context, *worl
 // headers of their files go.
 func packSource(ctx context.Context, w *world) (*curve.Point, error) {
 	targets := append(append([]string{}, built...), further...)[:w.N]
-	dir := filepath.Join(w.Dir, "packed")
+	dir := filepath.Join(w.disk, "packed")
 	if err := errors.Join(writeFiles(dir, program(1, targetsLine(targets))), tagged(dir)); err != nil {
 		return nil, err
 	}
 	arguments := []string{"--source=" + dir, unused(), "release", "--tag=v1.0.0"}
 	for _, t := range targets {
-		binaries := filepath.Join(w.Dir, "binaries", t)
+		binaries := filepath.Join(w.disk, "binaries", t)
 		text, err := tinyELF(machineOf(t))
 		if err == nil {
 			err = writeFiles(binaries, map[string]string{"app-00": string(text)})

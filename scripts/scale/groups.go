@@ -35,7 +35,7 @@ var binaries = group{
 		Name: "binaries", Title: "Binaries", Unit: "binaries",
 		About: "A package with n programs of a few lines, for one target.",
 	},
-	base: 1, sizes: []int{2, 4, 8, 16}, quick: []int{2},
+	base: 1, sizes: []int{2, 4, 8, 16, 32}, quick: []int{2},
 	engineRepeats: 3,
 	steps:         []step{{name: "compile", what: "`dist` from empty caches", memory: 192, engine: distSource(writeBins)}},
 }
@@ -46,7 +46,7 @@ var commits = group{
 		About: "A program of a few lines with a history of n commits, each of one small file, and ten releases, made by `git fast-import`.",
 	},
 	base: 100, sizes: []int{1000, 3000, 10000, 30000, 50000}, quick: []int{1000},
-	repeats: 3, open: writeHistory,
+	repeats: 3, engineRepeats: 2, open: writeHistory,
 	steps: []step{
 		{name: "divide", what: "Divides what git-cliff read into sections, as a changelog does in the container of the module's program", memory: 96, pure: divideHistory},
 		{name: "plan", what: "`release plan` of a source that the engine has not seen", memory: 192, engine: planSource(writeCommits)},
@@ -60,7 +60,7 @@ var files = group{
 		About: "A source of one small package, with n files of a few bytes, a hundred in a directory.",
 	},
 	base: 100, sizes: []int{1000, 3000, 10000, 30000, 100000}, quick: []int{1000, 3000},
-	repeats: 3,
+	repeats: 3, engineRepeats: 2,
 	steps: []step{
 		{name: "decide", what: "Plans a source of which everything is known", memory: 64, pure: planFiles},
 		{name: "plan", what: "`release plan` of a source that the engine has not seen", memory: 192, engine: planSource(writeManyFiles)},
@@ -74,6 +74,7 @@ var megabytes = group{
 		About: "A source of one small package and eight files that can't be compressed, of n megabytes in all: half of them are in `.git`.",
 	},
 	base: 1, sizes: []int{10, 100, 300, 1000, 2000}, quick: []int{10, 20},
+	engineRepeats: 2,
 	steps: []step{
 		{name: "plan", what: "`release plan` of a source that the engine has not seen", memory: 192, engine: planSource(writeMegabytes)},
 		{name: "plan again", what: "The same call again, with nothing changed", memory: 192, engine: planSource(writeMegabytes)},

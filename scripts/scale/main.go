@@ -127,7 +127,7 @@ func (o *options) run(ctx context.Context) error {
 			problems = append(problems, c.Problems()...)
 			fit := c.Fit()
 			base, each := c.RequestsPer()
-			fmt.Fprintf(os.Stderr, "%s: exponent %.2f, at the end %.2f, requests %d + %.3f n, at most %d MiB\n", c.Name(), fit.Exponent, fit.Last, base, each, c.Peak()>>10)
+			fmt.Fprintf(os.Stderr, "%s: exponent %.2f, at the end %.2f, of elapsed time %.2f, requests %d + %.3f n, at most %d MiB\n", c.Name(), fit.Exponent, fit.Last, c.FitElapsed().Exponent, base, each, c.Peak()>>10)
 		}
 		if o.stores() && len(curves) > 0 {
 			if err := o.write(ctx, curves); err != nil {
@@ -182,30 +182,48 @@ func (o *options) measure(ctx context.Context, g group) ([]curve.Curve, error) {
 	if len(steps) == 0 {
 		return nil, nil
 	}
-	sizes, repeats := append([]int{g.base}, g.sizes...), max(g.repeats, 1)
+	sizes := append([]int{g.base}, g.sizes...)
 	if o.quick {
-		sizes, repeats, g.engineRepeats = append([]int{g.base}, g.quick...), 1, 1
+		sizes, g.repeats, g.engineRepeats = append([]int{g.base}, g.quick...), 1, 1
 	}
-	curves := make([]curve.Curve, len(steps))
-	for i, s := range steps {
-		curves[i] = o.curve(g, s)
+	best := make([][]*curve.Point, len(sizes))
+	for i := range best {
+		best[i] = make([]*curve.Point, len(steps))
 	}
-	for k, n := range sizes {
-		points, err := atSize(ctx, g, steps, n, repeats)
-		if err != nil {
-			return slices.DeleteFunc(curves, func(c curve.Curve) bool { return len(c.Points) == 0 }), fmt.Errorf("at n = %d: %w", n, err)
-		}
-		for i, p := range points {
-			switch {
-			case p == nil:
-			case k == 0:
-				curves[i].Base = *p
-			default:
-				curves[i].Points = append(curves[i].Points, *p)
+	// The sizes take turns, so that a machine that becomes slower does so at all of them.
+	for round := range g.rounds() {
+		for k, n := range sizes {
+			if !slices.ContainsFunc(steps, func(s step) bool { return g.due(s, n, round) }) {
+				continue
+			}
+			if err := atSize(ctx, g, steps, n, round, best[k]); err != nil {
+				return o.curves(g, steps, best), fmt.Errorf("at n = %d: %w", n, err)
 			}
 		}
 	}
-	return curves, nil
+	return o.curves(g, steps, best), nil
+}
+
+// curves returns the curves of the steps that have a base and points: one for each size
+// and step.
+func (o *options) curves(g group, steps []step, points [][]*curve.Point) []curve.Curve {
+	var curves []curve.Curve
+	for i, s := range steps {
+		c := o.curve(g, s)
+		for k, all := range points {
+			switch p := all[i]; {
+			case p == nil:
+			case k == 0:
+				c.Base = *p
+			default:
+				c.Points = append(c.Points, *p)
+			}
+		}
+		if len(c.Points) > 0 {
+			curves = append(curves, c)
+		}
+	}
+	return curves
 }
 
 // curve describes a step, without points.
@@ -237,46 +255,29 @@ func machine() string {
 	return fmt.Sprintf("%d × %s", runtime.NumCPU(), model)
 }
 
-// atSize measures the steps at a size, in their order and each time in a new world, and
-// returns the fastest of each; nil for a step that has no such size.
-func atSize(ctx context.Context, g group, steps []step, n, repeats int) ([]*curve.Point, error) {
-	best := make([]*curve.Point, len(steps))
-	for round := range max(repeats, engineRounds(g, n)) {
-		w, err := newWorld(ctx, g, n)
+// atSize measures the steps that are due at a size, in their order and in a new world. It
+// keeps the least of each: of processor time and of elapsed time, and the highest memory.
+func atSize(ctx context.Context, g group, steps []step, n, round int, best []*curve.Point) error {
+	w, err := newWorld(ctx, g, n)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	for i, s := range steps {
+		if !g.due(s, n, round) {
+			continue
+		}
+		p, err := w.measure(ctx, s)
 		if err != nil {
-			return nil, err
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		for i, s := range steps {
-			if s.most > 0 && n > s.most || s.engine != nil && round >= engineRounds(g, n) || s.engine == nil && round >= repeats {
-				continue
-			}
-			p, err := w.measure(ctx, s)
-			if err != nil {
-				w.close()
-				return nil, fmt.Errorf("%s: %w", s.name, err)
-			}
-			fmt.Fprintf(os.Stderr, "%s: %s: n = %d: %.3f s, %d requests, %d bytes, %d MiB\n", g.Name, s.name, n, p.Seconds, p.Requests, p.Bytes, p.Memory>>10)
-			if best[i] == nil || p.Seconds < best[i].Seconds {
-				if best[i] != nil {
-					p.Memory = max(p.Memory, best[i].Memory)
-				}
-				best[i] = p
-			}
+		fmt.Fprintf(os.Stderr, "%s: %s: n = %d: %.3f s, %.3f s elapsed, %d requests, %d bytes, %d MiB\n", g.Name, s.name, n, p.Seconds, p.Elapsed, p.Requests, p.Bytes, p.Memory>>10)
+		if b := best[i]; b != nil {
+			p.Seconds, p.Elapsed, p.Memory = min(p.Seconds, b.Seconds), min(p.Elapsed, b.Elapsed), max(p.Memory, b.Memory)
 		}
-		w.close()
+		best[i] = p
 	}
-	return best, nil
-}
-
-// engineRounds is how often what goes through the engine is measured: once more at the
-// smallest size, since the first call in a group also makes what all others find in the
-// engine's cache.
-func engineRounds(g group, n int) int {
-	rounds := max(g.engineRepeats, 1)
-	if n == g.base && slices.ContainsFunc(g.steps, func(s step) bool { return s.engine != nil }) {
-		rounds++
-	}
-	return rounds
+	return nil
 }
 
 // draw draws the plots of all groups into a directory.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,12 +23,29 @@ type group struct {
 	// base is the smallest size, sizes those of a full run, quick those of a quick one.
 	base         int
 	sizes, quick []int
-	// repeats is how often each size is measured, 1 if unset; the fastest counts.
-	// engineRepeats is the same for what goes through the engine.
+	// repeats is how often each size is measured, 1 if unset; the least counts.
+	// engineRepeats is the same for what goes through the engine, whose first call at the
+	// smallest size comes on top: it also makes what all others find in the engine's cache.
 	repeats, engineRepeats int
 	// open makes what the steps work on.
 	open  func(context.Context, *world) error
 	steps []step
+}
+
+// rounds is how many rounds it takes to measure each size as often as it must be.
+func (g group) rounds() int { return max(g.repeats, g.engineRepeats, 1) + 1 }
+
+// due reports whether a step is measured at a size in a round.
+func (g group) due(s step, n, round int) bool {
+	switch {
+	case s.most > 0 && n > s.most:
+		return false
+	case s.engine == nil:
+		return round < max(g.repeats, 1)
+	case n == g.base:
+		return round < max(g.engineRepeats, 1)+1
+	}
+	return round < max(g.engineRepeats, 1)
 }
 
 // step is one thing that is done with the work.
@@ -53,7 +69,7 @@ type job struct {
 	N           int
 	// Hub and Registry are the addresses of the fake GitHub and of the registry.
 	Hub, Registry string
-	// Dir is a directory for files.
+	// Dir is a directory for files, in memory where there is one.
 	Dir string
 }
 
@@ -65,20 +81,25 @@ type done struct {
 // world is what the steps of a group work on, at one size.
 type world struct {
 	job
+	// disk is a directory for what the engine reads, which may be gigabytes.
+	disk    string
 	closers []func()
 }
 
 func newWorld(ctx context.Context, g group, n int) (*world, error) {
-	parent := ""
-	if !slices.ContainsFunc(g.steps, func(s step) bool { return s.engine != nil }) {
-		parent = memoryDir()
+	w := &world{job: job{Group: g.Name, N: n}}
+	for _, d := range []struct {
+		path   *string
+		parent string
+	}{{&w.Dir, memoryDir()}, {&w.disk, ""}} {
+		dir, err := os.MkdirTemp(d.parent, "gantry-scale-")
+		if err != nil {
+			w.close()
+			return nil, err
+		}
+		*d.path = dir
+		w.onClose(func() { _ = os.RemoveAll(dir) })
 	}
-	dir, err := os.MkdirTemp(parent, "gantry-scale-")
-	if err != nil {
-		return nil, err
-	}
-	w := &world{job: job{Group: g.Name, N: n, Dir: dir}}
-	w.onClose(func() { _ = os.RemoveAll(dir) })
 	if g.open == nil {
 		return w, nil
 	}
@@ -89,9 +110,9 @@ func newWorld(ctx context.Context, g group, n int) (*world, error) {
 	return w, nil
 }
 
-// memoryDir is a directory in memory, or "" where there is none. A file system on a disk
-// charges a process that writes a thousand files for what others left to it, which is up
-// to ten times the step's own cost.
+// memoryDir is a directory in memory, or "" where there is none. On a disk, writing a
+// thousand files can cost a process up to ten times its own work, depending on what the
+// file system has to do for others at that moment.
 func memoryDir() string {
 	const dir = "/dev/shm"
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {

@@ -22,10 +22,10 @@ const MostExponent = 1.1
 // Point is what a step cost at a size.
 type Point struct {
 	N int `json:"n"`
-	// Seconds of the processor, which the exponent is fitted to. The time on a clock says
-	// less about growth: as long as there is an idle processor, more work takes no longer.
+	// Seconds of processor time.
 	Seconds float64 `json:"seconds"`
-	// Elapsed seconds on a clock; 0 if they were not measured.
+	// Elapsed seconds, of a call through the engine; 0 of other steps. They grow less than
+	// the processor time as long as a processor is idle.
 	Elapsed float64 `json:"elapsed,omitempty"`
 	// Requests, and the Bytes of their bodies that were sent and received; 0 for a step
 	// that makes none.
@@ -109,8 +109,13 @@ func (c *Curve) Peak() int64 {
 // requests and bounded memory.
 func (c *Curve) Problems() []string {
 	var problems []string
-	if f := c.Fit(); f.Exponent > MostExponent {
-		problems = append(problems, fmt.Sprintf("%s: the seconds grow with n^%.2f, more than n^%.1f", c.Name(), f.Exponent, MostExponent))
+	for _, time := range []struct {
+		name string
+		fit  Fit
+	}{{"seconds", c.Fit()}, {"elapsed seconds", c.FitElapsed()}} {
+		if time.fit.Exponent > MostExponent {
+			problems = append(problems, fmt.Sprintf("%s: the %s grow with n^%.2f, more than n^%.1f", c.Name(), time.name, time.fit.Exponent, MostExponent))
+		}
 	}
 	for _, p := range append([]Point{c.Base}, c.Points...) {
 		if c.MostRequests != nil && p.Requests > c.MostRequests.At(p.N) {

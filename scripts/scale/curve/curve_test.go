@@ -71,6 +71,10 @@ func TestFitIgnoresNoise(t *testing.T) {
 func TestProblemsNameTheCurve(t *testing.T) {
 	c := grown(func(n float64) float64 { return 0.001 * n * n }, 1, 10, 100)
 	assert.Equal(t, []string{"g: s: the seconds grow with n^1.92, more than n^1.1"}, c.Problems())
+	for i := range c.Points {
+		c.Points[i].Seconds, c.Points[i].Elapsed = 1, c.Points[i].Seconds
+	}
+	assert.Equal(t, []string{"g: s: the elapsed seconds grow with n^1.92, more than n^1.1"}, c.Problems())
 
 	c = grown(func(n float64) float64 { return 0.1 * n }, 1, 10, 150)
 	c.MostRequests, c.MostMemory = &Bound{Fixed: 3, PerHundred: 2, Each: 1}, 10
@@ -132,8 +136,8 @@ func TestPage(t *testing.T) {
 	flat.Base.Elapsed, flat.Points[0].Elapsed = 7, 8
 	page := Page(&Results{Curves: []Curve{*c, flat}}, []Group{{Name: "files", Title: "Files", Unit: "files", About: "About files."}, {Name: "none", Title: "None"}})
 	for _, want := range []string{
-		"| Files | plan | 1 to 1,000 | 1.00 | 1.00 | 10.5 s | 9 | 20 MiB |\n",
-		"| Files | again | 1 to 10 | flat | flat | 12.3 s |  |  |\n",
+		"| Files | plan | 1 to 1,000 | 1.00 | 1.00 |  | 10.5 s | 9 | 20 MiB |\n",
+		"| Files | again | 1 to 10 | flat | flat | flat | 12.3 s |  |  |\n",
 		"## Files\n\nAbout files.\n\n![Seconds over files, both logarithmic](scale/files.svg)\n",
 		"- **plan**: Plans a source. Processor time of the whole call; memory of the module's program; at most 9 requests; at most 64 MiB.\n",
 		"| files | plan | requests | bytes | memory | again | elapsed |\n|---|---|---|---|---|---|---|\n",

@@ -26,7 +26,7 @@ const (
 	// rest is noise.
 	leastShare = 0.1
 	// leastSeconds is the least excess that is used.
-	leastSeconds = 0.01
+	leastSeconds = 0.02
 )
 
 // Fit fits t(n) = t(n₀) + c·(n − n₀)^k to the points by least squares: a line through
@@ -39,19 +39,25 @@ const (
 // faster near the base (for n = 2n₀ and 10n₀ by 9, not by 5). With it, a linear step
 // has exactly 1, and a quadratic one approaches 2.
 //
-// Points that exceed the base by less than a tenth of it, or by less than 10 ms, are
+// Points that exceed the base by less than a tenth of it, or by less than 20 ms, are
 // noise and the garbage collector's first runs, and are not used. If only one point is
 // left, the largest unused one counts with that threshold, which it didn't reach, so that
 // the exponent is not overestimated. If none is left, the step is flat, and its exponent
 // is 0.
-func (c *Curve) Fit() Fit {
-	least := max(leastShare*c.Base.Seconds, leastSeconds)
+func (c *Curve) Fit() Fit { return c.fit(func(p Point) float64 { return p.Seconds }) }
+
+// FitElapsed fits the elapsed time in the same way. A curve that has none is flat.
+func (c *Curve) FitElapsed() Fit { return c.fit(func(p Point) float64 { return p.Elapsed }) }
+
+func (c *Curve) fit(seconds func(Point) float64) Fit {
+	fixed := seconds(c.Base)
+	least := max(leastShare*fixed, leastSeconds)
 	points := slices.SortedFunc(slices.Values(c.Points), func(a, b Point) int { return cmp.Compare(a.N, b.N) })
 	points = slices.DeleteFunc(points, func(p Point) bool { return p.N <= c.Base.N })
 	var xs, ys []float64
 	below := -1.0
 	for _, p := range points {
-		x, excess := math.Log(float64(p.N-c.Base.N)), p.Seconds-c.Base.Seconds
+		x, excess := math.Log(float64(p.N-c.Base.N)), seconds(p)-fixed
 		if excess < least {
 			below = x
 			continue

@@ -23,12 +23,12 @@ type Group struct {
 func Page(r *Results, groups []Group) string {
 	var b strings.Builder
 	b.WriteString(head)
-	b.WriteString("| what grows | step | sizes | exponent | at the end | seconds | requests | memory |\n|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| what grows | step | sizes | exponent | at the end | of elapsed time | seconds | requests | memory |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, g := range groups {
 		for _, c := range r.Of(g.Name) {
 			fit, last := c.Fit(), c.Largest()
-			fmt.Fprintf(&b, "| %s | %s | %s to %s | %s | %s | %s | %s | %s |\n", g.Title, c.Step,
-				number(c.Base.N), number(last.N), exponent(fit, fit.Exponent), exponent(fit, fit.Last), seconds(last.Seconds), c.requests(), memory(c.Peak()))
+			fmt.Fprintf(&b, "| %s | %s | %s to %s | %s | %s | %s | %s | %s | %s |\n", g.Title, c.Step,
+				number(c.Base.N), number(last.N), exponent(fit, fit.Exponent), exponent(fit, fit.Last), c.elapsedExponent(), seconds(last.Seconds), c.requests(), memory(c.Peak()))
 		}
 	}
 	for _, g := range groups {
@@ -52,9 +52,9 @@ const head = `# Scale
 
 <!-- Written by scripts/bench scale from scale.json. -->
 
-How the cost of each step grows with the work. ` + "`scripts/bench scale`" + ` measures it and writes this page; ` + "`scripts/bench scale assets tags`" + ` measures only these, and keeps the rest. It fails if a step grows faster than linearly (an exponent above 1.1), or makes more requests or needs more memory than it may.
+How the cost of each step grows with the work. ` + "`scripts/bench scale`" + ` measures it and writes this page; ` + "`scripts/bench scale assets tags`" + ` measures only these, and keeps the rest. It fails if a step grows faster than linearly (an exponent above 1.1, of processor time or of elapsed time), or makes more requests or needs more memory than it may.
 
-The exponent is k in t(n) = t(n₀) + c·(n − n₀)^k, fitted by least squares to the logarithms. n₀ is the smallest size, whose cost is the fixed cost. A step is flat if no size costs a tenth and 10 ms above the smallest. "At the end" is the exponent between the two largest sizes. Seconds are processor time, and "elapsed" is the time that a call through the engine took. Seconds and requests are those of the largest size, and the memory is the highest of all sizes.
+The exponent is k in t(n) = t(n₀) + c·(n − n₀)^k, fitted by least squares to the logarithms. n₀ is the smallest size, whose cost is the fixed cost. A step is flat if no size costs a tenth and 20 ms above the smallest. "At the end" is the exponent between the two largest sizes. Seconds are processor time: a step can take no longer and still do more work, while a processor is idle. Calls through the engine also have their elapsed time. Each is the least of several runs. Seconds and requests are those of the largest size, and the memory is the highest of all sizes.
 
 `
 
@@ -160,6 +160,15 @@ func (c *Curve) requests() string {
 	return fmt.Sprintf("%s (%d + %.2f each)", number(int(last.Requests)), base, each)
 }
 
+// elapsedExponent is that of the elapsed time, where it was measured.
+func (c *Curve) elapsedExponent() string {
+	if c.Largest().Elapsed == 0 {
+		return ""
+	}
+	f := c.FitElapsed()
+	return exponent(f, f.Exponent)
+}
+
 func exponent(f Fit, k float64) string {
 	if f.Flat() {
 		return "flat"
@@ -228,7 +237,7 @@ type Line struct {
 
 // PlotOf returns the plot of a group.
 func PlotOf(r *Results, g Group) (Plot, error) {
-	p := Plot{Title: g.Title, X: g.Unit, Y: "seconds of the processor"}
+	p := Plot{Title: g.Title, X: g.Unit, Y: "seconds of processor time"}
 	for _, c := range r.Of(g.Name) {
 		fit := c.Fit()
 		l := Line{Name: c.Step + ", flat"}
