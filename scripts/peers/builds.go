@@ -49,7 +49,7 @@ func builds(ctx context.Context, e *Env) ([]Row, error) {
 	}
 	e.Note("The sample's server, two binaries, for %s. Every tool runs in the image %s, with the same settings of the compiler, and with zig for the tools that use it. Crates are downloaded before. %s are built once more, in another directory.", strings.Join(sampleTargets, ", "), toolchainImage, strings.ReplaceAll(comparedTargets, " ", " and "))
 	e.Note("Times of Gantry include the dagger command and the engine; those of other tools are taken inside the container. Gantry's archives also have license texts and bills of materials, and its dist the changelog; plain cargo makes no archives.")
-	e.Note("After a change, Gantry compiles the files of a release from nothing, so that nothing of another source can be in them. For one target there is `build`, which compiles only what changed.")
+	e.Note("After a change, Gantry compiles the files of a release from scratch, so that they can't contain anything of another source. `build`, which makes the binaries of one target, compiles only what changed.")
 	e.Note("rustup is a script that does nothing: it reaches no server here, and the image has the targets' standard libraries.")
 	all := map[string]*buildResults{}
 	e.Log("builds by %s", Gantry)

@@ -22,7 +22,7 @@ const (
 
 const intro = `# Compared with other tools
 
-Gantry, side by side with what a maintainer would use instead: in one run, on the same files, each tool as its documentation recommends. Where Gantry is not ahead, its row says so.
+Gantry, side by side with what a maintainer would use instead. Each table comes from one run, on the same files, with each tool as its documentation recommends. Where Gantry is not ahead, its row says so.
 
 GitHub is a fake ([ci/fakehub](../ci/fakehub/fakehub.go)), which follows GitHub's published API description and injects faults. Nothing here has run against github.com. The command below each title makes its table again; [scripts](../scripts/README.md) explains what it needs.
 

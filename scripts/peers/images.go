@@ -317,7 +317,7 @@ func (r *imageRows) rows() []Row {
 			Cells: cells(func(r *imageResults) Cell { return Number(r.cold).With(r.note) })},
 		{What: "again, nothing changed", Unit: "s", Better: Less, Within: 0.05,
 			Cells: cells(func(r *imageResults) Cell { return Number(r.again) })},
-		{What: "sent to the registry again", Better: Less,
+		{What: "data sent to the registry again", Better: Less,
 			Cells: cells(func(r *imageResults) Cell { return Bytes(r.sentAgain) })},
 		{What: "the same digest when made twice", Better: More, Headline: true,
 			Cells: cells(func(r *imageResults) Cell { return yes(r.same) })},

@@ -90,7 +90,7 @@ func TestImageRows(t *testing.T) {
 	assert.Equal(t, map[string]Verdict{
 		"image for two platforms, into an empty repository":                     Behind,
 		"again, nothing changed":                                                Equal,
-		"sent to the registry again":                                            Equal,
+		"data sent to the registry again":                                       Equal,
 		"the same digest when made twice":                                       Ahead,
 		"the image has the bytes of the release's binaries":                     Equal,
 		"tags without all platforms, after the registry refused the second one": Equal,

@@ -108,8 +108,8 @@ func (f *files) paths() []string {
 	return all
 }
 
-// color matches what makes a terminal change its colors. semantic-release also prints it
-// where there is none.
+// color matches an escape sequence that sets colors. semantic-release prints them even if
+// its output isn't a terminal.
 var color = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 // told is the last line of an output that has GitHub's answer to a denied call, or else

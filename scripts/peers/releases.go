@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dagger/gantry/ci/fakehub"
+	"dagger/gantry/scripts/units"
 )
 
 // forReruns is goreleaser with the two settings that its documentation has for releases
@@ -228,7 +229,7 @@ func (r *comparison) plainly(ctx context.Context) ([]Row, error) {
 	return []Row{
 		time,
 		rerun,
-		r.row("re-run of a complete release: sent", "", Less, from(bytes)),
+		r.row("re-run of a complete release: data sent", "", Less, from(bytes)),
 	}, nil
 }
 
@@ -264,16 +265,16 @@ func rerun(a *attempt, calls []fakehub.Call, sent int64, unchanged bool) Cell {
 	if !unchanged {
 		changes = "changes the releases"
 	}
-	return Graded(grade, fmt.Sprintf("%s: exit code %d, %d calls, %s sent, %s", answer, a.code, len(calls), size(sent), changes))
+	return Graded(grade, fmt.Sprintf("%s: exit code %d, API calls: %d, %s sent, %s", answer, a.code, len(calls), units.Bytes(sent), changes))
 }
 
 // interrupted counts the bytes that are sent twice after a failure near the end.
 func (r *comparison) interrupted(ctx context.Context) ([]Row, error) {
 	var rows []Row
 	for _, lost := range []bool{false, true} {
-		what := "connection lost at 90 % of the upload: sent again"
+		what := "connection lost at 90 % of the upload: data sent again"
 		if lost {
-			what = "machine lost at 90 % of the upload, re-run: sent again"
+			what = "machine lost at 90 % of the upload, re-run: data sent again"
 		}
 		cells := map[string]Cell{}
 		for _, t := range r.tools {

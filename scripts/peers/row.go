@@ -1,8 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"maps"
+
+	"dagger/gantry/scripts/units"
 )
 
 // Gantry is the name of Gantry's column. It is the first of each table.
@@ -50,19 +51,8 @@ type Cell struct {
 // Number returns a cell with a value.
 func Number(value float64) Cell { return Cell{Value: value} }
 
-// Bytes returns a cell with a number of bytes, which is shown in kB or MB.
-func Bytes(n int64) Cell { return Graded(float64(n), size(n)) }
-
-// size renders a number of bytes.
-func size(n int64) string {
-	switch {
-	case n == 0:
-		return "0"
-	case n < 1e6:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	}
-	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-}
+// Bytes returns a cell with a number of bytes, shown in kB or MB.
+func Bytes(n int64) Cell { return Graded(float64(n), units.Bytes(n)) }
 
 // Graded returns a cell with a text. The value is compared, and not shown.
 func Graded(value float64, text string) Cell { return Cell{Value: value, Text: text} }

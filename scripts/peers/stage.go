@@ -95,7 +95,8 @@ const semanticConfig = `export default {
 };
 `
 
-// distConfig has no ci, whose workflow dist would have to write first.
+// distConfig sets no ci: with one, dist refuses to plan until its workflow is in the
+// repository.
 const distConfig = `[workspace]
 members = ["cargo:."]
 

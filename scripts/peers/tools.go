@@ -235,7 +235,7 @@ func ours(ctx context.Context, root string) (string, error) {
 	if m == nil {
 		return "", errors.New("version.go has no constant named version")
 	}
-	commit, err := Output(Command(ctx, root, nil, "git", "rev-parse", "--short=12", "HEAD"))
+	commit, err := Output(Command(ctx, root, nil, "git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty"))
 	if err != nil {
 		return "", err
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"dagger/gantry/scripts/units"
 )
 
 // Group describes what grows, for the page.
@@ -136,7 +138,7 @@ func (c *Curve) cells(n int) []string {
 		cells = append(cells, number(int(p.Requests)))
 	}
 	if bytes {
-		cells = append(cells, size(p.Bytes))
+		cells = append(cells, units.Bytes(p.Bytes))
 	}
 	if hasMemory {
 		cells = append(cells, memory(p.Memory))
@@ -188,16 +190,6 @@ func memory(kib int64) string {
 		return ""
 	}
 	return fmt.Sprintf("%d MiB", (kib+512)>>10)
-}
-
-func size(bytes int64) string {
-	switch {
-	case bytes >= 1e6:
-		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
-	case bytes >= 1e3:
-		return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
-	}
-	return fmt.Sprintf("%d B", bytes)
 }
 
 // number renders a number with commas.
