@@ -46,7 +46,7 @@ var commits = group{
 		About: "A program of a few lines with a history of n commits, each of one small file, and ten releases, made by `git fast-import`.",
 	},
 	base: 100, sizes: []int{1000, 3000, 10000, 30000, 50000}, quick: []int{1000},
-	repeats: 6, engineRepeats: 3, open: writeHistory,
+	repeats: 3, engineRepeats: 2, open: writeHistory,
 	steps: []step{
 		{name: "divide", what: "Divides what git-cliff read into sections, as a changelog does in the container of the module's program", memory: 96, pure: divideHistory},
 		{name: "plan", what: "`release plan` of a source that the engine has not seen", memory: 192, engine: planSource(writeCommits)},
@@ -60,7 +60,7 @@ var files = group{
 		About: "A source of one small package, with n files of a few bytes, a hundred in a directory.",
 	},
 	base: 100, sizes: []int{1000, 3000, 10000, 30000, 100000}, quick: []int{1000, 3000},
-	repeats: 8, engineRepeats: 5,
+	repeats: 3, engineRepeats: 2,
 	steps: []step{
 		{name: "decide", what: "Plans a source of which everything is known", memory: 64, pure: planFiles},
 		{name: "plan", what: "`release plan` of a source that the engine has not seen", memory: 192, engine: planSource(writeManyFiles)},
@@ -87,7 +87,7 @@ var crates = group{
 		About: "A workspace of n members, each of which depends on the one before and has a readme and a license, and of which every tenth has a binary; and a program of n crates from crates.io, each with two license texts of three thousand characters.",
 	},
 	base: 5, sizes: []int{10, 25, 50, 100, 200, 400}, quick: []int{10, 50},
-	repeats: 8, engineRepeats: 6, open: writeCrates,
+	repeats: 3, engineRepeats: 3, open: writeCrates,
 	steps: []step{
 		{name: "decide", what: "Plans a workspace of which everything is known", memory: 64, pure: planCrates},
 		{name: "plan", what: "`release plan` of the workspace, which the engine has not seen", memory: 192, engine: planSource(writeMembers)},

@@ -198,7 +198,7 @@ var registryTags = group{
 		Name: "tags", Title: "Tags in the registry", Unit: "tags",
 		About: "A repository of go-containerregistry's registry in memory, which lists a thousand tags per page. All but three tags are those of versions, which also have releases.",
 	},
-	base: 5, sizes: []int{10, 100, 1000, 3000, 5000}, quick: []int{10, 1200}, repeats: 10,
+	base: 5, sizes: []int{10, 100, 1000, 3000, 5000}, quick: []int{10, 1200}, repeats: 5,
 	open: openTags,
 	steps: []step{
 		{name: "publish", what: "`publish` of the image of a new version, which gets every floating tag", requests: &curve.Bound{Fixed: 40, PerHundred: 1}, memory: 64, once: true, pure: publishImage(false)},

@@ -107,7 +107,10 @@ func (c *Curve) Peak() int64 {
 
 // Problems returns which rules the curve breaks: growth that is at most linear, bounded
 // requests and bounded memory.
-func (c *Curve) Problems() []string {
+func (c *Curve) Problems() []string { return append(c.FastGrowth(), c.Exceeded()...) }
+
+// FastGrowth returns which times grow faster than the bound.
+func (c *Curve) FastGrowth() []string {
 	var problems []string
 	for _, time := range []struct {
 		name string
@@ -117,6 +120,12 @@ func (c *Curve) Problems() []string {
 			problems = append(problems, fmt.Sprintf("%s: the %s grow with n^%.2f, more than n^%.1f", c.Name(), time.name, time.fit.Exponent, MostExponent))
 		}
 	}
+	return problems
+}
+
+// Exceeded returns which bounds of requests and memory the curve exceeds.
+func (c *Curve) Exceeded() []string {
+	var problems []string
 	for _, p := range append([]Point{c.Base}, c.Points...) {
 		if c.MostRequests != nil && p.Requests > c.MostRequests.At(p.N) {
 			problems = append(problems, fmt.Sprintf("%s: %d requests at n = %d, more than %s = %d", c.Name(), p.Requests, p.N, c.MostRequests, c.MostRequests.At(p.N)))

@@ -138,6 +138,7 @@ func TestPage(t *testing.T) {
 	for _, want := range []string{
 		"| Files | plan | 1 to 1,000 | 1.00 | 1.00 |  | 10.5 s | 9 | 20 MiB |\n",
 		"| Files | again | 1 to 10 | flat | flat | flat | 12.3 s |  |  |\n",
+		"\nNo step breaks a rule in these results.\n",
 		"## Files\n\nAbout files.\n\n![Seconds over files, both logarithmic](scale/files.svg)\n",
 		"- **plan**: Plans a source. Processor time of the whole call; memory of the module's program; at most 9 requests; at most 64 MiB.\n",
 		"| files | plan | requests | bytes | memory | again | elapsed |\n|---|---|---|---|---|---|---|\n",
@@ -147,6 +148,9 @@ func TestPage(t *testing.T) {
 		assert.Contains(t, page, want)
 	}
 	assert.NotContains(t, page, "None")
+	c.MostMemory = 19
+	assert.Contains(t, Page(&Results{Curves: []Curve{*c}}, []Group{{Name: "files"}}), "These results break rules. On ", "they are named")
+	assert.Contains(t, Page(&Results{Curves: []Curve{*c}}, []Group{{Name: "files"}}), "\n\n- files: plan: 20 MiB of memory at n = 10, more than 19 MiB\n- files")
 }
 
 func TestPlotHasADigest(t *testing.T) {

@@ -33,6 +33,7 @@ func Page(r *Results, groups []Group) string {
 				number(c.Base.N), number(last.N), exponent(fit, fit.Exponent), exponent(fit, fit.Last), c.elapsedExponent(), seconds(last.Seconds), c.requests(), memory(c.Peak()))
 		}
 	}
+	b.WriteString(r.problems(groups))
 	for _, g := range groups {
 		curves := r.Of(g.Name)
 		if len(curves) == 0 {
@@ -48,6 +49,22 @@ func Page(r *Results, groups []Group) string {
 		fmt.Fprintf(&b, "\n`%s`, %s, %s.\n", curves[0].Command, curves[0].Date, curves[0].Machine)
 	}
 	return b.String()
+}
+
+// problems lists the rules that the results break.
+func (r *Results) problems(groups []Group) string {
+	var b strings.Builder
+	for _, g := range groups {
+		for _, c := range r.Of(g.Name) {
+			for _, problem := range c.Problems() {
+				fmt.Fprintf(&b, "- %s\n", problem)
+			}
+		}
+	}
+	if b.Len() == 0 {
+		return "\nNo step breaks a rule in these results.\n"
+	}
+	return "\nThese results break rules. On a machine whose speed varies, an exponent varies by some tenths, so some of these steps may be linear:\n\n" + b.String()
 }
 
 const head = `# Scale
