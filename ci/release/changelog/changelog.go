@@ -100,9 +100,11 @@ func Make(client *dagger.Client, source, git *dagger.Directory, p *plan.Plan, to
 		context = sections.NotesFile
 		args = append(args, "--strip", "all")
 	}
+	// Git-cliff reads a file byte by byte, each with a system call of its own, but its
+	// standard input in blocks.
 	return cliff.
 		WithMountedFile(dir+"/"+context, divided.File(context)).
-		WithExec(append(args, "--from-context", dir+"/"+context, "--output", dir+"/CHANGELOG.md")).
+		WithExec(append(args, "--from-context", "-", "--output", dir+"/CHANGELOG.md"), dagger.ContainerWithExecOpts{RedirectStdin: dir + "/" + context}).
 		File(dir + "/CHANGELOG.md"), nil
 }
 
@@ -114,6 +116,9 @@ func commits(cliff *dagger.Container, git *dagger.Directory, args []string, p *p
 	}
 	return cliff.
 		WithMountedDirectory(repository+"/.git", git).
+		// Where git-cliff keeps which files each commit changed: thousands of small files,
+		// which nothing reads again.
+		WithMountedTemp(repository+"/.git/git-cliff-core").
 		WithNewFile(out+"/"+sections.CommitsFile, "[]").
 		WithExec(append(list, p.Commit)).
 		File(out + "/" + sections.CommitsFile)
