@@ -76,6 +76,26 @@ func Check(f Facts, w Requirements) []error {
 	return problems
 }
 
+// GlibcLibraries are glibc's own libraries.
+var GlibcLibraries = []string{"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libresolv.so.2", "libanl.so.1"}
+
+// Foreign returns the shared libraries that a Linux program needs and that a system with
+// glibc may lack: all but glibc's own, with its loader, and those of GCC, which package
+// managers need themselves.
+func (f Facts) Foreign() []string {
+	if f.Format != ELF {
+		return nil
+	}
+	var foreign []string
+	for _, library := range f.Needed {
+		known := slices.Contains(GlibcLibraries, library) || library == "libgcc_s.so.1" || library == "libstdc++.so.6"
+		if !known && !strings.HasPrefix(library, "ld-linux") && !strings.HasPrefix(library, "ld64.so") && library != "ld.so.1" {
+			foreign = append(foreign, library)
+		}
+	}
+	return foreign
+}
+
 func (f Format) article() string {
 	switch f {
 	case ELF:

@@ -115,6 +115,13 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestForeignLibraries(t *testing.T) {
+	common := []string{"libgcc_s.so.1", "libm.so.6", "libc.so.6", "ld-linux-x86-64.so.2", "ld64.so.2", "ld.so.1", "libstdc++.so.6"}
+	assert.Empty(t, Facts{Format: ELF, Needed: common}.Foreign())
+	assert.Equal(t, []string{"libssl.so.3", "libldap.so.2"}, Facts{Format: ELF, Needed: append([]string{"libssl.so.3", "libldap.so.2"}, common...)}.Foreign())
+	assert.Empty(t, Facts{Format: PE, Needed: []string{"KERNEL32.dll"}}.Foreign())
+}
+
 func TestLoadersOfGlibc(t *testing.T) {
 	for _, name := range []string{
 		"ld-linux-x86-64.so.2", "ld-linux.so.2", "ld-linux-aarch64.so.1", "ld-linux-armhf.so.3",

@@ -159,9 +159,6 @@ type runtime struct {
 	libs []string
 }
 
-// glibcLibs lists glibc's own libraries.
-var glibcLibs = []string{"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libresolv.so.2", "libanl.so.1"}
-
 // runtimeOf returns the runtime of a well-known base image. The smoke test checks all
 // others.
 func runtimeOf(ref string) (runtime, bool) {
@@ -183,11 +180,11 @@ func runtimeOf(ref string) (runtime, bool) {
 		if release == "12" { // the others' libraries are unknown
 			switch kind {
 			case "base-nossl":
-				r.libs = glibcLibs
+				r.libs = binary.GlibcLibraries
 			case "base":
-				r.libs = append(slices.Clone(glibcLibs), "libssl.so.3", "libcrypto.so.3")
+				r.libs = append(slices.Clone(binary.GlibcLibraries), "libssl.so.3", "libcrypto.so.3")
 			case "cc":
-				r.libs = append(slices.Clone(glibcLibs), "libssl.so.3", "libcrypto.so.3", "libgcc_s.so.1", "libstdc++.so.6", "libgomp.so.1")
+				r.libs = append(slices.Clone(binary.GlibcLibraries), "libssl.so.3", "libcrypto.so.3", "libgcc_s.so.1", "libstdc++.so.6", "libgomp.so.1")
 			}
 		}
 		return r, true

@@ -7,13 +7,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/target"
 )
 
 // What well-known base images have; of all others nothing is known.
 func TestRuntimeOf(t *testing.T) {
-	base := append([]string{}, glibcLibs...)
+	base := append([]string{}, binary.GlibcLibraries...)
 	ssl := append(append([]string{}, base...), "libssl.so.3", "libcrypto.so.3")
 	cc := append(append([]string{}, ssl...), "libgcc_s.so.1", "libstdc++.so.6", "libgomp.so.1")
 	digest := "@sha256:" + strings.Repeat("0", 64)

@@ -74,16 +74,25 @@ func errorOf(log string) string {
 	return strings.Join(lines[max(0, len(lines)-10):], "\n")
 }
 
-var cannotLoad = regexp.MustCompile(`error while loading shared libraries|Exec format error|cannot execute|no such file or directory|Illegal instruction|Segmentation fault`)
+var (
+	lacksLibrary = regexp.MustCompile(`error while loading shared libraries: ([^\s:]+): cannot open`)
+	cannotLoad   = regexp.MustCompile(`error while loading shared libraries|Exec format error|cannot execute|no such file or directory|Illegal instruction|Segmentation fault`)
+)
 
 // ClassifyAnswers judges what the programs of a target printed for --version, and to
-// standard error. One that starts and prints the version is enough: some crates have
+// standard error. Log is what Gantry printed, which must have warned of a library that the
+// system lacks. One that starts and prints the version is enough: some crates have
 // small programs besides, which make man pages or the like. It returns nil if all is well.
-func ClassifyAnswers(version string, said, complaints map[string]string) *Finding {
+func ClassifyAnswers(version string, said, complaints map[string]string, log string) *Finding {
 	answered := false
 	for _, name := range sorted(said) {
-		if line := cannotLoad.FindString(complaints[name]); line != "" {
-			return &Finding{Class: Gantry, Reason: shorten(name + " does not start: " + firstLine(complaints[name]))}
+		reason := shorten(name + " does not start: " + firstLine(complaints[name]))
+		if found := lacksLibrary.FindStringSubmatch(complaints[name]); found != nil {
+			warned := regexp.MustCompile(`needs (\S+ and )*` + regexp.QuoteMeta(found[1]) + `( and \S+)*, which not every system has`)
+			return &Finding{Class: Needs, Reason: reason, Hinted: warned.MatchString(log)}
+		}
+		if cannotLoad.MatchString(complaints[name]) {
+			return &Finding{Class: Gantry, Reason: reason}
 		}
 		answered = answered || strings.Contains(said[name], version)
 	}

@@ -128,13 +128,16 @@ func (e evidence) targets(r *Result, build string) error {
 }
 
 func (e evidence) target(name, version, build string) (Target, error) {
+	log, ok, err := e.text("build-" + name + ".log")
+	if err != nil {
+		return Target{}, err
+	}
+	if !ok {
+		log = build
+	}
 	if _, err := os.Stat(filepath.Join(string(e), "run", name)); err != nil {
-		log, ok, err := e.text("build-" + name + ".log")
-		if !ok {
-			log = build
-		}
 		finding := Classify(errorOf(log))
-		return Target{Failure: &finding}, err
+		return Target{Failure: &finding}, nil
 	}
 	t := Target{Built: true, Said: map[string]string{}}
 	files, err := filepath.Glob(filepath.Join(string(e), "said", name+"@*"))
@@ -155,7 +158,7 @@ func (e evidence) target(name, version, build string) (Target, error) {
 		said[program] = string(content)
 		t.Said[program] = shorten(firstLine(string(content)))
 	}
-	t.Failure = ClassifyAnswers(version, said, complaints)
+	t.Failure = ClassifyAnswers(version, said, complaints, log)
 	return t, nil
 }
 

@@ -78,8 +78,12 @@ func TestJudge(t *testing.T) {
 		"a fault of Gantry goes first": {func(files map[string]string) {
 			files["said/x86_64-unknown-linux-gnu@app"] = "usage: app FILE\n"
 			files["said/"+musl+"@app"] = ""
-			files["said/"+musl+"@app.stderr"] = "app: error while loading shared libraries: libssl.so.3\n"
+			files["said/"+musl+"@app.stderr"] = "app: error while loading shared libraries: libssl.so.3: wrong ELF class\n"
 		}, Gantry, true, 4, 2, "app does not start: app: error while loading shared libraries"},
+		"a library is missing": {func(files map[string]string) {
+			files["said/"+musl+"@app"] = ""
+			files["said/"+musl+"@app.stderr"] = "app: error while loading shared libraries: libssl.so.3: cannot open shared object file: No such file or directory\n"
+		}, Needs, true, 4, 3, "app does not start: app: error while loading shared libraries"},
 		"a failure of the machine goes before all": {func(files map[string]string) {
 			delete(files, "run/"+musl+"/app")
 			files["build-"+musl+".log"] = "Error: call constructor: failed to mount /tmp/buildkit-mount1: invalid argument\n"
@@ -118,13 +122,24 @@ func TestErrorOf(t *testing.T) {
 
 func TestClassifyAnswers(t *testing.T) {
 	one := func(name, text string) map[string]string { return map[string]string{name: text} }
-	assert.Nil(t, ClassifyAnswers("1.2.3", one("app", "app 1.2.3"), nil))
-	assert.Nil(t, ClassifyAnswers("1.2.3", map[string]string{"app": "app 1.2.3", "app-mangen": ""}, nil), "one program is enough")
+	assert.Nil(t, ClassifyAnswers("1.2.3", one("app", "app 1.2.3"), nil, ""))
+	assert.Nil(t, ClassifyAnswers("1.2.3", map[string]string{"app": "app 1.2.3", "app-mangen": ""}, nil, ""), "one program is enough")
 	assert.Equal(t, &Finding{Class: Version, Reason: "app --version prints: error: unexpected argument"},
-		ClassifyAnswers("1.2.3", one("app", "\n"), one("app", "error: unexpected argument\nusage\n")))
+		ClassifyAnswers("1.2.3", one("app", "\n"), one("app", "error: unexpected argument\nusage\n"), ""))
 	assert.Equal(t, &Finding{Class: Gantry, Reason: "b does not start: exec b: Exec format error"},
-		ClassifyAnswers("1.2.3", map[string]string{"a": "1.2.3", "b": ""}, one("b", "exec b: Exec format error\n")))
-	assert.Equal(t, Gantry, ClassifyAnswers("1.2.3", nil, nil).Class)
+		ClassifyAnswers("1.2.3", map[string]string{"a": "1.2.3", "b": ""}, one("b", "exec b: Exec format error\n"), ""))
+	assert.Equal(t, Gantry, ClassifyAnswers("1.2.3", nil, nil, "").Class)
+
+	// Gantry must have warned of a library that is missing.
+	missing := one("app", "app: error while loading shared libraries: libssl.so.3: cannot open shared object file: No such file or directory\n")
+	reason := "app does not start: app: error while loading shared libraries: libssl.so.3: cannot open shared object file: No such file or directory"
+	for log, hinted := range map[string]bool{
+		"": false, "needs libssl.so.30, which not every system has": false, "needs libcrypto.so.3, which not every system has": false,
+		`binary "app" of target "x" needs libssl.so.3, which not every system has: link`:                             true,
+		`binary "app" of target "x" needs libz.so.1 and libssl.so.3 and libx.so.1, which not every system has: link`: true,
+	} {
+		assert.Equal(t, &Finding{Class: Needs, Reason: reason, Hinted: hinted}, ClassifyAnswers("1.2.3", one("app", ""), missing, log), log)
+	}
 }
 
 func TestList(t *testing.T) {

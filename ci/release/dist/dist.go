@@ -189,6 +189,7 @@ func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, erro
 		return nil, err
 	}
 	for i, t := range in.Targets {
+		warnOfLibraries(t, facts[i], warn)
 		asset, err := pack(dir, in, t, facts[i], mtime)
 		if err != nil {
 			return nil, err
@@ -211,6 +212,18 @@ func Assemble(dir string, in Input, warn func(string)) (*manifest.Manifest, erro
 		return nil, err
 	}
 	return &m, seal(dir, &m)
+}
+
+// warnOfLibraries warns of shared libraries that users of a target may lack. A program
+// that finds one of them in the toolchain links it dynamically, and does not start without
+// it.
+func warnOfLibraries(t Target, facts []binary.Facts, warn func(string)) {
+	for i, bin := range t.Binaries {
+		if libraries := facts[i].Foreign(); len(libraries) > 0 {
+			warn(fmt.Sprintf("binary %q of target %q needs %s, which not every system has: link it statically, or tell users what to install",
+				bin.Name, t.Want.Target, strings.Join(libraries, " and ")))
+		}
+	}
 }
 
 // seal writes release-manifest.json and then SHA256SUMS, which covers it.

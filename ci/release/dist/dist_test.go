@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/gantry/ci/archive"
+	"dagger/gantry/ci/binary"
 	"dagger/gantry/ci/manifest"
 	"dagger/gantry/ci/release/plan"
 )
@@ -350,6 +351,17 @@ func TestAssembleWithBill(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(left, "messages")))
 	_, err = Assemble(t.TempDir(), with(), quiet(t))
 	assert.ErrorContains(t, err, `list the crates of target "`+amd+`": `)
+}
+
+// Users learn of a missing library when the program does not start, and the maintainer
+// before the release.
+func TestWarnOfLibraries(t *testing.T) {
+	target := Target{Want: binary.Requirements{Target: "x86_64-unknown-linux-gnu"}, Binaries: []Binary{{Name: "app"}, {Name: "tool"}}}
+	var warnings []string
+	warnOfLibraries(target, []binary.Facts{
+		{Format: binary.ELF, Needed: []string{"libssl.so.3", "libcrypto.so.3", "libc.so.6"}}, {Format: binary.ELF, Needed: []string{"libc.so.6"}},
+	}, func(w string) { warnings = append(warnings, w) })
+	assert.Equal(t, []string{`binary "app" of target "x86_64-unknown-linux-gnu" needs libssl.so.3 and libcrypto.so.3, which not every system has: link it statically, or tell users what to install`}, warnings)
 }
 
 // A program that would fail the smoke test of its image is found before anything
