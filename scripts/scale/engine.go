@@ -231,21 +231,49 @@ func tagged(dir string) error {
 	)
 }
 
-// program is a package with some binaries, and lines of its configuration.
-func program(bins int, configuration string) map[string]string {
+// program is a package with some binaries, each of which has some functions, and lines of
+// its configuration.
+func program(bins, functions int, configuration string) map[string]string {
 	files := map[string]string{
 		"Cargo.toml": "[package]\nname = \"app\"\nversion = \"1.0.0\"\nedition = \"2021\"\nlicense = \"MIT\"\nrepository = \"https://github.com/acme/app\"\n\n[package.metadata.gantry]\n" + configuration,
 		"Cargo.lock": "version = 3\n\n[[package]]\nname = \"app\"\nversion = \"1.0.0\"\n", ".gitignore": "/target\n", "README.md": "# app\n",
 	}
 	for i := range bins {
-		files[fmt.Sprintf("src/bin/app-%02d.rs", i)] = "fn main() {\n    println!(\"{} {}\", env!(\"CARGO_BIN_NAME\"), env!(\"CARGO_PKG_VERSION\"));\n}\n"
+		files[fmt.Sprintf("src/bin/app-%02d.rs", i)] = mainFile(functions)
 	}
 	return files
 }
 
+// mainFile is a program that prints its name and its version, and what its functions make
+// of its arguments: each is about a tenth of a second of work for the compiler.
+func mainFile(functions int) string {
+	var b strings.Builder
+	for i := range functions {
+		fmt.Fprintf(&b, `fn work_%[1]d(words: &[String]) -> String {
+    let mut counts = std::collections::BTreeMap::new();
+    for (place, word) in words.iter().enumerate() {
+        *counts.entry(word.to_lowercase()).or_insert(%[1]du64) += (place * word.len()) as u64;
+    }
+    let mut lines: Vec<String> = counts.iter().map(|(word, n)| format!("%[1]d {word}: {n}")).collect();
+    lines.sort_by_key(|line| line.len() ^ %[1]d);
+    lines.join("\n")
+}
+`, i)
+	}
+	b.WriteString("fn main() {\n    println!(\"{} {}\", env!(\"CARGO_BIN_NAME\"), env!(\"CARGO_PKG_VERSION\"));\n")
+	if functions > 0 {
+		b.WriteString("    let words: Vec<String> = std::env::args().skip(2).collect();\n")
+	}
+	for i := range functions {
+		fmt.Fprintf(&b, "    print!(\"{}\", work_%d(&words));\n", i)
+	}
+	b.WriteString("}\n")
+	return b.String()
+}
+
 // writeManyFiles writes a source with n files.
 func writeManyFiles(dir string, n int) error {
-	files := program(1, "")
+	files := program(1, 0, "")
 	for i := len(files) + 1; i < n; i++ {
 		files[fmt.Sprintf("assets/%04d/file-%06d.txt", i/100, i)] = fmt.Sprintf("%d\n", i)
 	}
@@ -255,7 +283,7 @@ func writeManyFiles(dir string, n int) error {
 // writeMegabytes writes a source of n megabytes, half of which are its files. Each source
 // has other bytes, which the engine has not seen.
 func writeMegabytes(dir string, n int) error {
-	if err := errors.Join(writeFiles(dir, program(1, "")), os.Mkdir(filepath.Join(dir, "assets"), 0o755)); err != nil {
+	if err := errors.Join(writeFiles(dir, program(1, 0, "")), os.Mkdir(filepath.Join(dir, "assets"), 0o755)); err != nil {
 		return err
 	}
 	const parts = 8
@@ -317,7 +345,7 @@ func writeCommits(dir string, n int) error {
 		kind := []string{"feat", "fix", "docs", "refactor"}[i%4]
 		data(fmt.Sprintf("%s(part-%d): change number %d of the history", kind, i%7, i))
 		if i == 0 {
-			files := program(1, "")
+			files := program(1, 0, "")
 			files[saltFile] = dir
 			for name, text := range files {
 				fmt.Fprintf(&stream, "M 100644 inline %s\n", name)
@@ -361,6 +389,14 @@ var (
 	further = []string{"riscv64gc-unknown-linux-gnu", "riscv64gc-unknown-linux-musl", "powerpc64le-unknown-linux-gnu", "loongarch64-unknown-linux-musl"}
 )
 
+const (
+	// functions of a program that is compiled for every target, and functionsEach of every
+	// one of many binaries. With fewer, what a call costs without them hides them.
+	functions, functionsEach = 30, 4
+	// packedBytes are those of a program that is packed only.
+	packedBytes = 16 << 20
+)
+
 // machineOf returns the number in an ELF file of a target.
 func machineOf(triple string) elf.Machine {
 	arch, _, _ := strings.Cut(triple, "-")
@@ -373,7 +409,7 @@ func targetsLine(targets []string) string {
 
 // writeTargets writes a program for n targets that are built.
 func writeTargets(dir string, n int) error {
-	return errors.Join(writeFiles(dir, program(1, targetsLine(built[:n]))), tagged(dir))
+	return errors.Join(writeFiles(dir, program(1, functions, targetsLine(built[:n]))), tagged(dir))
 }
 
 // unused is a name for build caches that no run has used.
@@ -390,12 +426,12 @@ func distSource(write func(dir string, n int) error) func(context.Context, *worl
 	}
 }
 
-// packSource packs programs for n targets that were built elsewhere: as far as the
-// headers of their files go.
+// packSource packs programs for n targets that were built elsewhere: the headers of a
+// program, and then noise.
 func packSource(ctx context.Context, w *world) (*curve.Point, error) {
 	targets := append(append([]string{}, built...), further...)[:w.N]
 	dir := filepath.Join(w.disk, "packed")
-	if err := errors.Join(writeFiles(dir, program(1, targetsLine(targets))), tagged(dir)); err != nil {
+	if err := errors.Join(writeFiles(dir, program(1, 0, targetsLine(targets))), tagged(dir)); err != nil {
 		return nil, err
 	}
 	arguments := []string{"--source=" + dir, unused(), "release", "--tag=v1.0.0"}
@@ -403,7 +439,7 @@ func packSource(ctx context.Context, w *world) (*curve.Point, error) {
 		binaries := filepath.Join(w.disk, "binaries", t)
 		text, err := tinyELF(machineOf(t))
 		if err == nil {
-			err = writeFiles(binaries, map[string]string{"app-00": string(text)})
+			err = writeFiles(binaries, map[string]string{"app-00": string(append(text, halfNoise(dir+t, packedBytes)...))})
 		}
 		if err != nil {
 			return nil, err
@@ -413,7 +449,17 @@ func packSource(ctx context.Context, w *world) (*curve.Point, error) {
 	return w.timed(ctx, "release-manifest.json", append(arguments, "dist", "entries")...)
 }
 
+// halfNoise returns n bytes that shrink to about a half, and that differ for each seed.
+func halfNoise(seed string, n int) []byte {
+	out := make([]byte, n)
+	rand.NewChaCha8(sha256.Sum256([]byte(seed))).Read(out)
+	for i := range out {
+		out[i] &= 0x0f
+	}
+	return out
+}
+
 // writeBins writes a package with n binaries for one target.
 func writeBins(dir string, n int) error {
-	return errors.Join(writeFiles(dir, program(n, targetsLine(built[:1]))), tagged(dir))
+	return errors.Join(writeFiles(dir, program(n, functionsEach, targetsLine(built[:1]))), tagged(dir))
 }

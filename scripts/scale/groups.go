@@ -20,9 +20,9 @@ func init() { // the steps look themselves up
 var targets = group{
 	Group: curve.Group{
 		Name: "targets", Title: "Targets", Unit: "targets",
-		About: "A program of a few lines. Up to four targets are compiled, which the toolchain image can do without more tools. For up to eight, programs that were built elsewhere are packed with `with-binaries`; they are headers only.",
+		About: "A program of thirty functions. Up to four targets are compiled, which the toolchain image can do without more tools. For up to eight, programs that were built elsewhere are packed with `with-binaries`: 16 MiB each, the headers of a program and noise.",
 	},
-	base: 1, sizes: []int{2, 4, 8}, quick: []int{2},
+	base: 1, sizes: []int{2, 3, 4, 6, 8}, quick: []int{2},
 	engineRepeats: 3,
 	steps: []step{
 		{name: "compile", what: "`dist` from empty caches", most: 4, memory: 192, engine: distSource(writeTargets)},
@@ -33,7 +33,7 @@ var targets = group{
 var binaries = group{
 	Group: curve.Group{
 		Name: "binaries", Title: "Binaries", Unit: "binaries",
-		About: "A package with n programs of a few lines, for one target.",
+		About: "A package with n programs of four functions, for one target.",
 	},
 	base: 1, sizes: []int{2, 4, 8, 16, 32}, quick: []int{2},
 	engineRepeats: 3,
@@ -86,12 +86,12 @@ var crates = group{
 		Name: "crates", Title: "Crates", Unit: "crates",
 		About: "A workspace of n members, each of which depends on the one before and has a readme and a license, and of which every tenth has a binary; and a program of n crates from crates.io, each with two license texts of three thousand characters.",
 	},
-	base: 5, sizes: []int{10, 25, 50, 100, 200, 400}, quick: []int{10, 50},
+	base: 5, sizes: []int{10, 100, 400, 800, 1600, 3200, 6400}, quick: []int{10, 50},
 	repeats: 3, engineRepeats: 3, open: writeCrates,
 	steps: []step{
-		{name: "decide", what: "Plans a workspace of which everything is known", memory: 64, pure: planCrates},
+		{name: "decide", what: "Plans a workspace of which everything is known", most: 1600, memory: 64, pure: planCrates},
 		{name: "plan", what: "`release plan` of the workspace, which the engine has not seen", memory: 192, engine: planSource(writeMembers)},
-		{name: "pack", what: "Packs the program with the licenses of its crates, both bills of materials, and the list in the program", memory: 128, pure: packCrates},
+		{name: "pack", what: "Packs the program with the licenses of its crates, both bills of materials, and the list in the program", most: 1600, memory: 128, pure: packCrates},
 	},
 }
 

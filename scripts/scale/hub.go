@@ -238,7 +238,7 @@ var assets = group{
 		Name: "assets", Title: "Assets of a release", Unit: "assets",
 		About: "A release whose assets have 16 KiB each, on the fake GitHub of ci/fakehub, without limits and over HTTP. GitHub's limit is 1,000 assets; its limits of requests, which make a release of that size wait for hours, don't count here.",
 	},
-	base: 5, sizes: []int{10, 30, 100, 300, 1000}, quick: []int{10, 40}, repeats: 5,
+	base: 5, sizes: []int{10, 30, 100, 200, 300, 500, 1000}, quick: []int{10, 40}, repeats: 5,
 	open: func(_ context.Context, w *world) error {
 		if _, err := w.hub(); err != nil {
 			return err
@@ -351,7 +351,7 @@ var releases = group{
 		Name: "releases", Title: "Past releases", Unit: "past releases",
 		About: "A repository with n releases of 14 assets and notes of a thousand characters each, on the fake GitHub. The next release has five assets. Lists of releases have a hundred per page, which is GitHub's most.",
 	},
-	base: 1, sizes: []int{10, 30, 100, 300, 1000, 2000}, quick: []int{10, 120}, repeats: 4,
+	base: 1, sizes: []int{10, 30, 100, 300, 1000, 2000, 4000}, quick: []int{10, 120}, repeats: 3,
 	open: openReleases,
 	steps: []step{
 		{name: "decide", what: "Plans the next release, with the tags of all others in git", memory: 64, pure: planTags},

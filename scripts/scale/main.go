@@ -125,9 +125,9 @@ func (o *options) run(ctx context.Context) error {
 		}
 		for _, c := range curves {
 			problems = append(problems, c.Problems()...)
-			fit := c.Fit()
+			fit, elapsed := c.Fit(), c.FitElapsed()
 			base, each := c.RequestsPer()
-			fmt.Fprintf(os.Stderr, "%s: exponent %.2f, at the end %.2f, of elapsed time %.2f, requests %d + %.3f n, at most %d MiB\n", c.Name(), fit.Exponent, fit.Last, c.FitElapsed().Exponent, base, each, c.Peak()>>10)
+			fmt.Fprintf(os.Stderr, "%s: exponent %.2f ± %.2f, at the end %.2f, of elapsed time %.2f ± %.2f, requests %d + %.3f n, at most %d MiB\n", c.Name(), fit.Exponent, fit.Error, fit.Last, elapsed.Exponent, elapsed.Error, base, each, c.Peak()>>10)
 		}
 		if o.stores() && len(curves) > 0 {
 			if err := o.write(ctx, curves); err != nil {
@@ -155,7 +155,7 @@ func (o *options) write(ctx context.Context, curves []curve.Curve) error {
 	for _, c := range curves {
 		results.Put(c, groupNames())
 	}
-	if err := results.Write(file); err != nil {
+	if err := errors.Join(os.MkdirAll(o.docs, 0o755), results.Write(file)); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(o.docs, "scale.md"), []byte(curve.Page(results, pageGroups())), 0o644); err != nil {
@@ -186,37 +186,76 @@ func (o *options) measure(ctx context.Context, g group) ([]curve.Curve, error) {
 	if o.quick {
 		sizes, g.repeats, g.engineRepeats = append([]int{g.base}, g.quick...), 1, 1
 	}
-	best := make([][]*curve.Point, len(sizes))
-	for i := range best {
-		best[i] = make([]*curve.Point, len(steps))
+	runs := make([][][]curve.Point, len(sizes))
+	for i := range runs {
+		runs[i] = make([][]curve.Point, len(steps))
 	}
 	// The sizes take turns, so that a machine that becomes slower does so at all of them.
-	for round := range g.rounds() {
+	for round := range g.rounds() + o.moreRounds() {
+		due := func(s step, n int) bool { return g.due(s, n, round) }
+		if round >= g.rounds() {
+			pure, engine := vague(o.curves(g, steps, runs), steps)
+			due = func(s step, n int) bool {
+				return (s.most == 0 || n <= s.most) && (s.engine == nil && pure || s.engine != nil && engine && round < g.rounds()+moreEngineRounds)
+			}
+		}
 		for k, n := range sizes {
-			if !slices.ContainsFunc(steps, func(s step) bool { return g.due(s, n, round) }) {
+			if !slices.ContainsFunc(steps, func(s step) bool { return due(s, n) }) {
 				continue
 			}
-			if err := atSize(ctx, g, steps, n, round, best[k]); err != nil {
-				return o.curves(g, steps, best), fmt.Errorf("at n = %d: %w", n, err)
+			if err := atSize(ctx, g, steps, n, due, runs[k]); err != nil {
+				return o.curves(g, steps, runs), fmt.Errorf("at n = %d: %w", n, err)
 			}
 		}
 	}
-	return o.curves(g, steps, best), nil
+	return o.curves(g, steps, runs), nil
 }
 
-// curves returns the curves of the steps that have a base and points: one for each size
-// and step.
-func (o *options) curves(g group, steps []step, points [][]*curve.Point) []curve.Curve {
+const (
+	// mostError of an exponent is what more rounds are made for.
+	mostError = 0.05
+	// morePureRounds are made without the engine at most, and moreEngineRounds with it.
+	morePureRounds, moreEngineRounds = 10, 3
+)
+
+// moreRounds are made at most if the exponents are not known well enough; none in a quick
+// run.
+func (o *options) moreRounds() int {
+	if o.quick {
+		return 0
+	}
+	return morePureRounds
+}
+
+// vague reports whether exponents of steps without and with the engine have too large
+// errors. What decides is the error, and never the exponent.
+func vague(curves []curve.Curve, steps []step) (pure, engine bool) {
+	for _, c := range curves {
+		if max(c.Fit().Error, c.FitElapsed().Error) <= mostError {
+			continue
+		}
+		if i := slices.IndexFunc(steps, func(s step) bool { return s.name == c.Step }); steps[i].engine == nil {
+			pure = true
+		} else {
+			engine = true
+		}
+	}
+	return pure, engine
+}
+
+// curves returns the curves of the steps that have a base and points, of the runs of each
+// size and step.
+func (o *options) curves(g group, steps []step, runs [][][]curve.Point) []curve.Curve {
 	var curves []curve.Curve
 	for i, s := range steps {
 		c := o.curve(g, s)
-		for k, all := range points {
-			switch p := all[i]; {
-			case p == nil:
+		for k, all := range runs {
+			switch {
+			case len(all[i]) == 0:
 			case k == 0:
-				c.Base = *p
+				c.Base = curve.Merge(all[i])
 			default:
-				c.Points = append(c.Points, *p)
+				c.Points = append(c.Points, curve.Merge(all[i]))
 			}
 		}
 		if len(c.Points) > 0 {
@@ -255,16 +294,16 @@ func machine() string {
 	return fmt.Sprintf("%d × %s", runtime.NumCPU(), model)
 }
 
-// atSize measures the steps that are due at a size, in their order and in a new world. It
-// keeps the least of each: of processor time and of elapsed time, and the highest memory.
-func atSize(ctx context.Context, g group, steps []step, n, round int, best []*curve.Point) error {
+// atSize measures the steps that are due at a size once, in their order and in a new
+// world, and adds what it measured to the runs.
+func atSize(ctx context.Context, g group, steps []step, n int, due func(step, int) bool, runs [][]curve.Point) error {
 	w, err := newWorld(ctx, g, n)
 	if err != nil {
 		return err
 	}
 	defer w.close()
 	for i, s := range steps {
-		if !g.due(s, n, round) {
+		if !due(s, n) {
 			continue
 		}
 		p, err := w.measure(ctx, s)
@@ -272,10 +311,7 @@ func atSize(ctx context.Context, g group, steps []step, n, round int, best []*cu
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		fmt.Fprintf(os.Stderr, "%s: %s: n = %d: %.3f s, %.3f s elapsed, %d requests, %d bytes, %d MiB\n", g.Name, s.name, n, p.Seconds, p.Elapsed, p.Requests, p.Bytes, p.Memory>>10)
-		if b := best[i]; b != nil {
-			p.Seconds, p.Elapsed, p.Memory = min(p.Seconds, b.Seconds), min(p.Elapsed, b.Elapsed), max(p.Memory, b.Memory)
-		}
-		best[i] = p
+		runs[i] = append(runs[i], *p)
 	}
 	return nil
 }

@@ -182,42 +182,53 @@ func childMain(in io.Reader, out io.Writer) error {
 	return fmt.Errorf("unknown step %q of %q", j.Step, j.Group)
 }
 
-// A short step is done up to mostRounds times, for at most mostTime in all, and the
-// fastest counts: a few milliseconds depend on chance.
+// A step is done again for averageTime, but at most mostRounds times, and the average
+// counts. The garbage collector runs in some of a hundred short rounds, and in every long
+// one: if the fastest counted, only large sizes would pay for it.
 const (
-	mostRounds = 10
-	mostTime   = 500 * time.Millisecond
+	averageTime = 500 * time.Millisecond
+	mostRounds  = 200
 )
 
+// costs does a step, and writes what it cost. The first time, which also makes what later
+// ones find ready, shows the memory and the requests; it counts only if there is no other.
 func costs(s step, j job, out io.Writer) error {
 	p := curve.Point{N: j.N}
-	all := time.Duration(0)
-	for round := 0; round == 0 || !s.once && round < mostRounds && all < mostTime; round++ {
-		runtime.GC() // what starting and the round before left
-		before, err := processorTime()
-		if err != nil {
-			return err
-		}
-		d, err := s.pure(context.Background(), j)
-		if err != nil {
-			return err
-		}
-		after, err := processorTime()
-		if err != nil {
-			return err
-		}
-		all += after - before
-		if took := (after - before).Seconds(); round == 0 || took < p.Seconds {
-			p.Seconds = took
-		}
-		if round == 0 {
-			p.Requests, p.Bytes = d.requests, d.bytes
-			if p.Memory, err = peakMemory("self"); err != nil {
+	took, d, err := cost(s, j)
+	if err != nil {
+		return err
+	}
+	p.Seconds, p.Requests, p.Bytes = took.Seconds(), d.requests, d.bytes
+	if p.Memory, err = peakMemory("self"); err != nil {
+		return err
+	}
+	if !s.once {
+		runtime.GC() // what the first time left
+		rounds, all := 0, time.Duration(0)
+		for rounds == 0 || rounds < mostRounds && all < averageTime {
+			took, _, err := cost(s, j)
+			if err != nil {
 				return err
 			}
+			rounds, all = rounds+1, all+took
 		}
+		p.Seconds = all.Seconds() / float64(rounds)
 	}
 	return json.NewEncoder(out).Encode(p)
+}
+
+// cost does a step once, and returns the processor time that it took.
+func cost(s step, j job) (time.Duration, done, error) {
+	before, err := processorTime()
+	if err != nil {
+		return 0, done{}, err
+	}
+	d, err := s.pure(context.Background(), j)
+	if err != nil {
+		return 0, done{}, err
+	}
+	after, err := processorTime()
+	return after - before, d, err
 }
 
 // processorTime returns what this process has used of the processor.

@@ -22,11 +22,14 @@ const MostExponent = 1.1
 // Point is what a step cost at a size.
 type Point struct {
 	N int `json:"n"`
-	// Seconds of processor time.
+	// Seconds of processor time, the least of all runs, and the share by which the second
+	// least exceed them.
 	Seconds float64 `json:"seconds"`
+	Spread  float64 `json:"spread,omitempty"`
 	// Elapsed seconds, of a call through the engine; 0 of other steps. They grow less than
 	// the processor time as long as a processor is idle.
-	Elapsed float64 `json:"elapsed,omitempty"`
+	Elapsed       float64 `json:"elapsed,omitempty"`
+	ElapsedSpread float64 `json:"elapsedSpread,omitempty"`
 	// Requests, and the Bytes of their bodies that were sent and received; 0 for a step
 	// that makes none.
 	Requests int64 `json:"requests,omitempty"`
@@ -34,6 +37,32 @@ type Point struct {
 	// Memory is the highest resident memory of the process, in KiB; 0 if it was not
 	// measured.
 	Memory int64 `json:"memory,omitempty"`
+}
+
+// Merge returns the point of several runs of a step at one size: the least processor time
+// and elapsed time of all, with their spread, and the highest memory. Requests and bytes
+// are those of the first.
+func Merge(runs []Point) Point {
+	p := runs[0]
+	p.Seconds, p.Spread = least(runs, func(p Point) float64 { return p.Seconds })
+	p.Elapsed, p.ElapsedSpread = least(runs, func(p Point) float64 { return p.Elapsed })
+	for _, r := range runs {
+		p.Memory = max(p.Memory, r.Memory)
+	}
+	return p
+}
+
+// least returns the least value, and the share by which the next exceeds it.
+func least(runs []Point, value func(Point) float64) (first, spread float64) {
+	var all []float64
+	for _, r := range runs {
+		all = append(all, value(r))
+	}
+	slices.Sort(all)
+	if len(all) == 1 || all[0] == 0 {
+		return all[0], 0
+	}
+	return all[0], all[1]/all[0] - 1
 }
 
 // Bound is how many requests a step may make: some, more for each hundred, and more for
@@ -117,7 +146,7 @@ func (c *Curve) FastGrowth() []string {
 		fit  Fit
 	}{{"seconds", c.Fit()}, {"elapsed seconds", c.FitElapsed()}} {
 		if time.fit.Exponent > MostExponent {
-			problems = append(problems, fmt.Sprintf("%s: the %s grow with n^%.2f, more than n^%.1f", c.Name(), time.name, time.fit.Exponent, MostExponent))
+			problems = append(problems, fmt.Sprintf("%s: the %s grow with n^(%s), more than n^%.1f", c.Name(), time.name, time.fit.exponent(), MostExponent))
 		}
 	}
 	return problems

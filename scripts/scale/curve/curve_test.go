@@ -2,6 +2,7 @@ package curve
 
 import (
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -68,13 +69,82 @@ func TestFitIgnoresNoise(t *testing.T) {
 	assert.Greater(t, jump.Fit().Exponent, 2.0)
 }
 
+// What a step costs as the work grows shows at the end.
+func TestFitLooksAtTheEnd(t *testing.T) {
+	sizes := []int{1, 10, 30, 100, 300, 1000, 3000, 10000}
+	late := grown(func(n float64) float64 { return 0.01*n + 0.00001*n*n }, sizes...).Fit()
+	assert.Equal(t, 3, late.Used)
+	assert.Greater(t, late.Exponent, MostExponent, "a quadratic part that was small at first")
+	dearer := func(n float64) float64 { // which happens once, where the work no longer fits
+		if n < 500 {
+			return 0.001 * n
+		}
+		return 0.002 * n
+	}
+	assert.InDelta(t, 1, grown(dearer, sizes...).Fit().Exponent, 0.01)
+	assert.Equal(t, 3, grown(func(n float64) float64 { return n }, 1, 2, 100, 10000).Fit().Used)
+}
+
+// A size whose cost hardly exceeds the fixed cost has little weight.
+func TestFitWeighsNoise(t *testing.T) {
+	c := grown(func(n float64) float64 { return 1 + 0.0005*n }, 1, 1000, 3000, 10000)
+	c.Points[0].Seconds = 1.11 // 1.5 without noise
+	fit := c.Fit()
+	assert.Equal(t, 3, fit.Used)
+	assert.InDelta(t, 1, fit.Exponent, 0.08, "it would be 1.6 without weights")
+	square := grown(func(n float64) float64 { return 1 + 0.0000001*n*n }, 1, 1000, 3000, 10000).Fit()
+	assert.InDelta(t, 2, square.Exponent, 0.01)
+}
+
+// The standard error is what the exponents of many curves differ by, whose seconds have
+// an error of three percent.
+func TestFitKnowsItsError(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	const curves, share = 400, 0.03
+	for _, fixed := range []float64{0, 1, 5} {
+		var exponents, errors []float64
+		for range curves {
+			c := grown(func(n float64) float64 { return (fixed + 0.01*n) * (1 + share*random.NormFloat64()) }, 1, 100, 300, 600, 1000)
+			c.Base.Spread = share
+			for i := range c.Points {
+				c.Points[i].Spread = share
+			}
+			fit := c.Fit()
+			exponents, errors = append(exponents, fit.Exponent), append(errors, fit.Error)
+		}
+		mean, deviation := moments(exponents)
+		assert.InDelta(t, 1, mean, 0.03, "%v", fixed)
+		expected, _ := moments(errors)
+		assert.InDelta(t, 1, deviation/expected, 0.25, "%v: %v and %v", fixed, deviation, expected)
+	}
+	assert.InDelta(t, 0.01, typical([]float64{0, 0, 0.001}), 1e-9, "two runs may agree by chance")
+}
+
+// moments returns the mean and the standard deviation.
+func moments(values []float64) (mean, deviation float64) {
+	for _, v := range values {
+		mean += v / float64(len(values))
+	}
+	for _, v := range values {
+		deviation += (v - mean) * (v - mean) / float64(len(values))
+	}
+	return mean, math.Sqrt(deviation)
+}
+
+func TestMerge(t *testing.T) {
+	assert.Equal(t, Point{N: 7, Seconds: 2, Spread: 0.5, Elapsed: 4, ElapsedSpread: 0.25, Requests: 9, Bytes: 8, Memory: 30}, Merge([]Point{
+		{N: 7, Seconds: 5, Elapsed: 4, Requests: 9, Bytes: 8, Memory: 10}, {N: 7, Seconds: 2, Elapsed: 5, Memory: 30}, {N: 7, Seconds: 3, Elapsed: 9, Memory: 20},
+	}))
+	assert.Equal(t, Point{Seconds: 2}, Merge([]Point{{Seconds: 2}}), "of one run, nothing is known")
+}
+
 func TestProblemsNameTheCurve(t *testing.T) {
 	c := grown(func(n float64) float64 { return 0.001 * n * n }, 1, 10, 100)
-	assert.Equal(t, []string{"g: s: the seconds grow with n^1.92, more than n^1.1"}, c.Problems())
+	assert.Equal(t, []string{"g: s: the seconds grow with n^(1.92 ± 0.01), more than n^1.1"}, c.Problems())
 	for i := range c.Points {
 		c.Points[i].Seconds, c.Points[i].Elapsed = 1, c.Points[i].Seconds
 	}
-	assert.Equal(t, []string{"g: s: the elapsed seconds grow with n^1.92, more than n^1.1"}, c.Problems())
+	assert.Equal(t, []string{"g: s: the elapsed seconds grow with n^(1.92 ± 0.01), more than n^1.1"}, c.Problems())
 
 	c = grown(func(n float64) float64 { return 0.1 * n }, 1, 10, 150)
 	c.MostRequests, c.MostMemory = &Bound{Fixed: 3, PerHundred: 2, Each: 1}, 10
@@ -136,7 +206,7 @@ func TestPage(t *testing.T) {
 	flat.Base.Elapsed, flat.Points[0].Elapsed = 7, 8
 	page := Page(&Results{Curves: []Curve{*c, flat}}, []Group{{Name: "files", Title: "Files", Unit: "files", About: "About files."}, {Name: "none", Title: "None"}})
 	for _, want := range []string{
-		"| Files | plan | 1 to 1,000 | 1.00 | 1.00 |  | 10.5 s | 9 | 20 MiB |\n",
+		"| Files | plan | 1 to 1,000 | 1.00 ± 0.01 | 1.00 |  | 10.5 s | 9 | 20 MiB |\n",
 		"| Files | again | 1 to 10 | flat | flat | flat | 12.3 s |  |  |\n",
 		"\nNo step breaks a rule in these results.\n",
 		"## Files\n\nAbout files.\n\n![Seconds over files, both logarithmic](scale/files.svg)\n",
@@ -149,7 +219,7 @@ func TestPage(t *testing.T) {
 	}
 	assert.NotContains(t, page, "None")
 	c.MostMemory = 19
-	assert.Contains(t, Page(&Results{Curves: []Curve{*c}}, []Group{{Name: "files"}}), "These results break rules. On ", "they are named")
+	assert.Contains(t, Page(&Results{Curves: []Curve{*c}}, []Group{{Name: "files"}}), "\nThese results break rules:\n\n- files: plan: ", "they are named")
 	assert.Contains(t, Page(&Results{Curves: []Curve{*c}}, []Group{{Name: "files"}}), "\n\n- files: plan: 20 MiB of memory at n = 10, more than 19 MiB\n- files")
 }
 

@@ -30,7 +30,7 @@ func Page(r *Results, groups []Group) string {
 		for _, c := range r.Of(g.Name) {
 			fit, last := c.Fit(), c.Largest()
 			fmt.Fprintf(&b, "| %s | %s | %s to %s | %s | %s | %s | %s | %s | %s |\n", g.Title, c.Step,
-				number(c.Base.N), number(last.N), exponent(fit, fit.Exponent), exponent(fit, fit.Last), c.elapsedExponent(), seconds(last.Seconds), c.requests(), memory(c.Peak()))
+				number(c.Base.N), number(last.N), fit.exponent(), fit.last(), c.elapsedExponent(), seconds(last.Seconds), c.requests(), memory(c.Peak()))
 		}
 	}
 	b.WriteString(r.problems(groups))
@@ -64,7 +64,7 @@ func (r *Results) problems(groups []Group) string {
 	if b.Len() == 0 {
 		return "\nNo step breaks a rule in these results.\n"
 	}
-	return "\nThese results break rules. On a machine whose speed varies, an exponent varies by some tenths, so some of these steps may be linear:\n\n" + b.String()
+	return "\nThese results break rules:\n\n" + b.String()
 }
 
 const head = `# Scale
@@ -73,7 +73,7 @@ const head = `# Scale
 
 How the cost of each step grows with the work. ` + "`scripts/bench scale`" + ` measures it and writes this page; ` + "`scripts/bench scale assets tags`" + ` measures only these, and keeps the rest. It fails if a step grows faster than linearly (an exponent above 1.1, of processor time or of elapsed time), or makes more requests or needs more memory than it may.
 
-The exponent is k in t(n) = t(n₀) + c·(n − n₀)^k, fitted by least squares to the logarithms. n₀ is the smallest size, whose cost is the fixed cost. A step is flat if no size costs a tenth and 20 ms above the smallest. "At the end" is the exponent between the two largest sizes. Seconds are processor time: a step can take no longer and still do more work, while a processor is idle. Calls through the engine also have their elapsed time. Each is the least of several runs. Seconds and requests are those of the largest size, and the memory is the highest of all sizes.
+The exponent is k in t(n) = t(n₀) + c·(n − n₀)^k, fitted by weighted least squares to the logarithms, from a tenth of the largest size on and of at least three sizes. n₀ is the smallest size, whose cost is the fixed cost. A size whose cost hardly exceeds the fixed cost has little weight, because that excess is mostly noise. The number after ± is the standard error, which follows from how much two runs of the same size differ. A step is flat if no size costs a tenth and 20 ms above the smallest. "At the end" is the exponent between the two largest sizes. Seconds are processor time: a step can take no longer and still do more work, while a processor is idle. Calls through the engine also have their elapsed time. Each is the least of several runs; sizes take turns, and there are more runs where the error is above 0.05. Seconds and requests are those of the largest size, and the memory is the highest of all sizes.
 
 `
 
@@ -184,15 +184,23 @@ func (c *Curve) elapsedExponent() string {
 	if c.Largest().Elapsed == 0 {
 		return ""
 	}
-	f := c.FitElapsed()
-	return exponent(f, f.Exponent)
+	return c.FitElapsed().exponent()
 }
 
-func exponent(f Fit, k float64) string {
+// exponent renders the exponent and its standard error.
+func (f Fit) exponent() string {
 	if f.Flat() {
 		return "flat"
 	}
-	return fmt.Sprintf("%.2f", k)
+	return fmt.Sprintf("%.2f ± %.2f", f.Exponent, f.Error)
+}
+
+// last renders the exponent at the end.
+func (f Fit) last() string {
+	if f.Flat() {
+		return "flat"
+	}
+	return fmt.Sprintf("%.2f", f.Last)
 }
 
 func seconds(s float64) string {
