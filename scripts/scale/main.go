@@ -127,7 +127,7 @@ func (o *options) run(ctx context.Context) error {
 			problems = append(problems, c.Problems()...)
 			fit, elapsed := c.Fit(), c.FitElapsed()
 			base, each := c.RequestsPer()
-			fmt.Fprintf(os.Stderr, "%s: exponent %.2f ± %.2f, at the end %.2f, of elapsed time %.2f ± %.2f, requests %d + %.3f n, at most %d MiB\n", c.Name(), fit.Exponent, fit.Error, fit.Last, elapsed.Exponent, elapsed.Error, base, each, c.Peak()>>10)
+			fmt.Fprintf(os.Stderr, "%s: exponent %s, at the end %.2f, of elapsed time %s, requests %d + %.3f n, at most %d MiB\n", c.Name(), fit, fit.Last, elapsed, base, each, c.Peak()>>10)
 		}
 		if o.stores() && len(curves) > 0 {
 			if err := o.write(ctx, curves); err != nil {
@@ -227,11 +227,12 @@ func (o *options) moreRounds() int {
 	return morePureRounds
 }
 
-// vague reports whether exponents of steps without and with the engine have too large
-// errors. What decides is the error, and never the exponent.
+// vague reports whether exponents of steps without and with the engine have too large or
+// unknown errors. What decides is the error, and never the exponent.
 func vague(curves []curve.Curve, steps []step) (pure, engine bool) {
+	known := func(f curve.Fit) bool { return f.Flat() || f.Error > 0 && f.Error <= mostError }
 	for _, c := range curves {
-		if max(c.Fit().Error, c.FitElapsed().Error) <= mostError {
+		if known(c.Fit()) && known(c.FitElapsed()) {
 			continue
 		}
 		if i := slices.IndexFunc(steps, func(s step) bool { return s.name == c.Step }); steps[i].engine == nil {

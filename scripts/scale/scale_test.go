@@ -158,7 +158,7 @@ func TestMoreRounds(t *testing.T) {
 	calls, steady := 0, false
 	call := func(_ context.Context, w *world) (*curve.Point, error) {
 		calls++
-		p := &curve.Point{N: w.N, Seconds: float64(w.N)}
+		p := &curve.Point{N: w.N, Seconds: float64(w.N) * (1 + 0.001*float64(calls))}
 		if !steady {
 			p.Seconds *= math.Pow(1.5, float64(calls/3))
 		}
@@ -176,6 +176,8 @@ func TestMoreRounds(t *testing.T) {
 	_, err = (&options{quick: true}).measure(t.Context(), g)
 	require.NoError(t, err)
 	assert.Equal(t, 2+1, calls)
+	_, engine := vague([]curve.Curve{{Step: "call", Base: curve.Point{N: 1, Seconds: 1}, Points: []curve.Point{{N: 10, Seconds: 10}, {N: 100, Seconds: 100}}}}, g.steps)
+	assert.True(t, engine, "an exponent whose error is unknown is vague")
 }
 
 // A step that does something else than what is measured is an error.

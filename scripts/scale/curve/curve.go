@@ -23,7 +23,7 @@ const MostExponent = 1.1
 type Point struct {
 	N int `json:"n"`
 	// Seconds of processor time, the least of all runs, and the share by which the second
-	// least exceed them.
+	// least exceed them; 0 if there was one run.
 	Seconds float64 `json:"seconds"`
 	Spread  float64 `json:"spread,omitempty"`
 	// Elapsed seconds, of a call through the engine; 0 of other steps. They grow less than
@@ -146,7 +146,7 @@ func (c *Curve) FastGrowth() []string {
 		fit  Fit
 	}{{"seconds", c.Fit()}, {"elapsed seconds", c.FitElapsed()}} {
 		if time.fit.Exponent > MostExponent {
-			problems = append(problems, fmt.Sprintf("%s: the %s grow with n^(%s), more than n^%.1f", c.Name(), time.name, time.fit.exponent(), MostExponent))
+			problems = append(problems, fmt.Sprintf("%s: the %s grow with an exponent of %s, more than %.1f", c.Name(), time.name, time.fit, MostExponent))
 		}
 	}
 	return problems

@@ -117,7 +117,12 @@ func TestFitKnowsItsError(t *testing.T) {
 		expected, _ := moments(errors)
 		assert.InDelta(t, 1, deviation/expected, 0.25, "%v: %v and %v", fixed, deviation, expected)
 	}
-	assert.InDelta(t, 0.01, typical([]float64{0, 0, 0.001}), 1e-9, "two runs may agree by chance")
+	assert.InDelta(t, 0.01, typical([]float64{0.001, 0.002}), 1e-9, "two runs may agree by chance")
+	assert.InDelta(t, 0.05, typical([]float64{0, 0, 0.05}), 1e-9, "some sizes were measured once")
+	once := grown(func(n float64) float64 { return n }, 1, 10, 100).Fit()
+	assert.Equal(t, "1.00", once.String(), "nothing is known of its error")
+	once.Error = 0.25
+	assert.Equal(t, "1.00 ± 0.25", once.String())
 }
 
 // moments returns the mean and the standard deviation.
@@ -140,11 +145,11 @@ func TestMerge(t *testing.T) {
 
 func TestProblemsNameTheCurve(t *testing.T) {
 	c := grown(func(n float64) float64 { return 0.001 * n * n }, 1, 10, 100)
-	assert.Equal(t, []string{"g: s: the seconds grow with n^(1.92 ± 0.01), more than n^1.1"}, c.Problems())
+	assert.Equal(t, []string{"g: s: the seconds grow with an exponent of 1.92, more than 1.1"}, c.Problems())
 	for i := range c.Points {
 		c.Points[i].Seconds, c.Points[i].Elapsed = 1, c.Points[i].Seconds
 	}
-	assert.Equal(t, []string{"g: s: the elapsed seconds grow with n^(1.92 ± 0.01), more than n^1.1"}, c.Problems())
+	assert.Equal(t, []string{"g: s: the elapsed seconds grow with an exponent of 1.92, more than 1.1"}, c.Problems())
 
 	c = grown(func(n float64) float64 { return 0.1 * n }, 1, 10, 150)
 	c.MostRequests, c.MostMemory = &Bound{Fixed: 3, PerHundred: 2, Each: 1}, 10
@@ -206,7 +211,7 @@ func TestPage(t *testing.T) {
 	flat.Base.Elapsed, flat.Points[0].Elapsed = 7, 8
 	page := Page(&Results{Curves: []Curve{*c, flat}}, []Group{{Name: "files", Title: "Files", Unit: "files", About: "About files."}, {Name: "none", Title: "None"}})
 	for _, want := range []string{
-		"| Files | plan | 1 to 1,000 | 1.00 ± 0.01 | 1.00 |  | 10.5 s | 9 | 20 MiB |\n",
+		"| Files | plan | 1 to 1,000 | 1.00 | 1.00 |  | 10.5 s | 9 | 20 MiB |\n",
 		"| Files | again | 1 to 10 | flat | flat | flat | 12.3 s |  |  |\n",
 		"\nNo step breaks a rule in these results.\n",
 		"## Files\n\nAbout files.\n\n![Seconds over files, both logarithmic](scale/files.svg)\n",

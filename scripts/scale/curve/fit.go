@@ -106,13 +106,19 @@ func (c *Curve) fit(time func(Point) (seconds, spread float64)) Fit {
 	return f
 }
 
-// typical is the root of the mean square of what two runs differ by, as a share.
+// typical is the root of the mean square of what two runs differ by, as a share. A size
+// that was measured once has no spread, and doesn't count; without any, it is 0.
 func typical(spreads []float64) float64 {
-	sum := 0.0
+	sum, known := 0.0, 0
 	for _, s := range spreads {
-		sum += s * s
+		if s > 0 {
+			sum, known = sum+s*s, known+1
+		}
 	}
-	return max(math.Sqrt(sum/float64(len(spreads))), leastSpread)
+	if known == 0 {
+		return 0
+	}
+	return max(math.Sqrt(sum/float64(known)), leastSpread)
 }
 
 // line returns the slope of the line of weighted least squares, and its standard error if

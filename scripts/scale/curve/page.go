@@ -30,7 +30,7 @@ func Page(r *Results, groups []Group) string {
 		for _, c := range r.Of(g.Name) {
 			fit, last := c.Fit(), c.Largest()
 			fmt.Fprintf(&b, "| %s | %s | %s to %s | %s | %s | %s | %s | %s | %s |\n", g.Title, c.Step,
-				number(c.Base.N), number(last.N), fit.exponent(), fit.last(), c.elapsedExponent(), seconds(last.Seconds), c.requests(), memory(c.Peak()))
+				number(c.Base.N), number(last.N), fit.String(), fit.last(), c.elapsedExponent(), seconds(last.Seconds), c.requests(), memory(c.Peak()))
 		}
 	}
 	b.WriteString(r.problems(groups))
@@ -73,7 +73,7 @@ const head = `# Scale
 
 How the cost of each step grows with the work. ` + "`scripts/bench scale`" + ` measures it and writes this page; ` + "`scripts/bench scale assets tags`" + ` measures only these, and keeps the rest. It fails if a step grows faster than linearly (an exponent above 1.1, of processor time or of elapsed time), or makes more requests or needs more memory than it may.
 
-The exponent is k in t(n) = t(n₀) + c·(n − n₀)^k, fitted by weighted least squares to the logarithms, from a tenth of the largest size on and of at least three sizes. n₀ is the smallest size, whose cost is the fixed cost. A size whose cost hardly exceeds the fixed cost has little weight, because that excess is mostly noise. The number after ± is the standard error, which follows from how much two runs of the same size differ. A step is flat if no size costs a tenth and 20 ms above the smallest. "At the end" is the exponent between the two largest sizes. Seconds are processor time: a step can take no longer and still do more work, while a processor is idle. Calls through the engine also have their elapsed time. Each is the least of several runs; sizes take turns, and there are more runs where the error is above 0.05. Seconds and requests are those of the largest size, and the memory is the highest of all sizes.
+The exponent is k in t(n) = t(n₀) + c·(n − n₀)^k, fitted by weighted least squares to the logarithms, from a tenth of the largest size on and of at least three sizes. n₀ is the smallest size, whose cost is the fixed cost. A size whose cost hardly exceeds the fixed cost has little weight, because that excess is mostly noise. The number after ± is the standard error, which follows from how much two runs of the same size differ; it is missing where each size was measured once. It doesn't know what all runs have in common, such as a machine that slows down when it works for long. A step is flat if no size costs a tenth and 20 ms above the smallest. "At the end" is the exponent between the two largest sizes. Seconds are processor time: a step can take no longer and still do more work, while a processor is idle. Calls through the engine also have their elapsed time. Each is the least of several runs; sizes take turns, and there are more runs where the error is above 0.05. Seconds and requests are those of the largest size, and the memory is the highest of all sizes.
 
 `
 
@@ -184,13 +184,16 @@ func (c *Curve) elapsedExponent() string {
 	if c.Largest().Elapsed == 0 {
 		return ""
 	}
-	return c.FitElapsed().exponent()
+	return c.FitElapsed().String()
 }
 
-// exponent renders the exponent and its standard error.
-func (f Fit) exponent() string {
-	if f.Flat() {
+// String renders the exponent and its standard error, if that is known.
+func (f Fit) String() string {
+	switch {
+	case f.Flat():
 		return "flat"
+	case f.Error == 0:
+		return fmt.Sprintf("%.2f", f.Exponent)
 	}
 	return fmt.Sprintf("%.2f ± %.2f", f.Exponent, f.Error)
 }
