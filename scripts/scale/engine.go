@@ -27,16 +27,16 @@ func root() string { return filepath.Dir(filepath.Dir(sourceDir())) }
 
 // loaded loads the module once, which no step is charged for.
 var loaded = sync.OnceValue(func() error {
-	_, err := dagger(context.Background(), "module-version")
+	_, err := dagger(context.Background(), "call", "module-version")
 	if isEngineFault(err) {
-		_, err = dagger(context.Background(), "module-version")
+		_, err = dagger(context.Background(), "call", "module-version")
 	}
 	return err
 })
 
-// dagger makes a call, and returns what it prints.
+// dagger runs dagger, and returns what it prints.
 func dagger(ctx context.Context, arguments ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "dagger", append([]string{"call", "--progress=plain"}, arguments...)...)
+	cmd := exec.CommandContext(ctx, "dagger", append([]string{"--progress=plain"}, arguments...)...)
 	cmd.Dir = root()
 	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 10*time.Second
 	cmd.Env = append(os.Environ(), "NO_COLOR=1")
@@ -44,7 +44,7 @@ func dagger(ctx context.Context, arguments ...string) (string, error) {
 	cmd.Stdout, cmd.Stderr = &out, &log
 	if err := cmd.Run(); err != nil {
 		text := log.String()
-		return "", fmt.Errorf("dagger call %s: %w: %s", strings.Join(arguments, " "), err, text[max(0, len(text)-2000):])
+		return "", fmt.Errorf("dagger %s: %w: %s", strings.Join(arguments, " "), err, text[max(0, len(text)-2000):])
 	}
 	return out.String(), nil
 }
@@ -59,10 +59,15 @@ func isEngineFault(err error) bool {
 	return err != nil && slices.ContainsFunc(engineFaults, func(text string) bool { return strings.Contains(err.Error(), text) })
 }
 
-// timed makes a call, and returns how long it took, the processor time of the whole
-// machine meanwhile, and the highest memory of the module's program. expected must be in what the call prints. It tries three times while the engine
-// fails; the last try counts.
+// timed makes a call of the module. See timedDagger.
 func (w *world) timed(ctx context.Context, expected string, arguments ...string) (*curve.Point, error) {
+	return w.timedDagger(ctx, expected, append([]string{"call"}, arguments...)...)
+}
+
+// timedDagger runs dagger, and returns how long it took, the processor time of the whole
+// machine meanwhile, and the highest memory of the module's program. expected must be in
+// what it prints. It tries three times while the engine fails; the last try counts.
+func (w *world) timedDagger(ctx context.Context, expected string, arguments ...string) (*curve.Point, error) {
 	if err := loaded(); err != nil {
 		return nil, err
 	}
@@ -92,7 +97,7 @@ func (w *world) timedOnce(ctx context.Context, expected string, arguments ...str
 	}
 	p.Seconds = (after - before).Seconds()
 	if err == nil && !strings.Contains(out, expected) {
-		err = fmt.Errorf("dagger call %s: it printed no %q: %s", strings.Join(arguments, " "), expected, out[:min(len(out), 2000)])
+		err = fmt.Errorf("dagger %s: it printed no %q: %s", strings.Join(arguments, " "), expected, out[:min(len(out), 2000)])
 	}
 	return p, err
 }
@@ -181,7 +186,12 @@ func programs() []string {
 
 // source returns the directory of the group's source, which the first step writes.
 func (w *world) source(write func(dir string, n int) error) (string, error) {
-	dir := filepath.Join(w.disk, "source")
+	return w.written("source", write)
+}
+
+// written returns a directory of a name, which the first step that asks for it writes.
+func (w *world) written(name string, write func(dir string, n int) error) (string, error) {
+	dir := filepath.Join(w.disk, name)
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -371,6 +381,47 @@ func planSource(write func(dir string, n int) error) func(context.Context, *worl
 		}
 		return w.timed(ctx, "v1.0.0", "--source="+dir, "release", "--tag=v1.0.0", "plan")
 	}
+}
+
+// other is the name of a source of the same size, for comparisons, which the engine has
+// not seen as part of a plan.
+const other = "other"
+
+// nothingSource calls a function that does nothing with its source.
+func nothingSource(write func(dir string, n int) error) func(context.Context, *world) (*curve.Point, error) {
+	return func(ctx context.Context, w *world) (*curve.Point, error) {
+		dir, err := w.written(other, write)
+		if err != nil {
+			return nil, err
+		}
+		p, err := w.timed(ctx, ".", "--source="+dir, "module-version")
+		return withoutMemory(p, err)
+	}
+}
+
+// cargoSource runs cargo metadata of its source in Rust's image.
+func cargoSource(write func(dir string, n int) error) func(context.Context, *world) (*curve.Point, error) {
+	return func(ctx context.Context, w *world) (*curve.Point, error) {
+		dir, err := w.written(other, write)
+		if err != nil {
+			return nil, err
+		}
+		p, err := w.timedDagger(ctx, fmt.Sprintf("%d members", w.N), "core", "container", "from", "--address="+rustImage, "with-directory", "--path=/src", "--source="+dir,
+			"with-workdir", "--path=/src", "with-exec", "--args=sh,-c,cargo metadata --no-deps --format-version=1 | grep -o manifest_path | wc -l | sed 's/$/ members/'", "stdout")
+		return withoutMemory(p, err)
+	}
+}
+
+// rustImage is the image of the toolchain that Gantry chooses by default.
+const rustImage = "rust:1.96-bookworm"
+
+// withoutMemory takes away the memory of a program that has no part in it.
+func withoutMemory(p *curve.Point, err error) (*curve.Point, error) {
+	if err != nil {
+		return nil, err
+	}
+	p.Memory = 0
+	return p, nil
 }
 
 // changelogSource makes the changelog of the group's source.

@@ -64,7 +64,9 @@ var files = group{
 	steps: []step{
 		{name: "decide", what: "Plans a source of which everything is known", memory: 64, pure: planFiles},
 		{name: "plan", what: "`release plan` of a source that the engine has not seen", memory: 192, engine: planSource(writeManyFiles)},
-		{name: "plan again", what: "The same call again, with nothing changed", memory: 192, engine: planSource(writeManyFiles)},
+		{name: "plan again", what: "The same plan again, with nothing changed", memory: 192, engine: planSource(writeManyFiles)},
+		{name: "nothing", what: "A function that does nothing with a source of that size, which the engine has not seen", reference: true, engine: nothingSource(writeManyFiles)},
+		{name: "nothing again", what: "The function that does nothing again, with nothing changed", reference: true, engine: nothingSource(writeManyFiles)},
 	},
 }
 
@@ -91,6 +93,7 @@ var crates = group{
 	steps: []step{
 		{name: "decide", what: "Plans a workspace of which everything is known", most: 1600, memory: 64, pure: planCrates},
 		{name: "plan", what: "`release plan` of the workspace, which the engine has not seen", memory: 192, engine: planSource(writeMembers)},
+		{name: "cargo", what: "`cargo metadata --no-deps` of such a workspace in Rust's image, which the engine has not seen", reference: true, engine: cargoSource(writeMembers)},
 		{name: "pack", what: "Packs the program with the licenses of its crates, both bills of materials, and the list in the program", most: 1600, memory: 128, pure: packCrates},
 	},
 }

@@ -269,7 +269,7 @@ func (o *options) curves(g group, steps []step, runs [][][]curve.Point) []curve.
 // curve describes a step, without points.
 func (o *options) curve(g group, s step) curve.Curve {
 	c := curve.Curve{
-		Group: g.Name, Step: s.name, What: s.what, Worker: "its process", Process: "its process", Date: time.Now().UTC().Format(time.DateOnly),
+		Group: g.Name, Step: s.name, What: s.what, Reference: s.reference, Worker: "its process", Process: "its process", Date: time.Now().UTC().Format(time.DateOnly),
 		Machine: machine(), Command: "scripts/bench scale " + g.Name, MostRequests: s.requests, MostMemory: s.memory,
 	}
 	if o.quick {
@@ -277,6 +277,9 @@ func (o *options) curve(g group, s step) curve.Curve {
 	}
 	if s.engine != nil {
 		c.Worker, c.Process = "the whole machine during the call", "the module's program"
+	}
+	if s.reference {
+		c.Process = ""
 	}
 	return c
 }

@@ -53,6 +53,8 @@ type step struct {
 	name, what string
 	// most is the largest size, where that is below the group's.
 	most int
+	// reference marks a step for comparison, without Gantry's work.
+	reference bool
 	// requests and memory (in MiB) bound the step.
 	requests *curve.Bound
 	memory   int64

@@ -100,6 +100,9 @@ type Curve struct {
 	Step  string `json:"step"`
 	// What is measured, for people.
 	What string `json:"what"`
+	// Reference marks a step for comparison, without Gantry's work. No bound of growth
+	// applies to it.
+	Reference bool `json:"reference,omitempty"`
 	// Worker names what used the processor in these seconds.
 	Worker string `json:"worker"`
 	// Process names the process whose memory was measured.
@@ -140,6 +143,9 @@ func (c *Curve) Problems() []string { return append(c.FastGrowth(), c.Exceeded()
 
 // FastGrowth returns which times grow faster than the bound.
 func (c *Curve) FastGrowth() []string {
+	if c.Reference {
+		return nil
+	}
 	var problems []string
 	for _, time := range []struct {
 		name string

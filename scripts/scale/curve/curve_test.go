@@ -151,6 +151,9 @@ func TestProblemsNameTheCurve(t *testing.T) {
 	}
 	assert.Equal(t, []string{"g: s: the elapsed seconds grow with an exponent of 1.92, more than 1.1"}, c.Problems())
 
+	c.Reference = true
+	assert.Empty(t, c.Problems(), "it is there for comparison")
+
 	c = grown(func(n float64) float64 { return 0.1 * n }, 1, 10, 150)
 	c.MostRequests, c.MostMemory = &Bound{Fixed: 3, PerHundred: 2, Each: 1}, 10
 	c.Points[0].Requests, c.Points[1].Requests = 15, 158

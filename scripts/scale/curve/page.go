@@ -29,7 +29,11 @@ func Page(r *Results, groups []Group) string {
 	for _, g := range groups {
 		for _, c := range r.Of(g.Name) {
 			fit, last := c.Fit(), c.Largest()
-			fmt.Fprintf(&b, "| %s | %s | %s to %s | %s | %s | %s | %s | %s | %s |\n", g.Title, c.Step,
+			step := c.Step
+			if c.Reference {
+				step += " (for comparison)"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s to %s | %s | %s | %s | %s | %s | %s |\n", g.Title, step,
 				number(c.Base.N), number(last.N), fit.String(), fit.last(), c.elapsedExponent(), seconds(last.Seconds), c.requests(), memory(c.Peak()))
 		}
 	}
@@ -71,7 +75,7 @@ const head = `# Scale
 
 <!-- Written by scripts/bench scale from scale.json. -->
 
-How the cost of each step grows with the work. ` + "`scripts/bench scale`" + ` measures it and writes this page; ` + "`scripts/bench scale assets tags`" + ` measures only these, and keeps the rest. It fails if a step grows faster than linearly (an exponent above 1.1, of processor time or of elapsed time), or makes more requests or needs more memory than it may.
+How the cost of each step grows with the work. ` + "`scripts/bench scale`" + ` measures it and writes this page; ` + "`scripts/bench scale assets tags`" + ` measures only these, and keeps the rest. It fails if a step grows faster than linearly (an exponent above 1.1, of processor time or of elapsed time), or makes more requests or needs more memory than it may. A step for comparison has nothing of Gantry's work: what is left is the engine's, or Cargo's, and no rule applies to it.
 
 The exponent is k in t(n) = t(n₀) + c·(n − n₀)^k, fitted by weighted least squares to the logarithms, from a tenth of the largest size on and of at least three sizes. n₀ is the smallest size, whose cost is the fixed cost. A size whose cost hardly exceeds the fixed cost has little weight, because that excess is mostly noise. The number after ± is the standard error, which follows from how much two runs of the same size differ; it is missing where each size was measured once. It doesn't know what all runs have in common, such as a machine that slows down when it works for long. A step is flat if no size costs a tenth and 20 ms above the smallest. "At the end" is the exponent between the two largest sizes. Seconds are processor time: a step can take no longer and still do more work, while a processor is idle. Calls through the engine also have their elapsed time. Each is the least of several runs; sizes take turns, and there are more runs where the error is above 0.05. Seconds and requests are those of the largest size, and the memory is the highest of all sizes.
 
@@ -79,7 +83,11 @@ The exponent is k in t(n) = t(n₀) + c·(n − n₀)^k, fitted by weighted leas
 
 // about describes a step and its bounds.
 func (c *Curve) about() string {
-	text := c.What + ". Processor time of " + c.Worker
+	text := c.What + ". "
+	if c.Reference {
+		text = "For comparison: " + text
+	}
+	text += "Processor time of " + c.Worker
 	if c.Process != "" {
 		text += "; memory of " + c.Process
 	}
