@@ -399,15 +399,16 @@ func nothingSource(write func(dir string, n int) error) func(context.Context, *w
 	}
 }
 
-// cargoSource runs cargo metadata of its source in Rust's image.
-func cargoSource(write func(dir string, n int) error) func(context.Context, *world) (*curve.Point, error) {
+// cargoSource runs a command of Cargo on its source in Rust's image: it prints a line for
+// every thing that it is about, as many as the group's size.
+func cargoSource(write func(dir string, n int) error, things, command string) func(context.Context, *world) (*curve.Point, error) {
 	return func(ctx context.Context, w *world) (*curve.Point, error) {
 		dir, err := w.written(other, write)
 		if err != nil {
 			return nil, err
 		}
-		p, err := w.timedDagger(ctx, fmt.Sprintf("%d members", w.N), "core", "container", "from", "--address="+rustImage, "with-directory", "--path=/src", "--source="+dir,
-			"with-workdir", "--path=/src", "with-exec", "--args=sh,-c,cargo metadata --no-deps --format-version=1 | grep -o manifest_path | wc -l | sed 's/$/ members/'", "stdout")
+		p, err := w.timedDagger(ctx, fmt.Sprintf("%d %s", w.N, things), "core", "container", "from", "--address="+rustImage, "with-directory", "--path=/src", "--source="+dir,
+			"with-workdir", "--path=/src", "with-exec", "--args=sh,-c,("+command+") | wc -l | sed 's/$/ "+things+"/'", "stdout")
 		return withoutMemory(p, err)
 	}
 }

@@ -37,7 +37,10 @@ var binaries = group{
 	},
 	base: 1, sizes: []int{2, 4, 8, 16, 32}, quick: []int{2},
 	engineRepeats: 3,
-	steps:         []step{{name: "compile", what: "`dist` from empty caches", memory: 192, engine: distSource(writeBins)}},
+	steps: []step{
+		{name: "compile", what: "`dist` from empty caches", memory: 192, engine: distSource(writeBins)},
+		{name: "cargo", what: "`cargo build --release` of such a package in Rust's image, which the engine has not seen", reference: true, engine: cargoSource(writeBins, "binaries", "cargo build --release --offline && ls target/release/app-??")},
+	},
 }
 
 var commits = group{
@@ -93,7 +96,7 @@ var crates = group{
 	steps: []step{
 		{name: "decide", what: "Plans a workspace of which everything is known", most: 1600, memory: 64, pure: planCrates},
 		{name: "plan", what: "`release plan` of the workspace, which the engine has not seen", memory: 192, engine: planSource(writeMembers)},
-		{name: "cargo", what: "`cargo metadata --no-deps` of such a workspace in Rust's image, which the engine has not seen", reference: true, engine: cargoSource(writeMembers)},
+		{name: "cargo", what: "`cargo metadata --no-deps` of such a workspace in Rust's image, which the engine has not seen", reference: true, engine: cargoSource(writeMembers, "members", "cargo metadata --no-deps --format-version=1 | grep -o manifest_path")},
 		{name: "pack", what: "Packs the program with the licenses of its crates, both bills of materials, and the list in the program", most: 1600, memory: 128, pure: packCrates},
 	},
 }
