@@ -227,3 +227,34 @@ func TestToolWithoutFiles(t *testing.T) {
 	assert.True(t, complete([]fakehub.Event{event("publish", false)}, s.files.want))
 	assert.False(t, complete(nil, s.files.want))
 }
+
+// A connection that is lost once is measured as often as the rounds say. A tool that never
+// completes the release has no value.
+func TestSentAgain(t *testing.T) {
+	work := t.TempDir()
+	r := &comparison{env: newEnv(&options{rounds: 3}, work)}
+	var err error
+	r.many, err = makeFiles(filepath.Join(work, "files"), 9, 1000)
+	require.NoError(t, err)
+	r.project, err = makeProject(t.Context(), filepath.Join(work, "project"), version)
+	require.NoError(t, err)
+	gantry, err := gantryReleaser()
+	require.NoError(t, err)
+	runs := 0
+	counted := *gantry
+	counted.command = func(ctx context.Context, s *stage) *exec.Cmd {
+		runs++
+		return gantry.command(ctx, s)
+	}
+	got, err := r.sentAgain(t.Context(), &counted, false)
+	require.NoError(t, err)
+	assert.False(t, got.Missing)
+	assert.Positive(t, got.Value)
+	assert.LessOrEqual(t, got.Value, 1000.0, "one file at most")
+	assert.Equal(t, 3, runs, "Gantry completes each without a re-run")
+
+	idle := &releaser{name: "idle", command: func(ctx context.Context, s *stage) *exec.Cmd { return s.command(ctx, "work", nil, "true") }}
+	got, err = r.sentAgain(t.Context(), idle, false)
+	require.NoError(t, err)
+	assert.Equal(t, Text("never complete").With(errIncomplete.Error()), got)
+}

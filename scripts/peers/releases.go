@@ -283,13 +283,11 @@ func (r *comparison) interrupted(ctx context.Context) ([]Row, error) {
 				continue
 			}
 			r.env.Log("releases: %s: %s", t.name, what)
-			err := r.onStage(t.name, func(s *stage) (err error) {
-				cells[t.name], err = r.interrupt(ctx, s, t, lost)
-				return err
-			})
+			cell, err := r.sentAgain(ctx, t, lost)
 			if err != nil {
 				return nil, err
 			}
+			cells[t.name] = cell
 		}
 		row := r.row(what, "", Less, func(t string) Cell { return cells[t] })
 		row.Headline = lost
@@ -298,9 +296,32 @@ func (r *comparison) interrupted(ctx context.Context) ([]Row, error) {
 	return rows, nil
 }
 
+// errIncomplete says that a re-run left a release incomplete.
+var errIncomplete = errors.New("a re-run of the same command leaves the release incomplete")
+
+// sentAgain is the median of a few interrupted runs: a tool that uploads several files at
+// once sends a whole archive again or only the checksums, by which of them the failure hits.
+func (r *comparison) sentAgain(ctx context.Context, t *releaser, lost bool) (Cell, error) {
+	again, err := rounds(r.env.Rounds, func(int) (again float64, err error) {
+		err = r.onStage(t.name, func(s *stage) error {
+			n, err := r.interrupt(ctx, s, t, lost)
+			again = float64(n)
+			return err
+		})
+		return again, err
+	})
+	if errors.Is(err, errIncomplete) {
+		return Text("never complete").With(errIncomplete.Error()), nil
+	}
+	if err != nil {
+		return Cell{}, err
+	}
+	return Bytes(int64(again)), nil
+}
+
 // interrupt runs a tool, fails the upload at 90 %, and runs it again if the release is
-// not complete then.
-func (r *comparison) interrupt(ctx context.Context, s *stage, t *releaser, lost bool) (Cell, error) {
+// not complete then. It returns how many bytes were sent beyond those of the files.
+func (r *comparison) interrupt(ctx context.Context, s *stage, t *releaser, lost bool) (int64, error) {
 	f := fakehub.Fault{Kind: fakehub.Reset, N: len(s.files.want) * 9 / 10, Match: isUpload}
 	if lost {
 		f.Do = func(fakehub.Call) { s.lose() }
@@ -308,13 +329,13 @@ func (r *comparison) interrupt(ctx context.Context, s *stage, t *releaser, lost 
 	s.hub.Arm(f)
 	for range 2 {
 		if _, err := s.run(ctx, t, runLimit); err != nil {
-			return Cell{}, err
+			return 0, err
 		}
 		if complete(s.hub.Events(), s.files.want) {
-			return Bytes(s.sent() - s.files.bytes), nil
+			return s.sent() - s.files.bytes, nil
 		}
 	}
-	return Text("never complete").With("a re-run of the same command leaves the release incomplete"), nil
+	return 0, errIncomplete
 }
 
 // notes tell how the tools were compared.
@@ -326,7 +347,7 @@ func (r *comparison) notes() {
 	e.Note("goreleaser has `release.extra_files`, and nothing to build; %q also has `use_existing_draft` and `replace_existing_artifacts`.", forReruns)
 	e.Note("release-plz uploads no files: its release counts as complete without any. It publishes the release at once, for other tools to add files, makes the tag before it, and a re-run that finds the tag does nothing. Cargo's registry is turned off (`publish = false`).")
 	e.Note("semantic-release chooses the version and pushes the tag before it makes the release. A re-run finds the tag and does nothing.")
-	e.Note("In a run with a fault, one of the tool's API calls fails once. If the release is incomplete after it, the same command runs again. A run is stopped after %s, or after %s if the fault is a call that is never answered. 90 %% of the upload is the moment at which the upload of nine in ten files has begun.", brief(runLimit), brief(hangLimit))
+	e.Note("In a run with a fault, one of the tool's API calls fails once. If the release is incomplete after it, the same command runs again. A run is stopped after %s, or after %s if the fault is a call that is never answered. 90 %% of the upload is the moment at which the upload of nine in ten files has begun. Data sent again is a median (of %d): it depends on the file that the failure hits, which is another in each run of a tool that uploads several at once.", brief(runLimit), brief(hangLimit), e.Rounds)
 }
 
 func brief(d time.Duration) string { return fmt.Sprintf("%d minutes", int(d.Minutes())) }
