@@ -66,7 +66,7 @@ func pairs(a, b []section) [][2]section {
 
 // section compares two sections that differ.
 func (c Conditions) section(a, b section, symbols symbols) []Finding {
-	var found []Finding
+	var all []Finding
 	unexplained := [2][]byte{}
 	for _, r := range clusters(regions(a.data, b.data)) {
 		one, two := sideOf(a.data, r.a0, r.a1), sideOf(b.data, r.b0, r.b1)
@@ -81,25 +81,31 @@ func (c Conditions) section(a, b section, symbols symbols) []Finding {
 		case a.name == "" && allPrintable(a.data):
 			f.Line = 1 + bytes.Count(a.data[:r.a0], []byte("\n"))
 		}
-		if f.Cause == Unknown && a.kind == content {
+		if f.movable() && a.kind == content {
 			unexplained[0], unexplained[1] = append(unexplained[0], one.bytes()...), append(unexplained[1], two.bytes()...)
 		}
 		if a.address != 0 {
 			f.Symbol = symbols.at(a.address + uint64(r.a0))
 		}
-		found = add(found, f, a.kind)
+		all = append(all, f)
 	}
-	// What moved over a long distance is in several regions.
-	if len(unexplained[0]) >= 16 && permuted(unexplained[0], unexplained[1]) {
-		g := inOrder()
-		for i := range found {
-			if found[i].Cause == Unknown {
-				found[i].Cause, found[i].What, found[i].Fix = g.cause, g.what, g.fix
-			}
+	// What moved over a long distance is in several regions, and so is a list in which two
+	// neighbours stayed where they were.
+	moved := len(unexplained[0]) >= 16 && permuted(unexplained[0], unexplained[1])
+	var found []Finding
+	for _, f := range all {
+		if moved && f.movable() {
+			g := inOrder()
+			f.Cause, f.What, f.Fix = g.cause, g.what, g.fix
 		}
+		found = add(found, f, a.kind)
 	}
 	return found
 }
+
+// movable reports whether a finding may be a part of what is in another order. A short
+// word can be in a list by chance.
+func (f Finding) movable() bool { return f.Cause == Unknown || f.Cause == Word }
 
 // add adds a finding, or counts it with an earlier one.
 func add(found []Finding, f Finding, k kind) []Finding {

@@ -203,6 +203,24 @@ func TestCompareFindsDistantOrder(t *testing.T) {
 	}
 }
 
+// A list in another order is that whatever the order is: neighbours that stayed together
+// divide it, and its parts can hold a number that the builds also differ in.
+func TestCompareFindsEveryOrder(t *testing.T) {
+	for seed := range uint64(400) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		list := func() string {
+			var b strings.Builder
+			for _, i := range r.Perm(60) {
+				fmt.Fprintf(&b, "%q, ", fmt.Sprintf("harbour number %d", i))
+			}
+			return b.String()
+		}
+		for _, f := range conditions.Compare([]byte(list()), []byte(list())) {
+			require.Equal(t, Order, f.Cause, "seed %d: %+v", seed, f)
+		}
+	}
+}
+
 func TestNotes(t *testing.T) {
 	notes := conditions.Notes(program(piece{".rodata", "on Apr  3 2025 it was", false}))
 	require.Len(t, notes, 1)
