@@ -29,8 +29,9 @@ type engine struct {
 	log *os.File
 }
 
-// newEngine returns the engine of scripts/up. The caller closes it.
-func newEngine(e *Env) (*engine, error) {
+// newEngine returns the engine of scripts/up for a part, which has a log of its own. The
+// caller closes it.
+func newEngine(e *Env, part string) (*engine, error) {
 	host := os.Getenv("GANTRY_HOST_IN_CONTAINERS")
 	if host == "" {
 		return nil, errors.New("GANTRY_HOST_IN_CONTAINERS is not set: call it by scripts/bench peers, which starts an engine")
@@ -42,7 +43,7 @@ func newEngine(e *Env) (*engine, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "peers.log"))
+	log, err := os.Create(filepath.Join(dir, "peers-"+part+".log"))
 	if err != nil {
 		return nil, err
 	}
