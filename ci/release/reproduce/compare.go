@@ -67,7 +67,7 @@ func pairs(a, b []section) [][2]section {
 // section compares two sections that differ.
 func (c Conditions) section(a, b section, symbols symbols) []Finding {
 	var all []Finding
-	unexplained := [2][]byte{}
+	var differing [][2][]byte
 	for _, r := range clusters(regions(a.data, b.data)) {
 		one, two := sideOf(a.data, r.a0, r.a1), sideOf(b.data, r.b0, r.b1)
 		g := c.guessCause(one, two)
@@ -81,31 +81,44 @@ func (c Conditions) section(a, b section, symbols symbols) []Finding {
 		case a.name == "" && allPrintable(a.data):
 			f.Line = 1 + bytes.Count(a.data[:r.a0], []byte("\n"))
 		}
-		if f.movable() && a.kind == content {
-			unexplained[0], unexplained[1] = append(unexplained[0], one.bytes()...), append(unexplained[1], two.bytes()...)
-		}
 		if a.address != 0 {
 			f.Symbol = symbols.at(a.address + uint64(r.a0))
 		}
-		all = append(all, f)
+		all, differing = append(all, f), append(differing, [2][]byte{one.bytes(), two.bytes()})
 	}
-	// What moved over a long distance is in several regions, and so is a list in which two
-	// neighbours stayed where they were.
-	moved := len(unexplained[0]) >= 16 && permuted(unexplained[0], unexplained[1])
+	if a.kind == content {
+		findMoved(all, differing)
+	}
 	var found []Finding
 	for _, f := range all {
-		if moved && f.movable() {
-			g := inOrder()
-			f.Cause, f.What, f.Fix = g.cause, g.what, g.fix
-		}
 		found = add(found, f, a.kind)
 	}
 	return found
 }
 
-// movable reports whether a finding may be a part of what is in another order. A short
-// word can be in a list by chance.
-func (f Finding) movable() bool { return f.Cause == Unknown || f.Cause == Word }
+// findMoved changes the cause of findings that are the same bytes in another order only
+// together: what moved over a long distance, or a list in which two neighbours stayed where
+// they were. A part of a list can have a word of the builds by chance.
+func findMoved(all []Finding, differing [][2][]byte) {
+	for _, causes := range [][]Cause{{Unknown}, {Unknown, Word}} {
+		var one, two []byte
+		for i, f := range all {
+			if slices.Contains(causes, f.Cause) {
+				one, two = append(one, differing[i][0]...), append(two, differing[i][1]...)
+			}
+		}
+		if len(one) < 16 || !permuted(one, two) {
+			continue
+		}
+		g := inOrder()
+		for i, f := range all {
+			if slices.Contains(causes, f.Cause) {
+				all[i].Cause, all[i].What, all[i].Fix = g.cause, g.what, g.fix
+			}
+		}
+		return
+	}
+}
 
 // add adds a finding, or counts it with an earlier one.
 func add(found []Finding, f Finding, k kind) []Finding {

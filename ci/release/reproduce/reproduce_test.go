@@ -215,10 +215,22 @@ func TestCompareFindsEveryOrder(t *testing.T) {
 			}
 			return b.String()
 		}
-		for _, f := range conditions.Compare([]byte(list()), []byte(list())) {
+		found := conditions.Compare([]byte(list()), []byte(list()))
+		require.NotEmpty(t, found)
+		for _, f := range found {
 			require.Equal(t, Order, f.Cause, "seed %d: %+v", seed, f)
 		}
 	}
+}
+
+// What moved is order also where another difference of the builds is in the same section.
+func TestCompareFindsOrderBesideAWord(t *testing.T) {
+	one, two := "the first of some names\x00", "the other of the names\x00\x00"
+	between := noise(1000)
+	found := conditions.Compare([]byte("by root@\x00"+between+one+between+two), []byte("by gantry-second@\x00"+between+two+between+one))
+	require.Len(t, found, 2)
+	assert.Equal(t, Word, found[0].Cause)
+	assert.Equal(t, Order, found[1].Cause)
 }
 
 func TestNotes(t *testing.T) {
