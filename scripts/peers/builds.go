@@ -38,7 +38,7 @@ var buildScript string
 
 // builds compares how a workspace becomes archives.
 func builds(ctx context.Context, e *Env) ([]Row, error) {
-	g, err := newEngine(e, "builds")
+	g, err := newEngine(e)
 	if err != nil {
 		return nil, err
 	}
@@ -58,13 +58,7 @@ func builds(ctx context.Context, e *Env) ([]Row, error) {
 	}
 	for _, name := range []string{"cargo", "goreleaser", "dist"} {
 		e.Log("builds by %s", name)
-		// A tool that builds several targets at once can fail by chance: cargo-zigbuild does.
-		r, err := g.buildWith(ctx, name, source)
-		if err != nil && e.tolerated(ctx, name, err) {
-			if r, err = g.buildWith(ctx, name, source); err == nil {
-				r.again = true
-			}
-		}
+		all[name], err = retried(ctx, e, name, func() (*buildResults, error) { return g.buildWith(ctx, name, source) })
 		if err != nil {
 			if !e.tolerated(ctx, name, err) {
 				return nil, fmt.Errorf("%s: %w", name, err)
@@ -72,8 +66,7 @@ func builds(ctx context.Context, e *Env) ([]Row, error) {
 			all[name] = &buildResults{missing: err}
 			continue
 		}
-		e.Log("  %+v", *r)
-		all[name] = r
+		e.Log("  %+v", *all[name])
 	}
 	return buildRows(all), nil
 }
@@ -88,9 +81,7 @@ type buildResults struct {
 	// glibc is the newest version of glibc that a binary needs.
 	glibc string
 	// failed are the targets that the tool could not build.
-	failed []string
-	// again says that the first try failed, and this is the second.
-	again   bool
+	failed  []string
 	missing error
 }
 
@@ -417,12 +408,7 @@ func buildRows(all map[string]*buildResults) []Row {
 		return Text(fmt.Sprintf("%.1f for %d of %d targets", v, len(sampleTargets)-len(r.failed), len(sampleTargets))).With("It could not build " + strings.Join(r.failed, " and ") + " in this image.")
 	}
 	return []Row{
-		headline(row("files of four targets, cold", "s", Less, 0.05, func(r *buildResults) Cell {
-			if c := of(r.cold, r); !r.again || c.Note != "" {
-				return c
-			}
-			return Number(r.cold).With("The first build failed. The same command was run again.")
-		})),
+		headline(row("files of four targets, cold", "s", Less, 0.05, func(r *buildResults) Cell { return of(r.cold, r) })),
 		row("again, nothing changed", "s", Less, 0.05, func(r *buildResults) Cell { return of(r.unchanged, r) }),
 		row("again, a line of one crate changed", "s", Less, 0.05, func(r *buildResults) Cell { return of(r.edited, r) }),
 		row("binaries of one target, a line of one crate changed", "s", Less, 0.05, func(r *buildResults) Cell { return Number(r.one) }),

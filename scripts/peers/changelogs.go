@@ -34,7 +34,7 @@ type changelogger struct {
 
 // changelogs compares changelogs.
 func changelogs(ctx context.Context, e *Env) ([]Row, error) {
-	g, err := newEngine(e, "changelogs")
+	g, err := newEngine(e)
 	if err != nil {
 		return nil, err
 	}

@@ -29,9 +29,8 @@ type engine struct {
 	log *os.File
 }
 
-// newEngine returns the engine of scripts/up for a part, which has a log of its own. The
-// caller closes it.
-func newEngine(e *Env, part string) (*engine, error) {
+// newEngine returns the engine of scripts/up. Each part has a log. The caller closes it.
+func newEngine(e *Env) (*engine, error) {
 	host := os.Getenv("GANTRY_HOST_IN_CONTAINERS")
 	if host == "" {
 		return nil, errors.New("GANTRY_HOST_IN_CONTAINERS is not set: call it by scripts/bench peers, which starts an engine")
@@ -43,7 +42,7 @@ func newEngine(e *Env, part string) (*engine, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "peers-"+part+".log"))
+	log, err := os.Create(filepath.Join(dir, "peers-"+e.Part+".log"))
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +85,17 @@ func (e *Env) tolerated(ctx context.Context, tool string, err error) bool {
 	}
 	e.Log("  %s failed: %v", tool, err)
 	return true
+}
+
+// retried calls a peer's measurement once more if it failed: a tool that builds several
+// targets at once can fail by chance, as cargo-zigbuild does. The table says so.
+func retried[R any](ctx context.Context, e *Env, tool string, measure func() (R, error)) (R, error) {
+	r, err := measure()
+	if err == nil || !e.tolerated(ctx, tool, err) {
+		return r, err
+	}
+	e.Note("%s failed at first, and was run again.", tool)
+	return measure()
 }
 
 // missing is the cell of a tool that failed, with the first line of why.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -33,6 +34,29 @@ func TestTolerated(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	assert.False(t, e.tolerated(ctx, "goreleaser", assert.AnError))
+
+	var runs int
+	fails := func(times int) func() (string, error) {
+		runs = 0
+		return func() (string, error) {
+			if runs++; runs <= times {
+				return "", fmt.Errorf("try %d", runs)
+			}
+			return "built", nil
+		}
+	}
+	got, err := retried(t.Context(), e, "goreleaser", fails(0))
+	require.NoError(t, err)
+	assert.Equal(t, "built", got)
+	assert.Empty(t, e.notes)
+	got, err = retried(t.Context(), e, "goreleaser", fails(1))
+	require.NoError(t, err)
+	assert.Equal(t, "built", got)
+	assert.Equal(t, []string{"goreleaser failed at first, and was run again."}, e.notes)
+	_, err = retried(t.Context(), e, "goreleaser", fails(3))
+	assert.EqualError(t, err, "try 2")
+	_, err = retried(t.Context(), e, Gantry, fails(1))
+	assert.EqualError(t, err, "try 1", "Gantry gets no second try")
 
 	c := missing(errors.New("run it: exit status 1\nand much output"))
 	assert.True(t, c.Missing)

@@ -12,6 +12,8 @@ import (
 
 // Env is what a part works with.
 type Env struct {
+	// Part is the name of the part.
+	Part string
 	// Root is this repository, and Cache where what is slow to make is kept.
 	Root, Cache string
 	// Out is where results go.

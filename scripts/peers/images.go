@@ -71,7 +71,7 @@ func images(ctx context.Context, e *Env) ([]Row, error) {
 
 // openWorkshop makes a repository, and starts a fake GitHub with its tags and a registry.
 func openWorkshop(ctx context.Context, e *Env, name string, fill func(dir string) error) (*workshop, error) {
-	g, err := newEngine(e, "images")
+	g, err := newEngine(e)
 	if err != nil {
 		return nil, err
 	}

@@ -144,6 +144,7 @@ func runPart(ctx context.Context, o *options, name string, part Part) (*PartResu
 	}
 	defer os.RemoveAll(work)
 	e := newEnv(o, work)
+	e.Part = name
 	version, err := ours(ctx, o.root)
 	if err != nil {
 		return nil, err

@@ -300,21 +300,29 @@ func (r *comparison) interrupted(ctx context.Context) ([]Row, error) {
 var errIncomplete = errors.New("a re-run of the same command leaves the release incomplete")
 
 // sentAgain is the median of a few interrupted runs: a tool that uploads several files at
-// once sends a whole archive again or only the checksums, by which of them the failure hits.
+// once sends a whole archive again, or only the checksums, depending on which of them the
+// failure hits. There is no median if some of the releases stay incomplete.
 func (r *comparison) sentAgain(ctx context.Context, t *releaser, lost bool) (Cell, error) {
+	incomplete := 0
 	again, err := rounds(r.env.Rounds, func(int) (again float64, err error) {
 		err = r.onStage(t.name, func(s *stage) error {
 			n, err := r.interrupt(ctx, s, t, lost)
 			again = float64(n)
 			return err
 		})
+		if errors.Is(err, errIncomplete) {
+			incomplete++
+			err = nil
+		}
 		return again, err
 	})
-	if errors.Is(err, errIncomplete) {
-		return Text("never complete").With(errIncomplete.Error()), nil
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return Cell{}, err
+	case incomplete == r.env.Rounds:
+		return Text("never complete").With(errIncomplete.Error()), nil
+	case incomplete > 0:
+		return Text(fmt.Sprintf("incomplete in %d of %d runs", incomplete, r.env.Rounds)).With(errIncomplete.Error()), nil
 	}
 	return Bytes(int64(again)), nil
 }
@@ -347,7 +355,7 @@ func (r *comparison) notes() {
 	e.Note("goreleaser has `release.extra_files`, and nothing to build; %q also has `use_existing_draft` and `replace_existing_artifacts`.", forReruns)
 	e.Note("release-plz uploads no files: its release counts as complete without any. It publishes the release at once, for other tools to add files, makes the tag before it, and a re-run that finds the tag does nothing. Cargo's registry is turned off (`publish = false`).")
 	e.Note("semantic-release chooses the version and pushes the tag before it makes the release. A re-run finds the tag and does nothing.")
-	e.Note("In a run with a fault, one of the tool's API calls fails once. If the release is incomplete after it, the same command runs again. A run is stopped after %s, or after %s if the fault is a call that is never answered. 90 %% of the upload is the moment at which the upload of nine in ten files has begun. Data sent again is a median (of %d): it depends on the file that the failure hits, which is another in each run of a tool that uploads several at once.", brief(runLimit), brief(hangLimit), e.Rounds)
+	e.Note("In a run with a fault, one of the tool's API calls fails once. If the release is incomplete after it, the same command runs again. A run is stopped after %s, or after %s if the fault is a call that is never answered. 90 %% of the upload is the moment at which the upload of nine in ten files has begun. Data sent again is the median of %d runs: a tool that uploads several files at once sends more or less, depending on which of them the failure hits.", brief(runLimit), brief(hangLimit), e.Rounds)
 }
 
 func brief(d time.Duration) string { return fmt.Sprintf("%d minutes", int(d.Minutes())) }
